@@ -1,0 +1,70 @@
+"""The command ``specctl``: one Typer app, each command in a module of its own."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from specctl.errors import SpecctlError
+from specctl.version import __version__
+
+app = typer.Typer(
+    name="specctl",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Folders of audio to HDF5 spectrogram stores, exactly and without losing work.",
+)
+out = Console()
+err = Console(stderr=True)
+
+
+class ExitCode:
+    """What the exit status says; the README lists the same numbers."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Turn a :class:`SpecctlError` into one line on stderr and exit code 1.
+
+    Anything else is a bug and goes through with its traceback.
+    """
+    try:
+        yield
+    except SpecctlError as error:
+        err.print(f"specctl: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(ExitCode.FAILED) from error
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"specctl {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    from specctl.cli import commands  # noqa: F401 - importing registers them
+
+    sys.exit(app())
