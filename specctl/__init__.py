@@ -1,0 +1,59 @@
+"""specctl: folders of audio to spectrogram stores, with kernels that can be trained.
+
+The layers, from the top; each imports only from those below it:
+
+``cli``
+    The command line; the only place that prints or exits.
+``convert``
+    The job behind ``specctl convert``, callable from Python, silent.
+``audio`` · ``store`` · ``transforms``
+    Decoding, the HDF5 store, and the ``nn.Module`` transforms; they meet only above.
+``kernels``
+    Frames to spectra: one transform, several implementations that must agree.
+``dsp``
+    Pure functions on tensors.
+``config`` · ``presets`` · ``errors``
+    Settings and what can go wrong with them.
+
+Public names are loaded when first used, so that ``import specctl`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from specctl.version import __version__
+
+if TYPE_CHECKING:
+    from specctl.config import SpectrogramConfig, StftConfig
+    from specctl.convert import convert
+    from specctl.store.reader import Store, open_store
+    from specctl.transforms import MFCC, MelSpectrogram, Spectrogram
+
+_HOMES = {
+    "SpectrogramConfig": "specctl.config",
+    "StftConfig": "specctl.config",
+    "convert": "specctl.convert",
+    "Store": "specctl.store.reader",
+    "open_store": "specctl.store.reader",
+    "Spectrogram": "specctl.transforms",
+    "MelSpectrogram": "specctl.transforms",
+    "MFCC": "specctl.transforms",
+}
+
+__all__ = [
+    "MFCC",
+    "MelSpectrogram",
+    "Spectrogram",
+    "SpectrogramConfig",
+    "StftConfig",
+    "Store",
+    "__version__",
+    "convert",
+    "open_store",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'specctl' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,102 @@
+"""Running a kernel over whole waveforms, as far as it needs no more than a frame at a time."""
+
+import torch
+from torch import Tensor
+
+from specctl.kernels.base import Chain, Kernel
+from specctl.kernels.buffers import Buffers
+
+_CPU_BLOCK_SAMPLES = 2**19
+"""Samples of all frames of a block on a CPU: 2 MB, which stays in the second-level cache."""
+
+_GPU_BLOCK_SAMPLES = 2**24
+"""The same on a GPU: 64 MB, enough to fill it, little enough to bound memory."""
+
+_BUFFERS = Buffers()
+
+
+def block_frames(n_fft: int, device: torch.device) -> int:
+    """Frames that are computed together; depends on the FFT length and kind of device only."""
+    if device.type == "cpu":
+        return max(1, min(1024, _CPU_BLOCK_SAMPLES // n_fft))
+    return max(1, _GPU_BLOCK_SAMPLES // n_fft)
+
+
+def run(kernel: Kernel, padded: Tensor, chain: Chain) -> Tensor:
+    """All of ``chain`` over padded waveforms.
+
+    Parameters
+    ----------
+    padded : Tensor, shape (batch, samples)
+        At least ``n_fft`` samples; padding for centred frames is already there.
+
+    Returns
+    -------
+    Tensor, shape (batch, n_bins, n_frames)
+        Complex where ``chain.power`` is ``None``.
+
+    Notes
+    -----
+    A block never spans two items and always begins at a multiple of its length, so a frame's
+    numbers depend on its item alone, and on a CPU not even their last bit on how a long item
+    was cut, as long as it was cut at multiples of `block_frames`.
+    """
+    if torch.is_grad_enabled() and (padded.requires_grad or chain.requires_grad):
+        return _whole(kernel, padded, chain)
+    return _blockwise(kernel, padded, chain)
+
+
+def _whole(kernel: Kernel, padded: Tensor, chain: Chain) -> Tensor:
+    frames = padded.unfold(-1, chain.n_fft, chain.hop_length)
+    if chain.power is None:
+        return kernel.spectrum(frames, chain).transpose(-1, -2)
+    spec = raised(kernel.power_spectrum(frames, chain), chain.power / 2)
+    if chain.bands is not None:
+        spec = chain.bands.dense(spec, chain.precision)
+    spec = spec.transpose(-1, -2)
+    return chain.log.apply(spec) if chain.log is not None else spec
+
+
+@torch.no_grad()
+def _blockwise(kernel: Kernel, padded: Tensor, chain: Chain) -> Tensor:
+    n_items, n_samples = padded.shape
+    padded = padded.contiguous()
+    n_frames = 1 + (n_samples - chain.n_fft) // chain.hop_length
+    dtype = padded.dtype.to_complex() if chain.power is None else padded.dtype
+    spec = torch.empty((n_items, chain.n_bins, n_frames), dtype=dtype, device=padded.device)
+    step = block_frames(chain.n_fft, padded.device)
+    for item in range(n_items):
+        frames = padded[item].unfold(0, chain.n_fft, chain.hop_length)
+        for first in range(0, n_frames, step):
+            last = min(first + step, n_frames)
+            _block(kernel, frames[first:last], chain, spec[item, :, first:last])
+    return spec
+
+
+def _block(kernel: Kernel, frames: Tensor, chain: Chain, spec: Tensor) -> None:
+    """One block (n, n_fft) into its place (n_bins, n)."""
+    if chain.power is None:
+        spec.copy_(kernel.spectrum(frames, chain).T)
+        return
+    power = kernel.power_block(frames, chain, _BUFFERS)
+    values = raised(power, chain.power / 2)
+    values = chain.bands.block(values, chain.precision) if chain.bands is not None else values.T
+    if chain.log is None:
+        spec.copy_(values)
+        return
+    logs = values.clamp_min_(chain.log.amin).log10_()
+    torch.mul(logs, chain.log.factor, out=spec)
+    if chain.log.offset:
+        spec.sub_(chain.log.offset)
+
+
+def raised(power: Tensor, exponent: float) -> Tensor:
+    """``power ** exponent``, with gradient 0 instead of infinity or NaN where ``power`` is 0."""
+    if exponent == 1.0:
+        return power
+    if exponent > 1.0 or not power.requires_grad:
+        return power.sqrt() if exponent == 0.5 else power.pow(exponent)
+    loud = power > 0
+    safe = torch.where(loud, power, 1.0)
+    root = safe.sqrt() if exponent == 0.5 else safe.pow(exponent)
+    return torch.where(loud, root, 0.0)

@@ -1,0 +1,48 @@
+"""Kernel ``conv``: the transform as a strided convolution with the rows of a basis.
+
+Every frame is multiplied with the whole basis, so the basis may be any: trained, warped,
+loaded from a file. The convolution is computed as a matrix product over frames that are views
+of the waveform, block by block; nothing the size of all frames together is ever stored.
+"""
+
+import torch
+from torch import Tensor
+
+from specctl.config import Precision
+from specctl.errors import KernelError
+from specctl.kernels.base import Chain, Kernel
+from specctl.kernels.buffers import Buffers
+from specctl.kernels.precision import product
+
+
+class ConvKernel(Kernel):
+    """Works with any basis, on any device, at any precision that the device has."""
+
+    name = "conv"
+    takes_trained_basis = True
+
+    def problem(self, device: torch.device, precision: Precision) -> str | None:
+        """Only TF32 is tied to a kind of device."""
+        if precision == "tf32" and device.type != "cuda":
+            return f"precision 'tf32' runs on cuda, not on {device.type}"
+        return None
+
+    def spectrum(self, frames: Tensor, chain: Chain) -> Tensor:
+        """Products with the real and the imaginary rows, joined."""
+        parts = self._parts(frames, chain)
+        return torch.complex(parts[..., : chain.n_freqs], parts[..., chain.n_freqs :])
+
+    def power_spectrum(self, frames: Tensor, chain: Chain) -> Tensor:
+        """Squared magnitudes, without a square root on the way."""
+        squares = self._parts(frames, chain).square()
+        return squares[..., : chain.n_freqs] + squares[..., chain.n_freqs :]
+
+    def power_block(self, frames: Tensor, chain: Chain, buffers: Buffers) -> Tensor:
+        """Squares in place; both halves lie side by side already."""
+        squares = self._parts(frames, chain).square_()
+        return squares[:, : chain.n_freqs].add_(squares[:, chain.n_freqs :])
+
+    def _parts(self, frames: Tensor, chain: Chain) -> Tensor:
+        if chain.basis is None:
+            raise KernelError("kernel 'conv' needs a basis, got none")
+        return product(frames, chain.basis, chain.precision)

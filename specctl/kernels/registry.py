@@ -1,0 +1,64 @@
+"""Which kernels there are, and which one is used."""
+
+from dataclasses import dataclass
+
+import torch
+
+from specctl.config import Precision
+from specctl.errors import KernelError
+from specctl.kernels.base import Kernel
+from specctl.kernels.conv import ConvKernel
+from specctl.kernels.fft import FftKernel
+
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (FftKernel(), ConvKernel())}
+"""Name to kernel, the one preferred for a Fourier basis first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A kernel and why it was taken."""
+
+    kernel: Kernel
+    reason: str
+
+
+def choose(
+    name: str, *, device: torch.device, precision: Precision, has_trained_basis: bool
+) -> Choice:
+    """The kernel of that name, or with ``"auto"`` the cheapest exact one.
+
+    Raises
+    ------
+    KernelError
+        If there is no such kernel or it cannot do what is asked; the message lists those
+        that can.
+    """
+    if name != "auto" and name not in KERNELS:
+        raise KernelError(f"kernel must be auto, {' or '.join(KERNELS)}, got {name!r}")
+    problems = {
+        kernel.name: _problem(kernel, device, precision, has_trained_basis)
+        for kernel in KERNELS.values()
+    }
+    able = [candidate for candidate, problem in problems.items() if problem is None]
+    if name != "auto":
+        if problems[name] is not None:
+            others = f"; available here: {', '.join(able)}" if able else ""
+            raise KernelError(f"kernel {name!r} {problems[name]}{others}")
+        return Choice(KERNELS[name], "asked for")
+    if not able:
+        raise KernelError("; ".join(f"kernel {name!r} {why}" for name, why in problems.items()))
+    return Choice(KERNELS[able[0]], _reason(able[0], problems))
+
+
+def _problem(
+    kernel: Kernel, device: torch.device, precision: Precision, has_trained_basis: bool
+) -> str | None:
+    if has_trained_basis and not kernel.takes_trained_basis:
+        return "computes the Fourier basis only, this basis is trained"
+    return kernel.problem(device, precision)
+
+
+def _reason(name: str, problems: dict[str, str | None]) -> str:
+    if name == "fft":
+        return "the basis is the Fourier basis, an FFT gives the same numbers for less"
+    return "; ".join(f"{other} {why}" for other, why in problems.items() if why is not None)
