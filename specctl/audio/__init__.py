@@ -1,0 +1,14 @@
+"""From folders of audio files to checked float32 samples; silent, knows nothing of stores.
+
+- ``formats``: which file names are taken for audio; standard library only.
+- ``discover``: folders and files in, sorted sources with unique keys out.
+- ``source``: one regular file behind one descriptor, and views into it.
+- ``integrity``: is the file whole? Walks ``containers``, ``ogg`` and ``mpeg`` structure
+  and says what the decoder is to be given.
+- ``probe``: sample rate, channels and declared length from the header alone.
+- ``soundfile_backend``, ``av_backend``: the two decoders behind one interface.
+- ``decode``: ``open_audio``, blocks of samples that are proven complete.
+- ``resample``: streaming resampling and mixing, the same numbers as librosa.
+
+Nothing is imported here: listing a folder must not wait for NumPy.
+"""

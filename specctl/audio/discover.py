@@ -1,0 +1,295 @@
+"""Which audio files a run is about: folders are walked, every file is found once."""
+# ruff: noqa: PTH  (names are bytes in here, which pathlib cannot hold)
+
+import heapq
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+from specctl.audio import reasons
+from specctl.audio.formats import AUDIO_EXTENSIONS, extension
+from specctl.errors import AudioError
+
+_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An audio file of a run.
+
+    Attributes
+    ----------
+    key : str
+        Its name in the store: "/"-separated, valid UTF-8, unique within the run.
+    path : str
+        Absolute, as ``os.fsdecode`` gives it.
+    size : int
+        Bytes.
+    mtime_ns : int
+        Time of the last modification.
+    """
+
+    key: str
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something that looked like audio, or like a folder of it, and was not taken."""
+
+    key: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What `discover` found; both parts are sorted by key."""
+
+    sources: tuple[Source, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def discover(
+    paths: Sequence[Path], *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> Discovery:
+    """Find the audio files that ``paths`` stand for.
+
+    Folders are searched to any depth for `AUDIO_EXTENSIONS`; a file named in ``paths`` is
+    taken whatever its extension. A file reached by several names is taken once, by the
+    name that needs no symbolic link, else by the first in order; a hard link is a file of
+    its own.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files and folders. Keys are relative to the only folder given, else to the deepest
+        folder that holds everything given.
+    include, exclude : sequence of str
+        ``fnmatch`` patterns for the whole key or the bare name; ``exclude`` wins.
+
+    Raises
+    ------
+    AudioError
+        One of ``paths`` does not exist.
+    """
+    if not paths:
+        return Discovery((), ())
+    given = [(path, _status(path)) for path in map(_absolute, paths)]
+    folders = [
+        path if stat.S_ISDIR(status.st_mode) else os.path.dirname(path) for path, status in given
+    ]
+    walk = _Walk(os.path.commonpath(folders), tuple(include), tuple(exclude))
+    for path, status in given:
+        # with a choice of names, those through a link have to wait for the others
+        linked = len(given) > 1 and os.path.islink(path)
+        walk.add_given(path, status, linked=linked)
+    walk.follow_links()
+    return Discovery(
+        tuple(sorted(walk.sources, key=lambda source: source.key)),
+        tuple(sorted(walk.skipped, key=lambda skipped: skipped.key)),
+    )
+
+
+def read_file_list(stream_bytes: bytes, base: Path) -> list[Path]:
+    """Paths from a list of names, one a line, or NUL-separated if there is any NUL.
+
+    Parameters
+    ----------
+    stream_bytes : bytes
+        Blank lines are ignored; lines that all end in CR LF are taken for Windows lines.
+    base : Path
+        Folder that relative names start from.
+    """
+    if b"\0" in stream_bytes:
+        names = [name for name in stream_bytes.split(b"\0") if name]
+    else:
+        names = [line for line in stream_bytes.split(b"\n") if line.strip()]
+        if all(name.endswith(b"\r") for name in names):
+            names = [name[:-1] for name in names]
+    return [base / os.fsdecode(name) for name in names]
+
+
+def encode_key(relative: bytes) -> str:
+    """Key of a relative path: any bytes to valid UTF-8, reversibly.
+
+    A byte that is not UTF-8 becomes ``%XX``, and a ``%`` that would read like such a code
+    becomes ``%25``; all other names, "100%" too, stay as they are.
+    """
+    if b"%" in relative:
+        relative = _ESCAPED.sub(rb"%25\1", relative)
+    text = relative.decode("utf-8", "surrogateescape")
+    if text.isascii():
+        return text
+    return _NOT_UTF8.sub(lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
+
+
+def decode_key(key: str) -> bytes:
+    """Relative path that `encode_key` made ``key`` of."""
+    return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), key.encode())
+
+
+def _absolute(path: Path) -> bytes:
+    """Absolute path without ``.`` and ``..``, leading to the same file as ``path``."""
+    name = os.fsencode(path)
+    absolute = os.path.abspath(name)
+    if b".." in name.split(b"/"):
+        # after a symbolic link ".." is not the folder that the text suggests
+        real = os.path.realpath(name)
+        if os.path.realpath(absolute) != real:
+            return real
+    return absolute
+
+
+def _status(path: bytes) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise AudioError(f"no such file or folder: {os.fsdecode(path)!r}") from error
+    except (OSError, ValueError) as error:
+        reason = reasons.system_reason(error)
+        raise AudioError(f"cannot read {os.fsdecode(path)!r}: {reason}") from error
+
+
+class _Name(NamedTuple):
+    """One name of a file or folder; sorts by key, folders as if they ended in "/"."""
+
+    order: str
+    path: bytes
+    real: bytes  # the same without any symbolic link: what the file *is*
+    is_folder: bool
+    status: os.stat_result
+
+
+@dataclass
+class _Walk:
+    """The state of one search: what was found, and what was there already."""
+
+    base: bytes
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    sources: list[Source] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    keys_by_file: dict[bytes, str] = field(default_factory=dict)
+    keys_by_folder: dict[bytes, str] = field(default_factory=dict)
+    waiting: list[_Name] = field(default_factory=list)
+
+    def add_given(self, path: bytes, status: os.stat_result, *, linked: bool) -> None:
+        """Take a path that the caller named; ``linked`` leaves it to `follow_links`."""
+        real = os.path.realpath(path)
+        if stat.S_ISDIR(status.st_mode):
+            if linked:
+                self._wait(path, real, status)
+            else:
+                self._enter(path, real, linked=False)
+        elif not stat.S_ISREG(status.st_mode):
+            self._skip(path, reasons.NOT_REGULAR)
+        elif linked:
+            self._wait(path, real, status)
+        else:
+            self._take(path, real, status)
+
+    def follow_links(self) -> None:
+        """Visit all that is reached through a symbolic link only, in the order of keys."""
+        while self.waiting:
+            name = heapq.heappop(self.waiting)
+            if name.is_folder:
+                self._enter(name.path, name.real, linked=True)
+            else:
+                self._take(name.path, name.real, name.status)
+
+    def _enter(self, path: bytes, real: bytes, *, linked: bool) -> None:
+        """Walk a folder and the folders in it, without going through symbolic links."""
+        stack = [(path, real)]
+        while stack:
+            path, real = stack.pop()
+            key = self._key(path)
+            if real in self.keys_by_folder:
+                if self.keys_by_folder[real] != key:
+                    self._skip(path, f"the same folder as {self.keys_by_folder[real]}")
+                continue
+            self.keys_by_folder[real] = key
+            try:
+                with os.scandir(path) as entries:
+                    stack += self._visit(entries, real, linked=linked)
+            except OSError as error:
+                self._skip(path, reasons.system_reason(error))
+
+    def _visit(
+        self, entries: Iterable[os.DirEntry[bytes]], folder: bytes, *, linked: bool
+    ) -> list[tuple[bytes, bytes]]:
+        """Take the files of one folder; return its folders as (path, real path)."""
+        folders = []
+        for entry in entries:
+            real = os.path.join(folder, entry.name)
+            is_audio = extension(os.fsdecode(entry.name)) in AUDIO_EXTENSIONS
+            try:
+                if entry.is_symlink():
+                    self._visit_link(entry.path, is_audio=is_audio)
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append((entry.path, real))
+                elif is_audio and not entry.is_file(follow_symlinks=False):
+                    self._skip(entry.path, reasons.NOT_REGULAR)
+                elif is_audio and linked:
+                    self._wait(entry.path, real, entry.stat(follow_symlinks=False))
+                elif is_audio:
+                    self._take(entry.path, real, entry.stat(follow_symlinks=False))
+            except OSError as error:
+                self._skip(entry.path, reasons.system_reason(error))
+        return folders
+
+    def _visit_link(self, path: bytes, *, is_audio: bool) -> None:
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            # without an extension it may have been a folder
+            if is_audio or not extension(os.fsdecode(path)):
+                self._skip(path, "a symbolic link that leads nowhere")
+            return
+        if stat.S_ISDIR(status.st_mode) or (is_audio and stat.S_ISREG(status.st_mode)):
+            self._wait(path, os.path.realpath(path), status)
+        elif is_audio:
+            self._skip(path, reasons.NOT_REGULAR)
+
+    def _wait(self, path: bytes, real: bytes, status: os.stat_result) -> None:
+        is_folder = stat.S_ISDIR(status.st_mode)
+        order = self._key(path) + "/" * is_folder
+        heapq.heappush(self.waiting, _Name(order, path, real, is_folder, status))
+
+    def _take(self, path: bytes, real: bytes, status: os.stat_result) -> None:
+        key = self._key(path)
+        if not self._is_wanted(key):
+            return
+        if real not in self.keys_by_file:
+            self.keys_by_file[real] = key
+            self.sources.append(Source(key, os.fsdecode(path), status.st_size, status.st_mtime_ns))
+        elif self.keys_by_file[real] != key:
+            self._skip(path, f"the same file as {self.keys_by_file[real]}")
+
+    def _skip(self, path: bytes, reason: str) -> None:
+        key = self._key(path)
+        if self._is_wanted(key):
+            self.skipped.append(Skipped(key, os.fsdecode(path), reason))
+
+    def _key(self, path: bytes) -> str:
+        if path == self.base:
+            return "."
+        return encode_key(path[len(self.base.rstrip(b"/")) + 1 :])
+
+    def _is_wanted(self, key: str) -> bool:
+        if not self.include and not self.exclude:
+            return True
+        names = (key, key.rsplit("/", 1)[-1])
+
+        def matches(patterns: tuple[str, ...]) -> bool:
+            return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
+
+        return not matches(self.exclude) and (not self.include or matches(self.include))

@@ -1,0 +1,54 @@
+"""The words in which a file is refused; each follows ``cannot decode KEY: ``."""
+
+import errno
+import os
+
+EMPTY_FILE = "empty file"
+NOT_REGULAR = "not a regular file"
+NOT_AUDIO = "not an audio format that libsndfile knows"
+NEEDS_PYAV = "needs PyAV; install specctl-audio[av]"
+NO_SAMPLES = "no samples"
+CHANGED = "changed while it was read"
+
+_SYSTEM = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ELOOP: "symbolic links that lead in a circle",
+    errno.ENXIO: NOT_REGULAR,
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+}
+
+
+def system_reason(error: Exception) -> str:
+    """What the operating system says about a file, in the words of the house."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return _SYSTEM.get(error.errno, os.strerror(error.errno).lower())
+    return str(error)
+
+
+def cut_short(seconds: float) -> str:
+    """The file ends before its own structure says so."""
+    return f"unexpected end of data at {seconds:.3f} s"
+
+
+def has_hole(seconds: float) -> str:
+    """Something in the middle of the file is missing or not what was written."""
+    return f"damaged or missing data at {seconds:.3f} s"
+
+
+def not_finite(seconds: float) -> str:
+    """One sample that would spoil every frame it is in."""
+    return f"contains NaN or infinite samples at {seconds:.3f} s"
+
+
+def too_loud(peak: float, seconds: float) -> str:
+    """Finite, but its power would not be."""
+    return f"samples as large as {peak:.1e} at {seconds:.3f} s, full scale is 1"
+
+
+def decoder_said(message: str) -> str:
+    """Pass on what libsndfile or FFmpeg says, without its capital letter and full stop."""
+    text = " ".join(message.split()).rstrip(". ")
+    return f"the decoder says: {text[:1].lower()}{text[1:]}"

@@ -1,0 +1,150 @@
+"""One regular file behind one descriptor, and read-only views into it."""
+
+import hashlib
+import io
+import os
+import stat
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from specctl.audio import reasons
+from specctl.errors import AudioError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+HASH_STEP = 2**20  # bytes
+
+
+class SourceFile:
+    """A regular file, opened once; every later read goes through the same descriptor.
+
+    A name can be given to another file at any moment, a descriptor cannot. Opening never
+    waits, so a FIFO is refused, not waited for.
+
+    Parameters
+    ----------
+    path : str
+        As ``os.fsdecode`` gives it; names that are not UTF-8 are fine.
+
+    Attributes
+    ----------
+    size : int
+        Bytes at the time of opening.
+    mtime_ns : int
+        Time of the last modification at the time of opening.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (OSError, ValueError) as error:
+            raise AudioError(reasons.system_reason(error)) from error
+        try:
+            status = os.fstat(self.fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise AudioError(reasons.NOT_REGULAR)
+            if status.st_size == 0:
+                raise AudioError(reasons.EMPTY_FILE)
+        except BaseException:
+            os.close(self.fd)
+            raise
+        self.size, self.mtime_ns = status.st_size, status.st_mtime_ns
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back; a second call does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def read_at(self, offset: int, n_bytes: int) -> bytes:
+        """Bytes from ``offset`` on, fewer than asked for only at the end of the file."""
+        data = os.pread(self.fd, n_bytes, offset)
+        while 0 < len(data) < n_bytes:
+            more = os.pread(self.fd, n_bytes - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def has_changed(self) -> bool:
+        """Whether size or modification time differ from those at the time of opening."""
+        status = os.fstat(self.fd)
+        return (status.st_size, status.st_mtime_ns) != (self.size, self.mtime_ns)
+
+    def sha256(self) -> str:
+        """Hex digest of all bytes of the file."""
+        digest = hashlib.sha256()
+        buffer = bytearray(HASH_STEP)
+        view = memoryview(buffer)
+        offset = 0
+        # preadv leaves the descriptor's position to the decoder
+        while n_read := os.preadv(self.fd, [buffer], offset):
+            digest.update(view[:n_read])
+            offset += n_read
+        return digest.hexdigest()
+
+
+class Piece(NamedTuple):
+    """What a decoder is given instead of the whole file: ``prefix + file[start:stop]``."""
+
+    prefix: bytes
+    start: int
+    stop: int
+
+
+class PieceFile(io.RawIOBase):
+    """Seekable binary file over a :class:`Piece`; leaves the descriptor's position alone."""
+
+    def __init__(self, source: SourceFile, piece: Piece) -> None:
+        self._source = source
+        self._piece = piece
+        self._length = len(piece.prefix) + piece.stop - piece.start
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def tell(self) -> int:
+        """Offset of the next read in bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to ``offset`` bytes from the start, the position or the end."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: "Buffer") -> int:
+        """Fill ``buffer`` as far as the piece goes and return the number of bytes."""
+        view = memoryview(buffer).cast("B")
+        prefix, start, _ = self._piece
+        wanted = min(len(view), self._length - self._position)
+        if wanted <= 0:
+            return 0
+        if self._position < len(prefix):
+            data = prefix[self._position : self._position + wanted]
+            view[: len(data)] = data
+            n_read = len(data)
+        else:
+            offset = start + self._position - len(prefix)
+            n_read = os.preadv(self._source.fd, [view[:wanted]], offset)
+        self._position += n_read
+        return n_read
