@@ -1,0 +1,78 @@
+"""Writing files so that they are complete or absent, also after a power cut.
+
+A rename alone is not enough: without ``fsync`` of the file, a file system may publish the name
+before the bytes; without ``fsync`` of the folder, the name itself may be lost.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from specctl.errors import StoreError
+
+
+@contextlib.contextmanager
+def reported_os_errors(path: Path, doing: str = "write") -> Iterator[None]:
+    """Turn an ``OSError`` into ``cannot write {path}: {reason}``; the cause stays chained."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot {doing} {path}: {error.strerror or error}") from error
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names in a folder durable (nothing to do on Windows, which has no such call)."""
+    if os.name == "nt":
+        return
+    with reported_os_errors(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def fsync_file(path: Path) -> None:
+    """Make the bytes of a file durable."""
+    with reported_os_errors(path):
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Give a finished file its final name: fsync the file, rename, fsync the folder.
+
+    Both paths are in one file system. Whatever had the final name is replaced at once.
+    """
+    fsync_file(temporary)
+    with reported_os_errors(final):
+        temporary.replace(final)
+    fsync_folder(final.parent)
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write every byte to a raw descriptor, also where the system takes only some of them."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a small file whole: it has the old bytes or the new ones, never a mixture."""
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with reported_os_errors(path):
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            try:
+                write_all(descriptor, data)
+            finally:
+                os.close(descriptor)
+        publish(temporary, path)
+    except StoreError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

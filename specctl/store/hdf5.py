@@ -1,0 +1,89 @@
+"""Writing HDF5 in the narrow way the store format allows.
+
+Only fixed-length strings, because variable-length ones are where damaged files crash or hang the
+library; no chunk cache, because a dirty one on a full disk ends the process.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from specctl.errors import StoreError
+from specctl.store.layout import FILL_VALUE, Layout
+from specctl.store.tables import Table, encode_text
+
+# an attribute must fit the header of its object: 64 KiB less its name and type
+_MAX_ATTRIBUTE_BYTES = 60_000
+
+# what h5py raises for a file that HDF5 cannot write or read; a bug of ours may look like some
+H5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)
+
+
+@contextlib.contextmanager
+def created_file(path: Path) -> Iterator[h5py.File]:
+    """Open a new HDF5 file for writing; whatever HDF5 raises until it is closed is StoreError."""
+    try:
+        with h5py.File(path, "w", rdcc_nbytes=0) as file:
+            yield file
+    except H5_ERRORS as error:
+        raise StoreError(f"cannot write {path}: {error_text(error)}") from error
+
+
+def write_attribute(owner: h5py.File | h5py.Dataset, name: str, value: str | int | float) -> None:
+    """Write an attribute; text becomes a fixed-length UTF-8 string."""
+    if not isinstance(value, str):
+        owner.attrs[name] = value
+        return
+    data = encode_text(value, name)
+    if len(data) > _MAX_ATTRIBUTE_BYTES:
+        raise StoreError(
+            f"attribute {name} must fit in {_MAX_ATTRIBUTE_BYTES} bytes, got {len(data)}"
+        )
+    length = max(len(data), 1)
+    owner.attrs.create(
+        name, np.array(data, f"S{length}"), dtype=h5py.string_dtype("utf-8", length)
+    )
+
+
+def write_table(group: h5py.Group, table: Table) -> None:
+    """Write each column as a contiguous dataset; strings as UTF-8 of fixed length."""
+    for name, column in table.items():
+        is_text = column.dtype.kind == "S"
+        dtype = h5py.string_dtype("utf-8", column.dtype.itemsize) if is_text else column.dtype
+        group.create_dataset(name, data=column.view(dtype))
+
+
+def create_spectrogram(
+    file: h5py.File, layout: Layout, n_rows: int, attributes: Mapping[str, str]
+) -> h5py.Dataset:
+    """Create ``/spectrogram`` without any chunk, and its attributes."""
+    is_gzip = layout.compression == "gzip"
+    dataset = file.create_dataset(
+        "spectrogram",
+        shape=(n_rows, *layout.frame_shape),
+        # HDF5 takes no chunk larger than a dataset of fixed size
+        maxshape=(None, *layout.frame_shape) if n_rows == 0 else None,
+        dtype=layout.stored_dtype,
+        chunks=(layout.chunk_frames, *layout.frame_shape),
+        shuffle=is_gzip,
+        compression="gzip" if is_gzip else None,
+        compression_opts=1 if is_gzip else None,
+        fillvalue=FILL_VALUE,
+    )
+    for name, value in attributes.items():
+        write_attribute(dataset, name, value)
+    if layout.is_integer:
+        write_attribute(dataset, "scale_factor", layout.scale_factor)
+        write_attribute(dataset, "add_offset", layout.add_offset)
+    write_attribute(dataset, "max_error", layout.max_error)
+    return dataset
+
+
+def error_text(error: BaseException) -> str:
+    """Shortest text that says why: of an ``OSError`` with a number, the system's words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)

@@ -1,0 +1,259 @@
+"""Part files: what one worker writes, complete or absent.
+
+A part is not HDF5 but an append-only file of our own: compressed chunks one after another, then a
+footer. A full disk is then an ``OSError`` like any other (with HDF5 it can end the process), a
+discarded item is a truncation, a resumed run never has HDF5 parse what a killed one left, and
+`specctl.store.merge` copies the chunks into the HDF5 store as they are.
+
+`specctl.store.part_reader` has the format.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from specctl.errors import ParameterError, StoreError
+from specctl.store.chunks import ChunkCodec, checksum
+from specctl.store.durable import publish, reported_os_errors, write_all
+from specctl.store.layout import FILL_VALUE, FailureRecord, ItemRecord, Layout
+from specctl.store.part_reader import END, HEADER, TABLE_DTYPE, TRAILER, Part, read_part
+from specctl.store.stats import Moments, MomentsGatherer
+from specctl.store.values import write_values
+
+__all__ = ["Part", "PartWriter", "read_part"]
+
+
+class _Mark(NamedTuple):
+    """Where the writer stood when an item began; all that `discard_item` needs."""
+
+    n_bytes: int
+    n_chunks: int
+    n_buffered: int
+
+
+class PartWriter:
+    """Writes one part; a context manager that leaves nothing behind unless `commit` was called.
+
+    Parameters
+    ----------
+    path : Path
+        Final name. Until `commit`, bytes go to the same name plus ``.tmp-<pid>``.
+    layout : Layout
+
+    Raises
+    ------
+    StoreError
+        From any method: chained to an ``OSError`` where the file cannot be written, else the
+        values given cannot be stored and `discard_item` lets the part go on without them.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.path = path
+        self.layout = layout
+        self.seconds = {"compress": 0.0, "write": 0.0}
+        self._codec = ChunkCodec(layout)
+        self._buffer = np.full(
+            (layout.chunk_frames, layout.width), FILL_VALUE, dtype=layout.stored_dtype
+        )
+        self._n_buffered = 0
+        self._gatherer = MomentsGatherer(layout.width)
+        self._table: list[tuple[int, int]] = []
+        self._items: list[ItemRecord] = []
+        self._moments: list[Moments] = []
+        self._failures: list[FailureRecord] = []
+        self._mark: _Mark | None = None
+        self._earlier_rows: np.ndarray | None = None
+        self._temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+        self._n_bytes = 0
+        with reported_os_errors(path):
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+            self._descriptor: int | None = os.open(self._temporary, flags, 0o666)
+        self._write(HEADER)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._descriptor is not None:
+            self._close()
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+
+    @property
+    def n_items(self) -> int:
+        """Items ended so far."""
+        return len(self._items)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes written so far."""
+        return self._n_bytes
+
+    def begin_item(self) -> None:
+        """Start an item; `end_item` or `discard_item` ends it."""
+        if self._mark is not None:
+            raise ParameterError("begin_item must follow the end of the item before")
+        self._mark = _Mark(self._n_bytes, len(self._table), self._n_buffered)
+        self._gatherer.reset()
+        self._digest = hashlib.sha256()
+        self._n_frames = 0
+
+    def append(self, frames: np.ndarray) -> None:
+        """Add frames to the item.
+
+        Parameters
+        ----------
+        frames : ndarray, shape (n, n_bins), complex (n, n_bins, 2), float32
+            Values before scaling or rounding. Any division into calls gives the same bytes.
+
+        Raises
+        ------
+        StoreError
+            A value is not finite or outside the range of the stored type.
+        """
+        if self._mark is None:
+            raise ParameterError("append must follow begin_item")
+        if frames.ndim < 2 or frames.shape[1:] != self.layout.frame_shape:
+            wanted = ", ".join(["n", *map(str, self.layout.frame_shape)])
+            raise ParameterError(f"frames must have shape ({wanted}), got {frames.shape}")
+        rows = np.ascontiguousarray(frames, dtype=np.float32).reshape(-1, self.layout.width)
+        self._n_frames += len(rows)
+        self._gatherer.add(rows)
+        while len(rows):
+            taken = min(len(rows), self.layout.chunk_frames - self._n_buffered)
+            place = self._buffer[self._n_buffered : self._n_buffered + taken]
+            write_values(rows[:taken], place, self.layout)
+            self._digest.update(place.data)
+            self._n_buffered += taken
+            rows = rows[taken:]
+            if self._n_buffered == self.layout.chunk_frames:
+                self._flush_chunk()
+
+    def end_item(self, **fields: Any) -> ItemRecord:
+        """Complete the item.
+
+        Parameters
+        ----------
+        **fields
+            Of `ItemRecord`, all but ``n_frames`` and ``digest``.
+        """
+        if self._mark is None:
+            raise ParameterError("end_item must follow begin_item")
+        moments = self._gatherer.finish()
+        record = ItemRecord.from_dict(
+            {**fields, "n_frames": self._n_frames, "digest": self._digest.hexdigest()}
+        )
+        self._moments.append(moments)
+        self._items.append(record)
+        self._mark, self._earlier_rows = None, None
+        return record
+
+    def discard_item(self) -> None:
+        """Forget everything since `begin_item`; nothing to do without one."""
+        if self._mark is None:
+            return
+        n_bytes, n_chunks, n_buffered = self._mark
+        with reported_os_errors(self.path):
+            os.ftruncate(self._open_descriptor(), n_bytes)
+            os.lseek(self._open_descriptor(), n_bytes, os.SEEK_SET)
+        self._n_bytes = n_bytes
+        del self._table[n_chunks:]
+        if self._earlier_rows is not None:
+            self._buffer[:n_buffered] = self._earlier_rows
+        self._n_buffered = n_buffered
+        self._mark, self._earlier_rows = None, None
+
+    def fail(self, failure: FailureRecord) -> None:
+        """Record a source that could not be converted."""
+        self._failures.append(failure)
+
+    def commit(self, *, extra: dict[str, Any] | None = None) -> None:
+        """Finish the part and give it its name; it is durable when this returns.
+
+        Parameters
+        ----------
+        extra : dict, optional
+            Kept in the footer; anything JSON takes.
+        """
+        if self._mark is not None:
+            raise ParameterError("commit must follow the end of the item before")
+        if self._n_buffered:
+            self._buffer[self._n_buffered :] = FILL_VALUE
+            self._flush_chunk()
+        tail_start = self._n_bytes
+        blocks = self._tail_blocks(extra or {})
+        for block in blocks:
+            self._write(block)
+        size = self._n_bytes + TRAILER.size
+        lengths = (len(block) for block in blocks)
+        digest = hashlib.sha256(b"".join(blocks)).digest()
+        self._write(TRAILER.pack(tail_start, *lengths, size, digest, END))
+        self._close()
+        started = time.perf_counter()
+        try:
+            publish(self._temporary, self.path)
+        except StoreError:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+            raise
+        self.seconds["write"] += time.perf_counter() - started
+
+    def _tail_blocks(self, extra: dict[str, Any]) -> list[bytes]:
+        moments = [array for item in self._moments for array in (item.mean, item.m2)]
+        footer = {
+            "layout": self.layout.to_dict(),
+            "n_chunks": len(self._table),
+            "items": [item.to_dict() for item in self._items],
+            "failures": [failure.to_dict() for failure in self._failures],
+            "extra": extra,
+        }
+        return [
+            np.array(moments, dtype="<f8").tobytes(),
+            np.array(self._table, dtype=TABLE_DTYPE).tobytes(),
+            json.dumps(footer).encode("ascii"),
+        ]
+
+    def _flush_chunk(self) -> None:
+        started = time.perf_counter()
+        data = self._codec.encode(self._buffer)
+        self._table.append((len(data), checksum(data)))
+        self.seconds["compress"] += time.perf_counter() - started
+        self._keep_earlier_rows()
+        self._n_buffered = 0
+        self._write(data)
+
+    def _keep_earlier_rows(self) -> None:
+        """Keep the rows of earlier items that share the item's first chunk, for `discard_item`."""
+        mark = self._mark
+        is_first = mark is not None and len(self._table) == mark.n_chunks + 1
+        if mark is not None and is_first and mark.n_buffered:
+            self._earlier_rows = self._buffer[: mark.n_buffered].copy()
+
+    def _write(self, data: bytes | memoryview) -> None:
+        started = time.perf_counter()
+        with reported_os_errors(self.path):
+            write_all(self._open_descriptor(), data)
+        self._n_bytes += len(data)
+        self.seconds["write"] += time.perf_counter() - started
+
+    def _open_descriptor(self) -> int:
+        if self._descriptor is None:
+            raise ParameterError(f"part {self.path} must be open, it is committed or abandoned")
+        return self._descriptor
+
+    def _close(self) -> None:
+        with reported_os_errors(self.path):
+            descriptor, self._descriptor = self._open_descriptor(), None
+            os.close(descriptor)

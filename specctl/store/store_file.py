@@ -1,0 +1,186 @@
+"""An open store: its index in memory, its rows on demand.
+
+Rows come through `specctl.store.chunks` and not through HDF5's filters: several times faster,
+bounded in memory whatever a chunk claims to hold, and each chunk is checked against its checksum.
+"""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from specctl.errors import ParameterError, StoreError
+from specctl.store.chunks import ChunkCodec, checksum
+from specctl.store.layout import FORMAT, FORMAT_VERSION, Layout
+from specctl.store.safety import CheckedFile, reported_h5_errors
+from specctl.store.stats import Moments
+from specctl.store.tables import ERROR_TYPES, INDEX_TYPES, Table, decode_text
+
+_CACHE_BYTES = 16 << 20
+
+
+class StoreFile:
+    """A store opened for reading in this process.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    StoreError
+        The file is no store, has a format this specctl does not know, or is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._checked = CheckedFile(path)
+        try:
+            self._read_contents()
+        except BaseException:
+            self._checked.close()
+            raise
+        self._codec = ChunkCodec(self.layout)
+        self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._cache_lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._checked.close()
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the root, those that hold one plain value."""
+        return self._checked.attributes()
+
+    @property
+    def spectrogram_attributes(self) -> dict[str, Any]:
+        """``units`` and ``long_name`` of ``/spectrogram``."""
+        names = ("units", "long_name")
+        return {name: self._checked.attribute(name, "spectrogram") or "" for name in names}
+
+    def chunk(self, number: int) -> memoryview:
+        """One chunk as stored, checked against its checksum."""
+        place = (number * self.layout.chunk_frames, *(0,) * len(self.layout.frame_shape))
+        with reported_h5_errors(self.path, f"chunk {number} of /spectrogram"):
+            # deflate makes random bytes a little longer
+            room = np.empty(self.layout.chunk_bytes * 1001 // 1000 + 1024, dtype=np.uint8)
+            mask, data = self._spectrogram.id.read_direct_chunk(place, out=room.data)
+        if mask or checksum(data) != self.crc32[number]:
+            raise StoreError(f"{self.path} is damaged: {self._chunk_name(number)}")
+        return memoryview(data)
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows as stored, shape (stop - start, width); a copy."""
+        rows = np.empty((stop - start, self.layout.width), dtype=self.layout.stored_dtype)
+        size = self.layout.chunk_frames
+        position = start
+        while position < stop:
+            number, first = divmod(position, size)
+            taken = min(size - first, stop - position)
+            place = slice(position - start, position - start + taken)
+            rows[place] = self.chunk_rows(number)[first : first + taken]
+            position += taken
+        return rows
+
+    def chunk_rows(self, number: int) -> np.ndarray:
+        """Rows of one chunk, shape (chunk_frames, width); the last ones used are kept."""
+        with self._cache_lock:
+            if number in self._cache:
+                self._cache.move_to_end(number)
+                return self._cache[number]
+        try:
+            rows = self._codec.decode(self.chunk(number))
+        except StoreError as error:
+            if str(self.path) in str(error):
+                raise
+            raise StoreError(
+                f"{self.path} is damaged: {self._chunk_name(number)}: {error}"
+            ) from error
+        with self._cache_lock:
+            self._cache[number] = rows
+            while len(self._cache) > max(_CACHE_BYTES // self.layout.chunk_bytes, 1):
+                self._cache.popitem(last=False)
+        return rows
+
+    def _chunk_name(self, number: int) -> str:
+        first = number * self.layout.chunk_frames
+        last = first + self.layout.chunk_frames - 1
+        return f"chunk {number} of /spectrogram (rows {first} to {last})"
+
+    def _read_contents(self) -> None:
+        checked = self._checked
+        self._check_version()
+        self._spectrogram = checked.spectrogram()
+        self.n_rows = int(self._spectrogram.shape[0])
+        self.layout = self._read_layout()
+        n_chunks = -(-self.n_rows // self.layout.chunk_frames)
+        self.crc32 = checked.array("chunks/crc32", "u4", (n_chunks,))
+        self.frequency = checked.array("frequency", "f8", (self.layout.n_bins,))
+        self.index = self._read_table("index", INDEX_TYPES)
+        self.errors = self._read_table("errors", ERROR_TYPES)
+        self._check_index()
+        count = int(checked.array("stats/count", "i8", ()))
+        self.mean = checked.array("stats/mean", "f8", self.layout.frame_shape)
+        self.std = checked.array("stats/std", "f8", self.layout.frame_shape)
+        m2 = self.std.reshape(-1) ** 2 * count
+        self.moments = Moments(count, self.mean.reshape(-1), m2)
+
+    def _check_version(self) -> None:
+        found = self._checked.attribute("format")
+        if found != FORMAT:
+            raise StoreError(
+                f"{self.path} is not a specctl store: its attribute format is {found!r}"
+            )
+        version = self._checked.attribute("format_version")
+        if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+            raise StoreError(
+                f"{self.path} has format version {version}, this specctl reads "
+                f"1 to {FORMAT_VERSION}; upgrade specctl or convert again"
+            )
+
+    def _read_layout(self) -> Layout:
+        dataset = self._spectrogram
+        names = ("scale_factor", "add_offset", "max_error")
+        values = {name: self._checked.attribute(name, "spectrogram") for name in names}
+        try:
+            return Layout(
+                n_bins=dataset.shape[1],
+                is_complex=dataset.ndim == 3,
+                dtype=dataset.dtype.name,
+                compression="gzip" if dataset.id.get_create_plist().get_nfilters() else "none",
+                chunk_frames=dataset.chunks[0],
+                **{name: float(value) for name, value in values.items() if value is not None},
+            )
+        except (ParameterError, ValueError) as error:
+            raise StoreError(f"{self.path}: /spectrogram is damaged: {error}") from error
+
+    def _read_table(self, group: str, types: dict[str, type]) -> Table:
+        table: Table = {}
+        n_rows = None
+        for name, kind in types.items():
+            column = self._checked.array(
+                f"{group}/{name}", "i8" if kind is int else "S", (n_rows,)
+            )
+            n_rows = len(column)
+            table[name] = column
+        return table
+
+    def _check_index(self) -> None:
+        start, length = self.index["start"], self.index["length"]
+        inside = (start >= 0) & (length >= 0) & (length <= self.n_rows - start)
+        if not inside.all():
+            key = decode_text(bytes(self.index["key"][~inside][0]))
+            raise StoreError(
+                f"{self.path} is damaged: item {key!r} is outside the {self.n_rows} rows"
+            )
+        if len(set(self.index["key"].tolist())) < len(start):
+            raise StoreError(f"{self.path} is damaged: a key in /index comes more than once")
