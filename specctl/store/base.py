@@ -1,7 +1,6 @@
 """The store an update starts from: what stays of it, and its chunks with the rest blanked."""
 
 from collections.abc import Collection, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -67,21 +66,15 @@ class Base:
     def kept_moments(self) -> tuple[Moments, int]:
         """Moments of the items that stay, and how many items leave.
 
-        Those of the leaving ones are taken from their stored frames, so for rounded types the
-        result is as exact as the rounding.
+        Those of the leaving ones are taken away as their stored frames have them, so for rounded
+        types the result is as exact as the rounding. Where too few digits would be left, such as
+        after a loud item among quiet ones, the frames that stay are read instead.
         """
-        left = Moments.empty(self.layout.width)
-        gatherer = MomentsGatherer(self.layout.width)
-        decode = ValueDecoder(self.layout)
-        for start, length in self._gone_rows:
-            gatherer.reset()
-            for first in range(start, start + length, self.layout.chunk_frames):
-                last = min(first + self.layout.chunk_frames, start + length)
-                gatherer.add(decode(self._file.rows(first, last)))
-            left.add(gatherer.finish())
-        moments = self._file.moments
-        moments.remove(left)
-        return moments, len(self._gone_rows)
+        left = self._moments_of(self._is_gone)
+        moments = self._file.moments.without(left)
+        if moments is None:
+            moments = self._moments_of(~self._is_gone)
+        return moments, int(self._is_gone.sum())
 
     def iter_chunks(self) -> Iterator[tuple[int, bytes | memoryview]]:
         """Row each chunk begins at and its bytes: as stored, or blanked and compressed anew."""
@@ -97,17 +90,29 @@ class Base:
                 rows[first:last] = FILL_VALUE
             yield number * size, codec.encode(rows)
 
-    @cached_property
-    def _gone_rows(self) -> list[tuple[int, int]]:
-        index = self._file.index
-        rows = np.stack([index["start"][self._is_gone], index["length"][self._is_gone]], axis=1)
-        return [(start, length) for start, length in rows.tolist()]
+    def _moments_of(self, chosen: np.ndarray) -> Moments:
+        """Moments of some items, from their stored frames."""
+        total = Moments.empty(self.layout.width)
+        gatherer = MomentsGatherer(self.layout.width)
+        decode = ValueDecoder(self.layout)
+        for start, length in self._row_spans(chosen):
+            gatherer.reset()
+            for first in range(start, start + length, self.layout.chunk_frames):
+                last = min(first + self.layout.chunk_frames, start + length)
+                gatherer.add(decode(self._file.rows(first, last)))
+            total.add(gatherer.finish())
+        return total
+
+    def _row_spans(self, chosen: np.ndarray) -> list[tuple[int, int]]:
+        """First row and number of rows of some items."""
+        start, length = self._file.index["start"][chosen], self._file.index["length"][chosen]
+        return list(zip(start.tolist(), length.tolist(), strict=True))
 
     def _blank_spans(self) -> dict[int, list[tuple[int, int]]]:
         """Rows to blank, by chunk and counted from its first row."""
         size = self.layout.chunk_frames
         spans: dict[int, list[tuple[int, int]]] = {}
-        for start, length in self._gone_rows:
+        for start, length in self._row_spans(self._is_gone):
             for number in range(start // size, -(-(start + length) // size)):
                 first, last = start - number * size, start + length - number * size
                 spans.setdefault(number, []).append((max(first, 0), min(last, size)))

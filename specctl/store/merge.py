@@ -6,7 +6,6 @@ without its chunk cache, so that a full disk is an error and not a crash.
 
 import contextlib
 import dataclasses
-import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from specctl.store.tables import (
     item_table,
     join_tables,
     select_rows,
+    tables_digest,
 )
 from specctl.version import __version__
 
@@ -213,19 +213,6 @@ def _write_root_attributes(
     }
     for name, value in values.items():
         write_attribute(file, name, value)
-
-
-def tables_digest(tables: Mapping[str, Table]) -> str:
-    """SHA-256 (hex) of the bytes of every table, in the order of their paths."""
-    columns = {
-        f"{group}/{name}".lstrip("/"): column
-        for group, table in tables.items()
-        for name, column in table.items()
-    }
-    digest = hashlib.sha256()
-    for path in sorted(columns):
-        digest.update(columns[path].tobytes())
-    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -68,8 +68,11 @@ class CheckedFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.n_bytes = path.stat().st_size if path.exists() else 0
         self._file = open_file(path)
+        with reported_h5_errors(path, "the file"):
+            status = path.stat()
+        self.n_bytes = status.st_size
+        self.identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def close(self) -> None:
         """Close the file."""

@@ -13,6 +13,9 @@ from specctl.errors import StoreError
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 _BLOCK_VALUES = 1 << 16
+_EPSILON = 2.0**-52
+_PRECISION = 1e-9
+_WORST_SHARE = _PRECISION / _EPSILON
 
 
 class Moments:
@@ -43,20 +46,23 @@ class Moments:
         self.m2 = self.m2 + other.m2 + delta * delta * (self.count * (other.count / total))
         self.count = total
 
-    def remove(self, other: "Moments") -> None:
-        """Take away the frames of ``other``, which were among these: the inverse of `add`."""
+    def without(self, other: "Moments") -> "Moments | None":
+        """Moments after the frames of ``other`` leave, which are among these: undoes `add`.
+
+        None where they are too large a share of the sums: fewer than 9 digits would be left.
+        """
         rest = self.count - other.count
-        if rest < 0:
-            raise StoreError(
-                f"stats count {self.count} frames, fewer than the {other.count} to leave"
-            )
-        if rest == 0:
-            self.count, self.mean, self.m2 = 0, self.mean * 0.0, self.m2 * 0.0
-            return
+        if rest <= 0:
+            return Moments.empty(len(self.mean)) if rest == 0 else None
         mean = self.mean + (self.mean - other.mean) * (other.count / rest)
         delta = other.mean - mean
         m2 = self.m2 - other.m2 - delta * delta * (rest * (other.count / self.count))
-        self.count, self.mean, self.m2 = rest, mean, np.maximum(m2, 0.0)
+        left = Moments(rest, mean, np.maximum(m2, 0.0))
+        doubt = _EPSILON * (abs(self.mean) + abs(other.mean)) * (self.count / rest)
+        is_exact = (left.m2 * _WORST_SHARE >= self.m2) & (
+            doubt <= _PRECISION * (abs(mean) + left.std)
+        )
+        return left if is_exact.all() else None
 
 
 class MomentsGatherer:

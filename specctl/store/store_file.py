@@ -4,6 +4,7 @@ Rows come through `specctl.store.chunks` and not through HDF5's filters: several
 bounded in memory whatever a chunk claims to hold, and each chunk is checked against its checksum.
 """
 
+import copy
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -55,6 +56,32 @@ class StoreFile:
     def close(self) -> None:
         """Close the file."""
         self._checked.close()
+
+    def reopened(self) -> "StoreFile":
+        """The same store opened once more, for another process; the index is shared."""
+        twin = copy.copy(self)
+        twin._checked = CheckedFile(self.path)
+        if twin._checked.identity != self._checked.identity:
+            twin.close()
+            raise StoreError(f"{self.path} has changed since it was opened")
+        twin._spectrogram = twin._checked.spectrogram()
+        twin._cache, twin._cache_lock = OrderedDict(), threading.Lock()
+        return twin
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Every dataset but ``/spectrogram``, by group."""
+        return {
+            "": {"frequency": self.frequency},
+            "chunks": {"crc32": self.crc32},
+            "errors": self.errors,
+            "index": self.index,
+            "stats": {
+                "count": np.array(self.moments.count, dtype="<i8"),
+                "mean": self.mean,
+                "std": self.std,
+            },
+        }
 
     @property
     def attributes(self) -> dict[str, Any]:

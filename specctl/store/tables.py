@@ -1,6 +1,7 @@
 """Records as columns: what ``/index`` and ``/errors`` hold."""
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,19 @@ def is_among(column: np.ndarray, texts: Iterable[bytes]) -> np.ndarray:
     """Which strings of a column are among ``texts``, shape (n,), bool."""
     wanted = set(texts)
     return np.fromiter((text in wanted for text in column.tolist()), dtype=bool, count=len(column))
+
+
+def tables_digest(tables: Mapping[str, Table]) -> str:
+    """SHA-256 (hex) of the bytes of every table, in the order of their paths."""
+    columns = {
+        f"{group}/{name}".lstrip("/"): column
+        for group, table in tables.items()
+        for name, column in table.items()
+    }
+    digest = hashlib.sha256()
+    for path in sorted(columns):
+        digest.update(columns[path].tobytes())
+    return digest.hexdigest()
 
 
 def encode_text(value: str, name: str) -> bytes:

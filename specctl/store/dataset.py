@@ -1,0 +1,115 @@
+"""A torch dataset over a store, safe in the workers of a ``DataLoader``."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from specctl.errors import ParameterError
+from specctl.store.reader import Store
+
+
+class Item(NamedTuple):
+    """One item: ``spec`` (freq, time), ``label`` the index of its class, -1 without one."""
+
+    spec: Tensor
+    label: int
+    key: str
+
+
+class Batch(NamedTuple):
+    """Items padded to the longest: ``spec`` (batch, freq, time), ``lengths`` and ``labels``
+    (batch,) int64, and their keys."""
+
+    spec: Tensor
+    lengths: Tensor
+    labels: Tensor
+    keys: list[str]
+
+
+class SpectrogramDataset(Dataset[Item]):
+    """Items of a store in the order of their keys given, or of the store.
+
+    Parameters
+    ----------
+    store : Store
+        Each worker opens it for itself.
+    keys : sequence of str, optional
+        Items to take; all by default.
+    frames : int, optional
+        Give every item this many frames: longer ones are cropped, shorter ones padded at the end.
+    crop : "random" or "first"
+        Where the crop begins; random ones follow torch's seed.
+    pad_value : float
+        What padding holds, here and in `collate`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        keys: Sequence[str] | None = None,
+        frames: int | None = None,
+        crop: Literal["random", "first"] = "random",
+        pad_value: float = 0.0,
+    ) -> None:
+        if frames is not None and frames < 1:
+            raise ParameterError(f"frames must be at least 1, got {frames}")
+        if crop not in ("random", "first"):
+            raise ParameterError(f"crop must be 'random' or 'first', got {crop!r}")
+        self.store = store
+        self.keys = list(store) if keys is None else list(keys)
+        self.frames = frames
+        self.crop = crop
+        self.pad_value = pad_value
+        self.classes = store.classes
+        class_of = {label: number for number, label in enumerate(self.classes)}
+        rows = [store.row(key) for key in self.keys]
+        self.labels = [class_of.get(label, -1) for label in store.labels[rows]]
+        self._starts = store.index["start"][rows]
+        self._lengths = store.index["length"][rows]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, number: int) -> Item:
+        length = int(self._lengths[number])
+        first, stop = 0, length
+        if self.frames is not None and length > self.frames:
+            if self.crop == "random":
+                first = int(torch.randint(length - self.frames + 1, ()))
+            stop = first + self.frames
+        spec = torch.from_numpy(self.store.read(self.keys[number], first, stop))
+        if self.frames is not None and length < self.frames:
+            spec = _padded(spec, self.frames, self.pad_value)
+        return Item(spec, self.labels[number], self.keys[number])
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[Item]:
+        """Items of a batch, read in the order they lie on disk."""
+        on_disk = sorted(range(len(numbers)), key=lambda i: int(self._starts[numbers[i]]))
+        items = {i: self[numbers[i]] for i in on_disk}
+        return [items[i] for i in range(len(numbers))]
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        """Join items to a batch; give it to a ``DataLoader`` as ``collate_fn``."""
+        return collate(items, pad_value=self.pad_value)
+
+
+def collate(items: Sequence[Item], pad_value: float = 0.0) -> Batch:
+    """Join items to a batch, padded at the end to the longest."""
+    lengths = [item.spec.shape[-1] for item in items]
+    return Batch(
+        spec=torch.stack([_padded(item.spec, max(lengths), pad_value) for item in items]),
+        lengths=torch.tensor(lengths),
+        labels=torch.tensor([item.label for item in items]),
+        keys=[item.key for item in items],
+    )
+
+
+def _padded(spec: Tensor, n_frames: int, value: float) -> Tensor:
+    """``spec`` with ``n_frames`` frames, shape (freq, n_frames)."""
+    padded = spec.new_full((*spec.shape[:-1], n_frames), value)
+    padded[..., : spec.shape[-1]] = spec
+    return padded

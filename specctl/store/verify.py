@@ -1,0 +1,171 @@
+"""Proving that a store holds what was written to it: every byte of every item is read once."""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from specctl.errors import StoreError
+from specctl.store.layout import FILL_VALUE
+from specctl.store.stats import Moments, MomentsGatherer
+from specctl.store.store_file import StoreFile
+from specctl.store.tables import decode_text, tables_digest
+from specctl.store.values import ValueDecoder
+
+# float64 sums of a long store, in another order than they were made in
+_STATS_TOLERANCE = 1e-8
+
+
+class Problem(NamedTuple):
+    """Something wrong with the item ``key``, or with the store where ``key`` is empty."""
+
+    key: str
+    message: str
+
+
+def verify_store(
+    path: str | Path, progress: Callable[[int, int], None] | None = None
+) -> list[Problem]:
+    """Check a store from end to end.
+
+    The index against its checksum, every chunk against its checksum, every item against its
+    digest; that items lie inside the array and do not overlap, that padding holds the fill
+    value, that values are finite, and that the statistics are those of the frames.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called with the rows done and the rows there are.
+
+    Returns
+    -------
+    list of Problem
+        Empty where all is good. A file that cannot be opened as a store is one problem.
+    """
+    try:
+        with StoreFile(Path(path)) as file:
+            return _Check(file, progress).run()
+    except StoreError as error:
+        return [Problem("", str(error))]
+
+
+class _Check:
+    """One pass over a store."""
+
+    def __init__(self, file: StoreFile, progress: Callable[[int, int], None] | None) -> None:
+        self._file = file
+        self._progress = progress
+        self._problems: list[Problem] = []
+        self._decode = ValueDecoder(file.layout)
+        self._gatherer = MomentsGatherer(file.layout.width)
+        self._moments = Moments.empty(file.layout.width)
+
+    def run(self) -> list[Problem]:
+        self._check_tables()
+        self._check_names()
+        if not self._check_overlap():
+            self._check_rows()
+            if not self._problems:
+                self._check_stats()
+        return self._problems
+
+    def _report(self, message: str, key: bytes = b"") -> None:
+        self._problems.append(Problem(decode_text(key), message))
+
+    def _check_tables(self) -> None:
+        if self._file.attributes.get("tables_sha256") != tables_digest(self._file.tables):
+            self._report("index, statistics or errors do not match their checksum")
+
+    def _check_names(self) -> None:
+        if b"" in self._file.index["key"].tolist():
+            self._report("an item has an empty key")
+        failed = self._file.errors["key"].tolist()
+        if b"" in failed or len(set(failed)) < len(failed):
+            self._report("/errors has an empty key, or one that comes twice")
+
+    def _check_overlap(self) -> bool:
+        """Whether rows belong to two items; such stores could make reading take for ever."""
+        order, start, stop = self._spans()
+        # an item without frames has no rows to share
+        order, start, stop = (column[stop > start] for column in (order, start, stop))
+        overlapping = order[1:][start[1:] < np.maximum.accumulate(stop)[:-1]]
+        for row in overlapping:
+            self._report("shares frames with another item", self._file.index["key"][row])
+        return len(overlapping) > 0
+
+    def _spans(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Items in the order of their rows: row in the index, first row, row after the last."""
+        start, length = self._file.index["start"], self._file.index["length"]
+        order = np.lexsort((length, start))
+        return order, start[order], (start + length)[order]
+
+    def _check_rows(self) -> None:
+        done = 0
+        for row, start, stop in zip(*(column.tolist() for column in self._spans()), strict=True):
+            self._check_padding(done, start)
+            key = bytes(self._file.index["key"][row])
+            with self._reported(key):
+                self._check_item(row, start, stop)
+            done = stop
+            if self._progress is not None:
+                self._progress(done, self._file.n_rows)
+        self._check_padding(done, self._file.n_rows)
+
+    def _check_item(self, row: int, start: int, stop: int) -> None:
+        digest = hashlib.sha256()
+        self._gatherer.reset()
+        not_finite = None
+        for rows in self._slabs(start, stop):
+            digest.update(rows.data)
+            if not_finite is None:
+                try:
+                    self._gatherer.add(self._decode(rows))
+                except StoreError as error:
+                    not_finite = error
+        if digest.hexdigest().encode() != self._file.index["digest"][row]:
+            raise StoreError("frames do not match their digest")
+        if not_finite is not None:
+            raise not_finite
+        self._moments.add(self._gatherer.finish())
+
+    def _check_padding(self, start: int, stop: int) -> None:
+        with self._reported(b""):
+            for rows in self._slabs(start, stop):
+                # bytes, so that -0.0 and NaN are not 0 either
+                if rows.view(np.uint8).any():
+                    raise StoreError(
+                        f"rows {start} to {stop - 1} belong to no item "
+                        f"and do not hold the fill value {FILL_VALUE}"
+                    )
+
+    def _slabs(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        size = self._file.layout.chunk_frames
+        while start < stop:
+            end = min(start - start % size + size, stop)
+            yield self._file.rows(start, end)
+            start = end
+
+    def _check_stats(self) -> None:
+        found, wanted = self._file.moments, self._moments
+        if found.count != wanted.count:
+            self._report(f"stats count {found.count} frames, the items have {wanted.count}")
+            return
+        # rounding moves a mean or a standard deviation at most by its own worst error
+        slack = _STATS_TOLERANCE * (abs(wanted.mean) + wanted.std)
+        slack = slack + self._file.layout.max_error * (1 + _STATS_TOLERANCE)
+        for name, off in {
+            "mean": abs(found.mean - wanted.mean),
+            "std": abs(found.std - wanted.std),
+        }.items():
+            if not (off <= slack).all():
+                self._report(f"stats/{name} is not that of the frames, off by up to {off.max():g}")
+
+    @contextlib.contextmanager
+    def _reported(self, key: bytes) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            self._report(str(error), key)
