@@ -1,0 +1,162 @@
+"""``specctl info``: what a store holds, or one item of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from specctl.cli.app import app, out, reported_errors
+from specctl.cli.draw import MAX_PNG_COLUMNS, picture, printable, text_lines, write_png
+from specctl.errors import ParameterError
+
+if TYPE_CHECKING:
+    from specctl.store.reader import Store
+
+_MAX_SHOWN_FAILURES = 5
+_MAX_HEIGHT = 24
+_NAME_WIDTH = 12
+
+
+@app.command("info")
+def info(
+    store: Annotated[Path, typer.Argument(help="Store to look into.")],
+    key: Annotated[str | None, typer.Argument(help="Item to show and to draw.")] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", help="Write the item's picture to this PNG file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    keys: Annotated[bool, typer.Option("--keys", help="Print the keys only, one a line.")] = False,
+) -> None:
+    """Show what a store holds, or draw one item of it in the terminal."""
+    from specctl.store.reader import open_store
+
+    with reported_errors():
+        _check_options(key, png, as_json, keys)
+        with open_store(store) as opened:
+            if keys:
+                for name in opened:
+                    _print_line(printable(name))
+            elif key is None:
+                _print_store(opened, as_json)
+            else:
+                _print_item(opened, key, png, as_json)
+
+
+def _check_options(key: str | None, png: Path | None, as_json: bool, keys: bool) -> None:
+    if keys and (key is not None or as_json):
+        raise ParameterError("--keys must be given without KEY and --json")
+    if png is not None and key is None:
+        raise ParameterError("--png must be given with the KEY of an item")
+
+
+def _print_store(store: Store, as_json: bool) -> None:
+    facts = _store_facts(store)
+    if as_json:
+        _print_line(json.dumps(facts))
+        return
+    audio = "unknown" if facts["hours"] is None else f"{facts['hours']:.4g} h"
+    lines = {
+        "store": f"{printable(str(store.path))}, {_size(facts['n_bytes'])}",
+        "made": f"{facts['created']} by specctl {facts['specctl_version']}",
+        "items": f"{facts['n_items']:,}, {audio} of audio",
+        "labels": f"{facts['n_classes']:,}",
+        "frames": f"{facts['n_frames']:,} of {facts['n_bins']} {facts['kind']}",
+        "values": f"{facts['long_name']} ({facts['units']}), mean {_span(facts['mean_range'])}, "
+        f"standard deviation {_span(facts['std_range'])}",
+        "frequency": f"{_span(facts['frequency_range'])} Hz",
+        **{f"  {name}": json.dumps(value) for name, value in facts["config"].items()},
+        "failed": f"{facts['n_failures']:,}",
+    }
+    for name, text in lines.items():
+        if name.startswith("  "):
+            _print_line(f"{'':{_NAME_WIDTH}}{printable(name.strip())} = {printable(text)}")
+        else:
+            _print_line(f"{name:{_NAME_WIDTH}}{printable(text)}")
+    for failure in facts["failures"][:_MAX_SHOWN_FAILURES]:
+        _print_line(
+            f"{'':{_NAME_WIDTH}}{printable(failure['key'])}: {printable(failure['reason'])}"
+        )
+    if facts["n_failures"] > _MAX_SHOWN_FAILURES:
+        rest = facts["n_failures"] - _MAX_SHOWN_FAILURES
+        _print_line(f"{'':{_NAME_WIDTH}}and {rest:,} more; --json lists them all")
+
+
+def _store_facts(store: Store) -> dict[str, Any]:
+    layout = store.layout
+    rate = store.config.get("sample_rate")
+    hours = None
+    if isinstance(rate, (int, float)) and rate > 0:
+        hours = int(store.index["n_samples"].sum()) / rate / 3600
+    return {
+        "path": str(store.path),
+        "n_bytes": store.path.stat().st_size,
+        "created": str(store.attributes.get("created", "")),
+        "specctl_version": str(store.attributes.get("specctl_version", "")),
+        "fingerprint": str(store.attributes.get("fingerprint", "")),
+        "n_items": len(store),
+        "n_classes": len(store.classes),
+        "classes": store.classes,
+        "hours": hours,
+        "n_frames": store.n_frames,
+        "n_bins": layout.n_bins,
+        "kind": f"{'complex ' if layout.is_complex else ''}{layout.dtype}, "
+        + ("compressed" if layout.compression == "gzip" else "not compressed"),
+        "dtype": layout.dtype,
+        "is_complex": layout.is_complex,
+        "compression": layout.compression,
+        "max_error": layout.max_error,
+        "units": str(store.attributes["units"]),
+        "long_name": str(store.attributes["long_name"]),
+        "mean_range": [float(store.mean.min()), float(store.mean.max())],
+        "std_range": [float(store.std.min()), float(store.std.max())],
+        "frequency_range": [float(store.frequency.min()), float(store.frequency.max())],
+        "config": store.config,
+        "n_failures": len(store.errors),
+        "failures": [{"key": key, "reason": reason} for key, reason in store.errors],
+    }
+
+
+def _print_item(store: Store, key: str, png: Path | None, as_json: bool) -> None:
+    try:
+        record = store.record(key)
+    except KeyError as error:
+        raise ParameterError(str(error.args[0])) from error
+    if png is not None:
+        write_png(picture(store, key, MAX_PNG_COLUMNS), png)
+    if as_json:
+        _print_line(json.dumps(record.to_dict()))
+        return
+    for name, value in record.to_dict().items():
+        _print_line(f"{name:{_NAME_WIDTH}}{printable(str(value))}")
+    if png is not None or record.n_frames == 0:
+        return
+    _print_line("")
+    # nothing wraps: a line less than the window is wide
+    width = out.width - 1
+    room = out.height - len(record.to_dict()) - 3
+    height = min(room, _MAX_HEIGHT) if out.is_terminal else _MAX_HEIGHT
+    colour = out.color_system is not None and not out.no_color and out.encoding.startswith("utf")
+    shown = picture(store, key, width)
+    for line in text_lines(shown, width, max(height, 8), colour=colour):
+        out.print(line, soft_wrap=True)
+
+
+def _print_line(text: str) -> None:
+    """One line as it is: no markup, no emoji, no wrapping."""
+    out.print(Text(text), soft_wrap=True, highlight=False)
+
+
+def _span(limits: list[float]) -> str:
+    return f"{limits[0]:.4g} to {limits[1]:.4g}"
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
