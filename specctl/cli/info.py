@@ -125,6 +125,8 @@ def _print_item(store: Store, key: str, png: Path | None, as_json: bool) -> None
         record = store.record(key)
     except KeyError as error:
         raise ParameterError(str(error.args[0])) from error
+    if png is not None and record.n_frames == 0:
+        raise ParameterError(f"item {key!r} has no frames, so there is no picture of it")
     if png is not None:
         write_png(picture(store, key, MAX_PNG_COLUMNS), png)
     if as_json:

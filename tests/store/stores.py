@@ -1,0 +1,115 @@
+"""Small parts and stores for tests, and what went into them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from specctl.store.durable import publish
+from specctl.store.layout import FailureRecord, Layout
+from specctl.store.merge import MergeSummary, merge_parts
+from specctl.store.part import PartWriter
+
+ATTRIBUTES = {
+    "config": '{"sample_rate": 16000, "hop_length": 160, "n_fft": 400, "feature": "mel"}',
+    "fingerprint": "f" * 64,
+    "created": "2026-11-01T12:00:00+00:00",
+    "job": "j1",
+}
+
+
+@dataclass
+class Made:
+    """A finished store, its layout, and the values that went in, (n, n_bins[, 2]) by key."""
+
+    path: Path
+    layout: Layout
+    values: dict[str, np.ndarray]
+
+
+def random_values(layout: Layout, n_frames: int, seed: int) -> np.ndarray:
+    """Values inside the range of every stored type, -90 to 20."""
+    random = np.random.default_rng(seed)
+    return random.uniform(-90, 20, (n_frames, *layout.frame_shape)).astype(np.float32)
+
+
+def write_part(
+    path: Path,
+    layout: Layout,
+    values: dict[str, np.ndarray],
+    failures: dict[str, str] | None = None,
+    label: str = "",
+) -> Path:
+    """A part of the items given, each its own source."""
+    with PartWriter(path, layout) as writer:
+        for key, frames in values.items():
+            add_item(writer, key, frames, label)
+        for key, reason in (failures or {}).items():
+            writer.fail(FailureRecord(key, reason, size=3, mtime_ns=4))
+        writer.commit()
+    return path
+
+
+def add_item(writer: PartWriter, key: str, frames: np.ndarray, label: str = "") -> None:
+    """One item, handed over at once."""
+    writer.begin_source()
+    writer.append(frames)
+    writer.end_item(
+        key=key,
+        source=key,
+        sample_rate=44100,
+        n_samples=len(frames) * 160,
+        label=label or key.rpartition("/")[0],
+        size=1000,
+        mtime_ns=10**18 + 1,
+        sha256="a" * 64,
+    )
+    writer.end_source()
+
+
+def merge(
+    parts: list[Path], path: Path, layout: Layout, **options: object
+) -> MergeSummary:
+    """Merge and publish with the usual attributes."""
+    temporary = path.with_suffix(".tmp")
+    summary = merge_parts(
+        parts,
+        temporary,
+        layout=layout,
+        frequencies=np.linspace(0, 8000, layout.n_bins),
+        attributes=ATTRIBUTES,
+        units="dB",
+        long_name="log mel spectrogram",
+        **options,
+    )
+    publish(temporary, path)
+    return summary
+
+
+def small_layout(dtype: str = "float32", compression: str = "gzip", **fields: object) -> Layout:
+    """Seven bins; chunks of 8 frames, so that a few frames are several chunks."""
+    made = Layout.for_values(
+        7, dtype=dtype, compression=compression, value_range=(-100.0, 30.0), **fields
+    )
+    return Layout.from_dict({**made.to_dict(), "chunk_frames": 8})
+
+
+def make_store(folder: Path, layout: Layout | None = None, lengths: tuple = (5, 19, 1)) -> Made:
+    """Two parts, each with an item of every length."""
+    layout = layout or small_layout()
+    values = {
+        f"{speaker}/{i}.wav": random_values(layout, length, seed=10 * part + i)
+        for part, speaker in enumerate(("anna", "ben"))
+        for i, length in enumerate(lengths)
+    }
+    parts = [
+        write_part(
+            folder / f"{speaker}.part",
+            layout,
+            {key: frames for key, frames in values.items() if key.startswith(speaker)},
+            failures={f"{speaker}/bad.wav": "cannot decode"},
+        )
+        for speaker in ("anna", "ben")
+    ]
+    merge(parts, folder / "out.h5", layout)
+    return Made(folder / "out.h5", layout, values)

@@ -1,0 +1,45 @@
+import zlib
+
+import numpy as np
+import pytest
+
+from specctl.errors import StoreError
+from specctl.store.chunks import ChunkCodec, checksum
+
+from .stores import small_layout
+
+
+def random_rows(layout):
+    rows = np.random.default_rng(0).integers(0, 256, layout.chunk_bytes, dtype=np.uint8)
+    return rows.view(layout.stored_dtype).reshape(layout.chunk_frames, layout.width)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int16", "uint8"])
+def test_decode_undoes_encode(dtype, compression):
+    layout = small_layout(dtype, compression)
+    codec = ChunkCodec(layout)
+    rows = random_rows(layout)
+    assert codec.decode(bytes(codec.encode(rows))).tobytes() == rows.tobytes()
+
+
+def test_checksum_is_that_of_zlib():
+    assert checksum(b"specctl") == zlib.crc32(b"specctl")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (zlib.compress(bytes(10**8)), "does not end where it should"),
+        (zlib.compress(bytes(8 * 7 * 4))[:-1], "does not end where it should"),
+        (zlib.compress(bytes(8 * 7 * 4)) + b"more", "does not end where it should"),
+        (zlib.compress(bytes(8 * 7 * 4 - 1)), "holds 223 bytes, expected 224"),
+        (zlib.compress(bytes(8 * 7 * 4))[:-1] + b"!", "cannot be decompressed"),
+        (b"no zlib at all", "cannot be decompressed"),
+        (b"", "cannot be decompressed"),
+    ],
+    ids=["bomb", "cut", "longer", "short", "wrong sum", "other", "empty"],
+)
+def test_refuses_streams_that_are_not_one_chunk(data, message):
+    with pytest.raises(StoreError, match=message):
+        ChunkCodec(small_layout()).decode(data)

@@ -1,0 +1,57 @@
+import errno
+import os
+
+import pytest
+
+from specctl.errors import StoreError
+from specctl.store import durable
+
+
+def test_publish_replaces_the_final_file(tmp_path):
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "final").write_bytes(b"old")
+    durable.publish(tmp_path / "new", tmp_path / "final")
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+    assert (tmp_path / "final").read_bytes() == b"new"
+
+
+def test_publish_syncs_the_file_before_the_rename_and_the_folder_after(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: calls.append(os.readlink(f"/proc/self/fd/{fd}")))
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), replace(a, b)))
+    (tmp_path / "new").write_bytes(b"new")
+    durable.publish(tmp_path / "new", tmp_path / "final")
+    assert calls == [str(tmp_path / "new"), "rename", str(tmp_path)]
+    assert fsync is not os.fsync
+
+
+def test_write_atomically_leaves_only_the_file(tmp_path):
+    durable.write_atomically(tmp_path / "job.json", b"{}")
+    durable.write_atomically(tmp_path / "job.json", b"[]")
+    assert [path.name for path in tmp_path.iterdir()] == ["job.json"]
+    assert (tmp_path / "job.json").read_bytes() == b"[]"
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_write_atomically_keeps_the_old_file_when_the_disk_is_full(tmp_path, monkeypatch, call):
+    path = tmp_path / "job.json"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(StoreError, match=rf"^cannot write {path}[^:]*: No space left on device$"):
+        durable.write_atomically(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert [left.name for left in tmp_path.iterdir()] == ["job.json"]
+
+
+def test_write_all_goes_on_after_a_short_write(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:3]))
+    with (tmp_path / "file").open("wb") as file:
+        durable.write_all(file.fileno(), b"0123456789")
+    assert (tmp_path / "file").read_bytes() == b"0123456789"
