@@ -1,5 +1,7 @@
 """Which audio files a run is about: folders are walked, every file is found once."""
-# ruff: noqa: PTH  (names are bytes in here, which pathlib cannot hold)
+
+# names are bytes in here, which pathlib cannot hold
+# ruff: noqa: PTH100, PTH114, PTH116, PTH118, PTH120
 
 import heapq
 import os

@@ -8,6 +8,8 @@ NOT_REGULAR = "not a regular file"
 NOT_AUDIO = "not an audio format that libsndfile knows"
 NEEDS_PYAV = "needs PyAV; install specctl-audio[av]"
 NO_SAMPLES = "no samples"
+CHANGING = "sample rate or channels change within the file"
+CUT_SHORT = "unexpected end of data"
 CHANGED = "changed while it was read"
 
 _SYSTEM = {
@@ -30,12 +32,17 @@ def system_reason(error: Exception) -> str:
 
 def cut_short(seconds: float) -> str:
     """The file ends before its own structure says so."""
-    return f"unexpected end of data at {seconds:.3f} s"
+    return f"{CUT_SHORT} at {seconds:.3f} s"
 
 
 def has_hole(seconds: float) -> str:
     """Something in the middle of the file is missing or not what was written."""
     return f"damaged or missing data at {seconds:.3f} s"
+
+
+def contradiction(n_declared: int, n_found: int | None) -> str:
+    """Block size and bit depth of a header lead to different lengths."""
+    return f"the header contradicts itself: {n_declared} samples declared, {n_found} found"
 
 
 def not_finite(seconds: float) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import stat
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -103,6 +104,34 @@ class Piece(NamedTuple):
     prefix: bytes
     start: int
     stop: int
+    skip: int = 0
+    """Samples to leave out at the start of what comes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What a file's own structure says, before anything is decoded.
+
+    Attributes
+    ----------
+    pieces : tuple of Piece
+        To be decoded one after another; empty for the file as it is.
+    n_samples : int, optional
+        Samples a channel, where the structure fixes them without a decoder; those that
+        are left of a file that is cut.
+    is_cut : bool
+        The file ends before its structure does.
+    is_estimate : bool
+        The number of samples that libsndfile reports is a guess.
+    is_gsm : bool
+        Headerless GSM 06.10, which only the name tells.
+    """
+
+    pieces: tuple[Piece, ...] = ()
+    n_samples: int | None = None
+    is_cut: bool = False
+    is_estimate: bool = False
+    is_gsm: bool = False
 
 
 class PieceFile(io.RawIOBase):
@@ -135,7 +164,7 @@ class PieceFile(io.RawIOBase):
     def readinto(self, buffer: "Buffer") -> int:
         """Fill ``buffer`` as far as the piece goes and return the number of bytes."""
         view = memoryview(buffer).cast("B")
-        prefix, start, _ = self._piece
+        prefix, start = self._piece.prefix, self._piece.start
         wanted = min(len(view), self._length - self._position)
         if wanted <= 0:
             return 0

@@ -1,0 +1,150 @@
+"""Audio files as blocks of float32 samples that are proven complete, or an error."""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from specctl.audio import reasons
+from specctl.audio.info import AudioInfo, Decoder, Samples
+from specctl.audio.probe import DECODING_ERRORS, choose_decoder, describe
+from specctl.audio.source import SourceFile
+from specctl.errors import AudioError
+
+MIN_BLOCK_LENGTH = 4096  # samples
+BLOCK_SIZE = 2**20  # samples of all channels together: 4 MiB
+MAX_ENERGY = 1e30  # a block of 2**24 samples at 1e11 stays below
+MAX_PEAK = 1e12  # integers of 32 bits kept as floats reach 2e9
+
+
+def open_audio(path: str) -> "AudioReader":
+    """Open a file and check what can be known before decoding.
+
+    Parameters
+    ----------
+    path : str
+        As ``os.fsdecode`` gives it.
+
+    Raises
+    ------
+    AudioError
+        With the reason alone, without the path: the caller says which file.
+    """
+    source = SourceFile(path)
+    try:
+        return AudioReader(source)
+    except BaseException:
+        source.close()
+        raise
+
+
+class AudioReader:
+    """An open audio file; use it as a context manager.
+
+    Attributes
+    ----------
+    info : AudioInfo
+    size : int
+        Bytes of the file at the time of opening.
+    mtime_ns : int
+        Time of its last modification at the time of opening.
+    block_length : int
+        Samples in each block but the last; depends on the number of channels only.
+    """
+
+    def __init__(self, source: SourceFile) -> None:
+        self._source = source
+        self.size, self.mtime_ns = source.size, source.mtime_ns
+        self._decoder: Decoder = choose_decoder(source)
+        self.info: AudioInfo = self._decoder.info
+        self.block_length = max(MIN_BLOCK_LENGTH, BLOCK_SIZE // self.info.n_channels)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._source.close()
+
+    def sha256(self) -> str:
+        """Hex digest of all bytes of the file.
+
+        Raises
+        ------
+        AudioError
+            The file cannot be read, or changed since it was opened.
+        """
+        try:
+            digest = self._source.sha256()
+            has_changed = self._source.has_changed()
+        except OSError as error:
+            raise AudioError(reasons.system_reason(error)) from error
+        if has_changed:
+            raise AudioError(reasons.CHANGED)
+        return digest
+
+    def blocks(self) -> Iterator[Samples]:
+        """Read the file from its start.
+
+        Each call starts over. Only one iterator can be in use at a time, and each block is
+        overwritten by the next: copy what has to stay.
+
+        Yields
+        ------
+        (samples, channels), float32, C-contiguous
+            Full scale is 1; `block_length` samples in all blocks but the last.
+
+        Raises
+        ------
+        AudioError
+            The file is damaged, shorter than it declares, holds values that are no sound,
+            or changed since it was opened.
+        """
+        n_read = 0
+        blocks = self._decoder.blocks(self.block_length)
+        while (block := self._next(blocks, n_read)) is not None:
+            if self._decoder.may_be_non_finite:
+                _check_finite(block, n_read, self.info.sample_rate)
+            n_read += len(block)
+            yield block
+        if self._source.has_changed():
+            raise AudioError(reasons.CHANGED)
+        if n_read < (self._decoder.n_expected or 0):
+            raise AudioError(reasons.cut_short(n_read / self.info.sample_rate))
+        if n_read == 0:
+            raise AudioError(reasons.NO_SAMPLES)
+
+    def _next(self, blocks: Iterator[Samples], n_read: int) -> Samples | None:
+        try:
+            return next(blocks, None)
+        except (AudioError, *DECODING_ERRORS) as error:
+            if self._source.has_changed():
+                raise AudioError(reasons.CHANGED) from error
+            reason = str(error) if isinstance(error, AudioError) else describe(error)
+            raise AudioError(f"{reason} (after {n_read / self.info.sample_rate:.3f} s)") from error
+
+
+def _check_finite(block: Samples, n_before: int, sample_rate: int) -> None:
+    """Refuse NaN, infinity, and samples so large that their power would be infinite."""
+    flat = block.reshape(-1)
+    with np.errstate(all="ignore"):
+        # one pass without a temporary array; NaN compares as false
+        if np.dot(flat, flat) <= MAX_ENERGY:
+            return
+    is_bad = ~np.isfinite(block).all(axis=1)
+    if is_bad.any():
+        seconds = (n_before + int(is_bad.argmax())) / sample_rate
+        raise AudioError(reasons.not_finite(seconds))
+    peaks = np.abs(block).max(axis=1)
+    if peaks.max() > MAX_PEAK:
+        seconds = (n_before + int(peaks.argmax())) / sample_rate
+        raise AudioError(reasons.too_loud(float(peaks.max()), seconds))

@@ -1,0 +1,63 @@
+"""What is known of an audio file before it is decoded, and what a decoder has to offer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from specctl.errors import AudioError
+
+Samples = npt.NDArray[np.float32]
+
+SAMPLE_RATE_RANGE = (1_000, 768_000)  # Hz; outside it a header is damaged or a joke
+MAX_CHANNELS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What the header says.
+
+    Attributes
+    ----------
+    sample_rate : int
+        In Hz.
+    n_channels : int
+        At least 1.
+    n_samples : int, optional
+        Samples a channel as declared; None where nothing is, or only a guess.
+    format : str
+        Container and encoding, such as ``"wav/pcm_16"`` or ``"ogg/vorbis"``.
+    backend : {"soundfile", "av"}
+        Which decoder reads it.
+    """
+
+    sample_rate: int
+    n_channels: int
+    n_samples: int | None
+    format: str
+    backend: Literal["soundfile", "av"]
+
+
+class Decoder(Protocol):
+    """One open file, whichever library reads it."""
+
+    info: AudioInfo
+    n_expected: int | None
+    """Fewest samples that make the file complete; None if nothing tells."""
+    may_be_non_finite: bool
+    """False where the encoding is of integers."""
+
+    def blocks(self, block_length: int) -> Iterator[Samples]:
+        """Blocks of (samples, channels) from the start, one buffer for all of them."""
+        ...
+
+
+def check_info(info: AudioInfo) -> None:
+    """Refuse what no recording has: the sample rate or the channels are absurd."""
+    low, high = SAMPLE_RATE_RANGE
+    if not low <= info.sample_rate <= high:
+        raise AudioError(f"sample rate {info.sample_rate} Hz is outside {low} to {high} Hz")
+    if not 1 <= info.n_channels <= MAX_CHANNELS:
+        raise AudioError(f"{info.n_channels} channels are outside 1 to {MAX_CHANNELS}")

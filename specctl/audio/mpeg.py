@@ -1,0 +1,242 @@
+"""MPEG audio frames: counted, because what a header or libsndfile says of them may be wrong.
+
+Without a Xing header libsndfile guesses the length from the first frame and stops there,
+so a file of variable bit rate comes out short; of files put one behind another it reads
+the first. Here each frame is visited, and the decoder is given headers that are true.
+"""
+
+import functools
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from specctl.audio.source import Piece, SourceFile, Structure
+
+SEARCH = 2**16  # bytes of junk before the first frame, as libmpg123 allows
+WINDOW = 2**20  # bytes
+MAX_FRAME = 8192  # bytes
+ID3V1_SIZE = 128  # bytes
+MPEG1 = 3  # version as the header has it
+NO_CHECKSUM = 1  # flag in the second byte of a frame
+DECODER_DELAY = 529  # samples that libmpg123 leaves out at the start of what has a header
+N_SILENT = 8
+"""Silent frames put in front, to leave those samples out of. After eight the synthesis filter
+is where it started, so all samples are those of the same file without any header."""
+HAS_COUNT = 1  # flag of a Xing header
+
+_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+_KBITS = {  # by (is MPEG 1, layer)
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+
+
+class _Frame(NamedTuple):
+    length: int  # bytes
+    kind: tuple[int, int, int]  # version, layer, sample rate: the same in all of a stream
+    n_samples: int
+    xing_at: int  # offset of a Xing header within the frame; 0 in layers without
+
+
+@dataclass
+class _Link:
+    """One stream of frames, from its Xing header, if it has one, to the next."""
+
+    start: int
+    first: bytes  # its first frame
+    declared: int | None  # frames by its Xing header
+    n_frames: int = 0
+    stop: int = 0
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse(header: bytes) -> _Frame | None:
+    """What the four bytes of a frame header say; None if they are not one."""
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
+    rate_index, bit_rate_index = header[2] >> 2 & 3, header[2] >> 4
+    if version == 1 or layer == 4 or rate_index == 3 or bit_rate_index in (0, 15):
+        return None
+    is_mpeg1 = version == MPEG1
+    rate = _RATES[version][rate_index]
+    bits = _KBITS[is_mpeg1, layer][bit_rate_index - 1] * 1000
+    padding = header[2] >> 1 & 1
+    if layer == 1:
+        length = (12 * bits // rate + padding) * 4
+    else:
+        length = (144 if is_mpeg1 or layer == 2 else 72) * bits // rate + padding
+    is_mono = header[3] >> 6 == 3
+    side = (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
+    n_samples = 384 if layer == 1 else 1152 if is_mpeg1 or layer == 2 else 576
+    return _Frame(length, (version, layer, rate), n_samples, 4 + side if layer == 3 else 0)
+
+
+def is_frame(head: bytes) -> bool:
+    """Whether a file that begins like this begins with a frame of MPEG audio."""
+    return _parse(head[:4]) is not None
+
+
+def inspect_mpeg(source: SourceFile, *, header_only: bool = False) -> Structure:
+    """Count the frames of MPEG audio, layers 1 to 3.
+
+    Returns
+    -------
+    Structure
+        Pieces where libsndfile would not read all there is. ``is_cut`` if a frame is not
+        there to its end, or fewer frames than declared.
+
+    Notes
+    -----
+    What is cut right between two frames of a file that declares no count cannot be seen.
+    """
+    tags_stop = _skip_id3(source, 0)
+    walk = _Walk(source, tags_stop)
+    if not walk.find_first(tags_stop + SEARCH):
+        return Structure()
+    first = walk.links[0]
+    is_estimate = first.declared is None
+    pieces: tuple[Piece, ...] = ()
+    if first.start > tags_stop:
+        pieces = (Piece(b"", first.start, source.size),)
+    if not header_only:
+        walk.follow()
+        is_estimate = any(_is_estimate(link) for link in walk.links)
+        if pieces or len(walk.links) > 1 or first.declared != first.n_frames:
+            pieces = tuple(map(_corrected, walk.links))
+    if walk.is_cut:
+        return Structure(is_cut=True, n_samples=sum(map(_n_samples, walk.links)))
+    return Structure(pieces=pieces, is_estimate=is_estimate)
+
+
+def _n_samples(link: _Link) -> int:
+    frame = _parse(link.first[:4])
+    return link.n_frames * frame.n_samples if frame is not None else 0
+
+
+def _is_estimate(link: _Link) -> bool:
+    """Whether not even `_corrected` can tell libsndfile the length."""
+    frame = _parse(link.first[:4])
+    return link.declared is None and (frame is None or not frame.xing_at)
+
+
+def _corrected(link: _Link) -> Piece:
+    """Give a stream a header that tells the true number of frames."""
+    frame = _parse(link.first[:4])
+    if link.declared == link.n_frames or frame is None or not frame.xing_at:
+        return Piece(b"", link.start, link.stop)
+    if link.declared is not None:
+        at = frame.xing_at + 8
+        prefix = link.first[:at] + struct.pack(">I", link.n_frames) + link.first[at + 4 :]
+        return Piece(prefix, link.start + len(prefix), link.stop)
+    header = bytes((0xFF, link.first[1] | NO_CHECKSUM, *link.first[2:4]))
+    xing = b"Info" + struct.pack(">II", HAS_COUNT, link.n_frames + N_SILENT)
+    prefix = (header.ljust(frame.xing_at, b"\0") + xing).ljust(frame.length, b"\0")
+    prefix += header.ljust(frame.length, b"\0") * N_SILENT
+    skip = N_SILENT * frame.n_samples - DECODER_DELAY
+    return Piece(prefix, link.start, link.stop, skip)
+
+
+def _skip_id3(source: SourceFile, offset: int) -> int:
+    """Offset behind all ID3v2 tags at ``offset``."""
+    while (tag := source.read_at(offset, 10))[:3] == b"ID3" and len(tag) == 10:
+        has_footer = bool(tag[5] & 0x10)
+        size = functools.reduce(lambda total, byte: total << 7 | byte & 0x7F, tag[6:], 0)
+        offset += 10 + size + 10 * has_footer
+    return offset
+
+
+class _Walk:
+    """The frames of a file in order; keeps a window of it in memory."""
+
+    def __init__(self, source: SourceFile, start: int) -> None:
+        self._source = source
+        self._offset = start
+        self._window = b""
+        self._window_start = start
+        self._stop = source.size
+        if source.read_at(max(0, source.size - ID3V1_SIZE), 3) == b"TAG":
+            self._stop -= ID3V1_SIZE
+        self._kind: tuple[int, int, int] | None = None
+        self.links: list[_Link] = []
+        self.is_cut = False
+
+    def find_first(self, limit: int) -> bool:
+        """Go to the first frame, if it begins before ``limit``, and see what it declares."""
+        if not self._search(limit):
+            return False
+        frame = self._frame(self._offset)
+        if frame is not None:
+            self._kind = frame.kind
+            self._begin_link(frame)
+        return frame is not None
+
+    def follow(self) -> None:
+        """Visit all frames; what stands between them is skipped, as every player does."""
+        while self._offset < self._stop:
+            frame = self._frame(self._offset)
+            if frame is None or frame.kind != self._kind:
+                self._offset = _skip_id3(self._source, self._offset)
+                if self._frame(self._offset) is None and not self._search(self._stop):
+                    break
+                continue
+            if self._offset + frame.length > self._stop:
+                self.is_cut = True
+                break
+            if self._xing(frame) is not None:
+                if self._offset > self.links[-1].start:
+                    self._begin_link(frame)
+            else:
+                self.links[-1].n_frames += 1
+            self._offset += frame.length
+            self.links[-1].stop = self._offset
+        # some encoders count the frame that holds the header
+        self.is_cut |= any(link.n_frames + 1 < (link.declared or 0) for link in self.links)
+
+    def _begin_link(self, frame: _Frame) -> None:
+        xing = self._xing(frame)
+        declared = None
+        if xing is not None and xing[7] & HAS_COUNT:
+            declared = int.from_bytes(xing[8:12], "big")
+        first = self._bytes(self._offset, frame.length)
+        # a Xing header without a count is no help: drop it, the rest begins behind it
+        start = self._offset + (len(first) if xing is not None and declared is None else 0)
+        self.links.append(_Link(start, first, declared, stop=start))
+
+    def _xing(self, frame: _Frame) -> bytes | None:
+        """Xing header of the frame that begins here, which then holds no sound."""
+        at = self._offset - self._window_start + frame.xing_at
+        if frame.xing_at and self._window[at : at + 4] in (b"Xing", b"Info"):
+            return self._window[at : at + 12]
+        return None
+
+    def _search(self, limit: int) -> bool:
+        """Go to the next place before ``limit`` where two frames of a kind follow."""
+        while self._offset < min(limit, self._stop):
+            window = self._bytes(self._offset, MAX_FRAME)
+            found = window.find(b"\xff")
+            self._offset += found if found >= 0 else len(window)
+            frame = self._frame(self._offset)
+            if frame is not None and self._kind in (None, frame.kind):
+                behind = self._frame(self._offset + frame.length)
+                if behind is not None and behind.kind == frame.kind:
+                    return self._offset < limit
+                if self._offset + frame.length == self._stop:
+                    return self._offset < limit
+            self._offset += found >= 0
+        return False
+
+    def _frame(self, offset: int) -> _Frame | None:
+        return _parse(self._bytes(offset, 4))
+
+    def _bytes(self, offset: int, n_bytes: int) -> bytes:
+        """Bytes from ``offset`` on, fewer only at the end of the file."""
+        at = offset - self._window_start
+        if at < 0 or at + MAX_FRAME > len(self._window):
+            self._window = self._source.read_at(offset, WINDOW)
+            self._window_start, at = offset, 0
+        return self._window[at : at + n_bytes]

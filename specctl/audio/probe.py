@@ -1,0 +1,123 @@
+"""Sample rate, channels and length of a file from its header; which decoder reads it."""
+
+from typing import Final
+
+import soundfile
+
+from specctl.audio import av_backend, reasons, soundfile_backend
+from specctl.audio.av_backend import AvDecoder
+from specctl.audio.formats import PYAV_EXTENSIONS, extension
+from specctl.audio.info import AudioInfo, Decoder, check_info
+from specctl.audio.integrity import inspect
+from specctl.audio.soundfile_backend import SoundfileDecoder
+from specctl.audio.source import SourceFile, Structure
+from specctl.errors import AudioError
+
+__all__ = ["AudioInfo", "probe"]
+
+DECODING_ERRORS: Final = (
+    soundfile.SoundFileError,
+    OSError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    LookupError,
+    ArithmeticError,
+    MemoryError,
+)
+"""All that soundfile, PyAV and the system raise over a bad file."""
+
+OTHER_CONTAINERS = (b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75", b"wvpk", b"MAC ", b"TTA1", b"#!AMR")
+"""First bytes of Matroska, ASF, WavPack, Monkey's Audio, TTA and AMR, whatever the name."""
+
+
+def probe(path: str) -> AudioInfo:
+    """Read the header of an audio file.
+
+    Parameters
+    ----------
+    path : str
+        As ``os.fsdecode`` gives it.
+
+    Raises
+    ------
+    AudioError
+        With the reason alone, without the path: the caller says which file. That a file is
+        cut short is found by ``open_audio``, not here.
+    """
+    with SourceFile(path) as source:
+        return choose_decoder(source, header_only=True).info
+
+
+def choose_decoder(source: SourceFile, *, header_only: bool = False) -> Decoder:
+    """Open a file with the decoder that knows it, and refuse what is cut or absurd.
+
+    Raises
+    ------
+    AudioError
+        Neither decoder can read the file, or it is not whole.
+    """
+    try:
+        structure = inspect(source, header_only=header_only)
+        decoder = _open(source, structure)
+    except DECODING_ERRORS as error:
+        raise AudioError(describe(error)) from error
+    check_info(decoder.info)
+    if not header_only:
+        _check_length(decoder, structure)
+    return decoder
+
+
+def _open(source: SourceFile, structure: Structure) -> Decoder:
+    try:
+        return SoundfileDecoder(source, structure)
+    except soundfile.LibsndfileError as error:
+        head = source.read_at(0, 8)
+        is_foreign = (
+            extension(source.path) in PYAV_EXTENSIONS
+            or head.startswith((*OTHER_CONTAINERS, b"OggS"))
+            or head[4:] == b"ftyp"
+        )
+        if structure.is_cut:
+            raise AudioError(reasons.CUT_SHORT) from error
+        if is_foreign and av_backend.is_installed():
+            return _open_av(source)
+        if is_foreign:
+            raise AudioError(reasons.NEEDS_PYAV) from error
+        raise
+
+
+def _open_av(source: SourceFile) -> Decoder:
+    try:
+        return AvDecoder(source)
+    except DECODING_ERRORS as error:
+        raise AudioError(av_backend.describe(error)) from error
+
+
+def _check_length(decoder: Decoder, structure: Structure) -> None:
+    """Hold what the decoder says against what the structure says."""
+    info = decoder.info
+    if structure.is_cut:
+        n_left = info.n_samples if structure.n_samples is None else structure.n_samples
+        if n_left is None:
+            raise AudioError(reasons.CUT_SHORT)
+        raise AudioError(reasons.cut_short(n_left / info.sample_rate))
+    if info.n_samples == 0:
+        raise AudioError(reasons.NO_SAMPLES)
+    if structure.n_samples is not None and structure.n_samples != info.n_samples:
+        raise AudioError(reasons.contradiction(structure.n_samples, info.n_samples))
+
+
+def describe(error: Exception) -> str:
+    """Reason for whatever a decoder or the system raised."""
+    if isinstance(error, soundfile.LibsndfileError):
+        if error.code == soundfile_backend.UNKNOWN_FORMAT:
+            return reasons.NOT_AUDIO
+        return soundfile_backend.describe(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if type(error).__module__.startswith("av."):
+        return av_backend.describe(error)
+    if isinstance(error, OSError):
+        return reasons.system_reason(error)
+    return reasons.decoder_said(str(error))

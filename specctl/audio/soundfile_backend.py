@@ -1,0 +1,121 @@
+"""Decoding by libsndfile: WAV and its kin, FLAC, Ogg Vorbis, Opus, MP3, AIFF, AU, CAF, GSM."""
+
+import io
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from specctl.audio import reasons
+from specctl.audio.info import AudioInfo, Samples
+from specctl.audio.source import Piece, PieceFile, SourceFile, Structure
+from specctl.errors import AudioError
+
+UNKNOWN_FORMAT = 1  # libsndfile's number for "format not recognised"
+UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 where FLAC says nothing
+READ_AHEAD = 2**16  # bytes; libsndfile asks for a few bytes at a time
+GSM_ARGUMENTS = {"format": "RAW", "subtype": "GSM610", "samplerate": 8000, "channels": 1}
+INTEGER_ENCODINGS = ("PCM_", "ULAW", "ALAW", "GSM610", "IMA_ADPCM", "MS_ADPCM", "ALAC_", "DPCM_")
+
+
+class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
+    """Read from start to end only.
+
+    soundfile seeks to where it already is after each read, which fails in FLAC at the end
+    of a stream of undeclared length.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class SoundfileDecoder:
+    """A file read by libsndfile, as it is or piece by piece.
+
+    Raises
+    ------
+    soundfile.LibsndfileError
+        libsndfile refuses the file; its ``code`` is `UNKNOWN_FORMAT` where another
+        decoder may do better.
+    """
+
+    def __init__(self, source: SourceFile, structure: Structure) -> None:
+        self._source = source
+        self._structure = structure
+        self.info, subtype = self._read_info()
+        self.n_expected = self.info.n_samples
+        self.may_be_non_finite = not subtype.startswith(INTEGER_ENCODINGS)
+
+    def blocks(self, block_length: int) -> Iterator[Samples]:
+        """Blocks of (samples, channels) from the start; one buffer serves for all."""
+        length = block_length
+        if self.n_expected is not None:
+            length = max(1, min(length, self.n_expected))
+        buffer: Samples = np.empty((length, self.info.n_channels), dtype=np.float32)
+        filled = 0
+        for piece in self._structure.pieces or (None,):
+            with self._open(piece) as file:
+                _skip(file, piece, buffer)
+                while n_read := _read(file, buffer[filled:]):
+                    filled += n_read
+                    if filled == length:
+                        yield buffer
+                        filled = 0
+        if filled:
+            yield buffer[:filled]
+
+    def _open(self, piece: Piece | None) -> soundfile.SoundFile:
+        arguments: dict[str, Any] = GSM_ARGUMENTS if self._structure.is_gsm else {}
+        if piece is None:
+            # libsndfile takes what comes before the position for somebody else's data
+            os.lseek(self._source.fd, 0, os.SEEK_SET)
+            return _ForwardSoundFile(self._source.fd, closefd=False, **arguments)
+        file = io.BufferedReader(PieceFile(self._source, piece), READ_AHEAD)
+        return _ForwardSoundFile(file, "r", **arguments)
+
+    def _read_info(self) -> tuple[AudioInfo, str]:
+        files = []
+        n_samples: int | None = 0
+        for piece in self._structure.pieces or (None,):
+            with self._open(piece) as file:
+                files.append(file)
+                is_known = file.frames < UNKNOWN_LENGTH and not self._structure.is_estimate
+                if n_samples is not None:
+                    n_samples = n_samples + file.frames - _skipped(piece) if is_known else None
+        rate, n_channels = files[0].samplerate, max(file.channels for file in files)
+        if any(file.samplerate != rate for file in files):
+            raise AudioError(reasons.CHANGING)
+        if any(file.channels not in (1, n_channels) for file in files):
+            raise AudioError(reasons.CHANGING)
+        format_name = f"{files[0].format}/{files[0].subtype}".lower()
+        info = AudioInfo(rate, n_channels, n_samples, format_name, "soundfile")
+        return info, files[0].subtype
+
+
+def _read(file: soundfile.SoundFile, out: Samples) -> int:
+    """Read up to ``len(out)`` samples; a mono stream goes to all channels of ``out``."""
+    if file.channels == out.shape[1]:
+        return len(file.read(out=out))
+    mono = file.read(out=np.empty((len(out), 1), dtype=np.float32))
+    out[: len(mono)] = mono
+    return len(mono)
+
+
+def _skipped(piece: Piece | None) -> int:
+    return piece.skip if piece is not None else 0
+
+
+def _skip(file: soundfile.SoundFile, piece: Piece | None, buffer: Samples) -> None:
+    left = _skipped(piece)
+    while left and (n_read := _read(file, buffer[:left])):
+        left -= n_read
+
+
+def describe(error: soundfile.LibsndfileError) -> str:
+    """Reason for what libsndfile says, without its prefixes."""
+    text = str(error.error_string).strip()
+    for prefix in ("Error : ", "Error: "):
+        text = text.removeprefix(prefix)
+    return reasons.decoder_said(text)
