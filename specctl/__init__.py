@@ -25,14 +25,14 @@ from specctl.version import __version__
 
 if TYPE_CHECKING:
     from specctl.config import SpectrogramConfig, StftConfig
-    from specctl.convert import convert
+    from specctl.convert import convert_audio
     from specctl.store.reader import Store, open_store
     from specctl.transforms import MFCC, MelSpectrogram, Spectrogram
 
 _HOMES = {
     "SpectrogramConfig": "specctl.config",
     "StftConfig": "specctl.config",
-    "convert": "specctl.convert",
+    "convert_audio": "specctl.convert",
     "Store": "specctl.store.reader",
     "open_store": "specctl.store.reader",
     "Spectrogram": "specctl.transforms",
@@ -48,7 +48,7 @@ __all__ = [
     "StftConfig",
     "Store",
     "__version__",
-    "convert",
+    "convert_audio",
     "open_store",
 ]
 

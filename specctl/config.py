@@ -115,9 +115,7 @@ class SpectrogramConfig(StftConfig):
             if self.fmin >= self.fmax:
                 raise ParameterError(f"fmin must be below fmax={self.fmax:g}, got {self.fmin:g}")
         if self.n_mfcc is not None and self.n_mels is not None and self.n_mfcc > self.n_mels:
-            raise ParameterError(
-                f"n_mfcc must be in [1, n_mels={self.n_mels}], got {self.n_mfcc}"
-            )
+            raise ParameterError(f"n_mfcc must be in [1, n_mels={self.n_mels}], got {self.n_mfcc}")
         return self
 
     @classmethod

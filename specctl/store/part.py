@@ -2,7 +2,7 @@
 
 A part is not HDF5 but an append-only file of our own: compressed chunks one after another, then a
 footer. A full disk is then an ``OSError`` like any other (with HDF5 it can end the process), a
-discarded item is a truncation, a resumed run never has HDF5 parse what a killed one left, and
+discarded source is a truncation, a resumed run never has HDF5 parse what a killed one left, and
 `specctl.store.merge` copies the chunks into the HDF5 store as they are.
 
 `specctl.store.part_reader` has the format.
@@ -31,11 +31,12 @@ __all__ = ["Part", "PartWriter", "read_part"]
 
 
 class _Mark(NamedTuple):
-    """Where the writer stood when an item began; all that `discard_item` needs."""
+    """Where the writer stood when a source began; all that `discard_source` needs."""
 
     n_bytes: int
     n_chunks: int
     n_buffered: int
+    n_items: int
 
 
 class PartWriter:
@@ -51,7 +52,7 @@ class PartWriter:
     ------
     StoreError
         From any method: chained to an ``OSError`` where the file cannot be written, else the
-        values given cannot be stored and `discard_item` lets the part go on without them.
+        values given cannot be stored and `discard_source` lets the part go on without them.
     """
 
     def __init__(self, path: Path, layout: Layout) -> None:
@@ -101,14 +102,12 @@ class PartWriter:
         """Bytes written so far."""
         return self._n_bytes
 
-    def begin_item(self) -> None:
-        """Start an item; `end_item` or `discard_item` ends it."""
+    def begin_source(self) -> None:
+        """Start a source, whose items follow; `end_source` or `discard_source` ends it."""
         if self._mark is not None:
-            raise ParameterError("begin_item must follow the end of the item before")
-        self._mark = _Mark(self._n_bytes, len(self._table), self._n_buffered)
-        self._gatherer.reset()
-        self._digest = hashlib.sha256()
-        self._n_frames = 0
+            raise ParameterError("begin_source must follow the end of the source before")
+        self._mark = _Mark(self._n_bytes, len(self._table), self._n_buffered, len(self._items))
+        self._begin_item()
 
     def append(self, frames: np.ndarray) -> None:
         """Add frames to the item.
@@ -124,7 +123,7 @@ class PartWriter:
             A value is not finite or outside the range of the stored type.
         """
         if self._mark is None:
-            raise ParameterError("append must follow begin_item")
+            raise ParameterError("append must follow begin_source")
         if frames.ndim < 2 or frames.shape[1:] != self.layout.frame_shape:
             wanted = ", ".join(["n", *map(str, self.layout.frame_shape)])
             raise ParameterError(f"frames must have shape ({wanted}), got {frames.shape}")
@@ -142,7 +141,7 @@ class PartWriter:
                 self._flush_chunk()
 
     def end_item(self, **fields: Any) -> ItemRecord:
-        """Complete the item.
+        """Complete an item; what is appended next belongs to the next one.
 
         Parameters
         ----------
@@ -150,26 +149,34 @@ class PartWriter:
             Of `ItemRecord`, all but ``n_frames`` and ``digest``.
         """
         if self._mark is None:
-            raise ParameterError("end_item must follow begin_item")
+            raise ParameterError("end_item must follow begin_source")
         moments = self._gatherer.finish()
         record = ItemRecord.from_dict(
             {**fields, "n_frames": self._n_frames, "digest": self._digest.hexdigest()}
         )
         self._moments.append(moments)
         self._items.append(record)
-        self._mark, self._earlier_rows = None, None
+        self._begin_item()
         return record
 
-    def discard_item(self) -> None:
-        """Forget everything since `begin_item`; nothing to do without one."""
+    def end_source(self) -> None:
+        """Keep the items of the source."""
+        if self._mark is None or self._n_frames:
+            raise ParameterError("end_source must follow end_item")
+        self._mark, self._earlier_rows = None, None
+
+    def discard_source(self) -> None:
+        """Forget everything since `begin_source`; nothing to do without one."""
         if self._mark is None:
             return
-        n_bytes, n_chunks, n_buffered = self._mark
+        n_bytes, n_chunks, n_buffered, n_items = self._mark
         with reported_os_errors(self.path):
             os.ftruncate(self._open_descriptor(), n_bytes)
             os.lseek(self._open_descriptor(), n_bytes, os.SEEK_SET)
         self._n_bytes = n_bytes
         del self._table[n_chunks:]
+        del self._items[n_items:]
+        del self._moments[n_items:]
         if self._earlier_rows is not None:
             self._buffer[:n_buffered] = self._earlier_rows
         self._n_buffered = n_buffered
@@ -188,7 +195,7 @@ class PartWriter:
             Kept in the footer; anything JSON takes.
         """
         if self._mark is not None:
-            raise ParameterError("commit must follow the end of the item before")
+            raise ParameterError("commit must follow the end of the source before")
         if self._n_buffered:
             self._buffer[self._n_buffered :] = FILL_VALUE
             self._flush_chunk()
@@ -234,8 +241,13 @@ class PartWriter:
         self._n_buffered = 0
         self._write(data)
 
+    def _begin_item(self) -> None:
+        self._gatherer.reset()
+        self._digest = hashlib.sha256()
+        self._n_frames = 0
+
     def _keep_earlier_rows(self) -> None:
-        """Keep the rows of earlier items that share the item's first chunk, for `discard_item`."""
+        """Keep the rows of earlier sources that share the first chunk, for `discard_source`."""
         mark = self._mark
         is_first = mark is not None and len(self._table) == mark.n_chunks + 1
         if mark is not None and is_first and mark.n_buffered:

@@ -1,0 +1,81 @@
+"""The job behind ``specctl convert``, callable from Python, silent.
+
+``planning`` finds the files and divides them into parts, ``parts`` has the workers (``work``)
+make each part and repeats what a dead worker left, ``merging`` joins them. ``folder`` holds the
+state between runs; ``executors`` run tasks here or in a pool.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from specctl.convert.executors import Control
+from specctl.convert.request import Options, Request
+from specctl.convert.run import Conversion, Stopped
+from specctl.convert.settings import ConvertConfig, GivenSettings
+from specctl.convert.summary import Progress, Summary
+
+__all__ = [
+    "Control",
+    "ConvertConfig",
+    "Options",
+    "Progress",
+    "Stopped",
+    "Summary",
+    "convert_audio",
+]
+
+
+def convert_audio(
+    sources: str | Path | Sequence[str | Path],
+    store: str | Path,
+    *,
+    preset: str | None = None,
+    options: Options = Options(),  # noqa: B008 - frozen
+    progress: Callable[[Progress], None] | None = None,
+    control: Control | None = None,
+    **settings: Any,
+) -> Summary:
+    """Convert audio files to one spectrogram store.
+
+    Parameters
+    ----------
+    sources : path or sequence of paths
+        Files and folders.
+    store : path
+        HDF5 file to create; its folder must exist. While it is being made, the work lies in
+        ``<store>.parts/`` beside it, and the same call goes on from there after a kill.
+    preset : str, optional
+        Settings to begin with; keywords win over it.
+    options : Options
+        How the job is run.
+    progress : callable, optional
+        Called with a `Progress` many times a second.
+    control : Control, optional
+        Its ``stop`` ends the run after the parts in hand.
+    **settings
+        Fields of `ConvertConfig`; ``sample_rate="auto"`` (or none) takes the most common one.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    ParameterError, KernelError
+        For settings that are wrong or do not fit together, before anything is opened.
+    AudioError
+        If there is nothing to convert, nothing could be converted, or ``options`` say to stop.
+    StoreError
+        If the store exists, belongs to another job, or cannot be written.
+    Stopped
+        If ``control`` stopped the run.
+    """
+    return Conversion(
+        store=Path(store),
+        request=Request.of(sources, options),
+        given=GivenSettings(settings, preset),
+        options=options,
+        control=control or Control(),
+        report=progress or (lambda _: None),
+    ).run()

@@ -1,0 +1,81 @@
+"""What passes between the parent, its workers and its next run: plain data."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from specctl.convert.plan import PlannedSource
+from specctl.convert.settings import ConvertConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A conversion that was begun, as ``job.json`` keeps it.
+
+    ``replaced`` are sources of the store that an update makes anew.
+    """
+
+    id: str
+    request: str
+    config: Mapping[str, Any]
+    update: bool
+    replaced: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
+    rates: Mapping[str, int]
+    n_unchanged: int
+    n_unlabelled: int
+
+    def to_json(self) -> str:
+        """JSON that people may read."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` gave."""
+        values = json.loads(text)
+        values["replaced"] = tuple(values["replaced"])
+        values["skipped"] = tuple((key, reason) for key, reason in values["skipped"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the parent needs to know of the transform, which only a worker imports."""
+
+    devices: tuple[str, ...]
+    kernel: str
+    kernel_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartJob:
+    """One part to convert."""
+
+    number: int
+    folder: str
+    n_parts: int
+    sources: tuple[PlannedSource, ...]
+    config: ConvertConfig
+    kernel: str
+    vram_budget: int | None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came of a part."""
+
+    number: int
+    n_converted: int
+    n_items: int
+    n_resampled: int
+    audio_seconds: float
+    failures: tuple[tuple[str, str], ...]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """Where a part lies in the working folder."""
+    return folder / f"{number:06d}.part"

@@ -1,0 +1,224 @@
+"""Converting the sources of one part: decode, compute, store, or a failure and nothing of it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from specctl.audio.decode import AudioReader, open_audio
+from specctl.convert.beats import Beat
+from specctl.convert.clock import Clock
+from specctl.convert.compute import Computer
+from specctl.convert.jobs import PartJob, Receipt
+from specctl.convert.plan import PlannedSource
+from specctl.convert.signals import Counted, Item, items
+from specctl.convert.tiles import tiles
+from specctl.errors import AudioError, StoreError
+from specctl.store.layout import FailureRecord
+from specctl.store.part import PartWriter
+
+_HELD_SAMPLES = 2**24
+"""Sources up to this many samples are held decoded until a pack is full; longer ones stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """A tile of an item on its way to the device."""
+
+    item: Item
+    padded: Tensor
+    is_first: bool
+    is_last: bool
+    peak: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What the index says of a file, besides its items."""
+
+    source: PlannedSource
+    size: int
+    mtime_ns: int
+    sha256: str
+    sample_rate: int
+    counted: Counted
+
+
+class PartWorker:
+    """The state of one part in the making."""
+
+    def __init__(self, job: PartJob, writer: PartWriter, computer: Computer, beat: Beat) -> None:
+        self._job = job
+        self._config = job.config
+        self._writer = writer
+        self._computer = computer
+        self._beat = beat
+        self._clock = Clock()
+        self._failures: list[tuple[str, str]] = []
+        self._n_converted = self._n_resampled = 0
+        self._audio_seconds = 0.0
+
+    def convert_all(self) -> None:
+        """Every source in turn; on a GPU several at once, stored in the same order."""
+        held: list[tuple[_File, list[_Tile]]] = []
+        held_samples = 0
+        for number, source in enumerate(self._job.sources):
+            self._beat.take(number)
+            try:
+                if source.poison:
+                    raise AudioError(source.poison)
+                with open_audio(source.path) as reader:
+                    file = self._file(reader, source)
+                    if self._streams(source):
+                        self._store_held(held)
+                        self._store(file, self._one_by_one(self._tiles(reader, file)))
+                        continue
+                    decoded = list(self._tiles(reader, file))
+            except _EXPECTED as error:
+                self._store_held(held)
+                self._fail(source, error)
+                continue
+            held.append((file, decoded))
+            held_samples = sum(len(tile.padded) for _, tiles in held for tile in tiles)
+            if held_samples >= self._computer.pack_samples:
+                self._store_held(held)
+        self._store_held(held)
+
+    def commit(self) -> Receipt:
+        """Close the part; it is durable when this returns."""
+        seconds = self._clock.seconds
+        counts = {
+            "n_converted": self._n_converted,
+            "n_resampled": self._n_resampled,
+            "audio_seconds": self._audio_seconds,
+        }
+        self._writer.commit(extra=counts)
+        for stage, spent in self._writer.seconds.items():
+            seconds[stage] += spent
+        return Receipt(
+            number=self._job.number,
+            n_converted=self._n_converted,
+            n_resampled=self._n_resampled,
+            n_items=self._writer.n_items,
+            audio_seconds=self._audio_seconds,
+            failures=tuple(self._failures),
+            seconds=seconds,
+        )
+
+    def _streams(self, source: PlannedSource) -> bool:
+        """Whether a source goes to the device tile by tile instead of in a pack."""
+        n_samples = source.seconds * source.sample_rate * max(1, source.n_channels)
+        return self._computer.pack_samples == 0 or not 0 < n_samples <= _HELD_SAMPLES
+
+    def _file(self, reader: AudioReader, source: PlannedSource) -> _File:
+        with self._clock.stage("decode"):
+            digest = reader.sha256()
+        return _File(
+            source, reader.size, reader.mtime_ns, digest, reader.info.sample_rate, Counted()
+        )
+
+    def _tiles(self, reader: AudioReader, file: _File) -> Iterator[_Tile]:
+        """All tiles of all items of a file."""
+        for item in items(reader, file.source.key, self._config, self._clock, file.counted):
+            peak = None
+            is_first = True
+            for padded, is_last in tiles(item.blocks(), self._config):
+                self._beat.step()
+                if is_first and not is_last and self._config.needs_peak:
+                    # the peak of a long item is known only after a pass of its own
+                    peak = self._peak(item)
+                yield _Tile(item, padded, is_first, is_last, peak)
+                is_first = False
+
+    def _peak(self, item: Item) -> Tensor | None:
+        peak = None
+        for padded, _ in tiles(item.blocks(), self._config):
+            self._beat.step()
+            with self._clock.stage("transform"):
+                here = self._computer.peak(padded)
+            peak = here if peak is None else torch.maximum(peak, here)
+        return peak
+
+    def _one_by_one(self, decoded: Iterable[_Tile]) -> Iterator[tuple[_Tile, Tensor]]:
+        for tile in decoded:
+            with self._clock.stage("transform"):
+                (spec,) = self._computer.spectra([tile.padded])
+            yield tile, spec
+
+    def _store_held(self, held: list[tuple[_File, list[_Tile]]]) -> None:
+        """Compute all sources in hand in one go, store them one after another, let them go."""
+        padded = [tile.padded for _, decoded in held for tile in decoded]
+        with self._clock.stage("transform"):
+            spectra = iter(self._computer.spectra(padded) if padded else [])
+        for file, decoded in held:
+            pairs = [(tile, next(spectra)) for tile in decoded]
+            try:
+                self._store(file, pairs)
+            except _EXPECTED as error:
+                self._fail(file.source, error)
+        held.clear()
+
+    def _store(self, file: _File, spectra: Iterable[tuple[_Tile, Tensor]]) -> None:
+        """Write all items of a file, or raise; the caller then discards them."""
+        self._writer.begin_source()
+        n_items = 0
+        for tile, spec in spectra:
+            with self._clock.stage("transform"):
+                rows = self._computer.rows(spec, tile.peak)
+            self._writer.append(rows)
+            self._beat.step()
+            if tile.is_last:
+                self._end_item(file, tile.item)
+                n_items += 1
+        if n_items == 0:
+            raise AudioError(self._why_nothing(file.counted.n_samples))
+        self._writer.end_source()
+        self._n_converted += 1
+        self._n_resampled += file.sample_rate != self._config.sample_rate
+        self._audio_seconds += file.counted.seconds
+        self._beat.done(failed=False, seconds=file.counted.seconds)
+
+    def _end_item(self, file: _File, item: Item) -> None:
+        self._writer.end_item(
+            key=item.key,
+            source=file.source.key,
+            sample_rate=file.sample_rate,
+            n_samples=item.counted.n_samples,
+            channel=item.channel,
+            offset=item.offset,
+            label=file.source.label,
+            size=file.size,
+            mtime_ns=file.mtime_ns,
+            sha256=file.sha256,
+        )
+
+    def _fail(self, source: PlannedSource, error: Exception) -> None:
+        """Count a source out; a fault of the disk that is written to is no fault of a source."""
+        if isinstance(error, StoreError) and isinstance(error.__cause__, OSError):
+            raise error
+        reason = str(error) or "not enough memory"
+        if self._job.strict:
+            raise AudioError(f"cannot convert {source.key}: {reason}") from error
+        self._writer.discard_source()
+        self._failures.append((source.key, reason))
+        self._writer.fail(
+            FailureRecord(
+                key=source.key, reason=reason, size=source.size, mtime_ns=source.mtime_ns
+            )
+        )
+        self._beat.done(failed=True, seconds=0.0)
+
+    def _why_nothing(self, n_samples: int) -> str:
+        if n_samples == 0:
+            return "no samples"
+        if self._config.segment is not None:
+            return f"shorter than a segment of {self._config.segment:g} s"
+        return (
+            f"{n_samples} samples are fewer than n_fft={self._config.n_fft}; "
+            "convert with centred frames"
+        )
+
+
+_EXPECTED = (AudioError, StoreError, MemoryError, torch.OutOfMemoryError)
+"""What a file may do to its own conversion; anything else is a bug and ends the part."""

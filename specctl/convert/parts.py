@@ -1,0 +1,175 @@
+"""Converting all parts: hand them out, watch them, repeat those whose worker died."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from specctl.convert import work_names
+from specctl.convert.beats import Beats
+from specctl.convert.executors import Control, Executor, Outcome, Task
+from specctl.convert.folder import WorkFolder
+from specctl.convert.jobs import PartJob, Receipt
+from specctl.convert.plan import Plan
+from specctl.convert.request import Options
+from specctl.convert.settings import ConvertConfig
+from specctl.convert.summary import Progress
+from specctl.errors import AudioError, StoreError
+
+_MOST_UNEXPLAINED_DEATHS = 3
+
+
+@dataclass(slots=True)
+class PartsRun:
+    """The conversion of the parts of one plan, up to the last receipt.
+
+    A part whose worker dies or hangs is done again, one file at a time; a file at which that
+    happens twice is counted out, and the part is done without it. Its result is then what it
+    would have been had the file failed in the ordinary way.
+    """
+
+    folder: WorkFolder
+    plan: Plan
+    config: ConvertConfig
+    kernel: str
+    options: Options
+    control: Control
+    report: Callable[[Progress], None]
+    receipts: dict[int, Receipt] = field(default_factory=dict)
+    n_resumed: int = 0
+    first_began: float = 0.0
+    _deaths: Counter[tuple[int, str]] = field(default_factory=Counter)
+    _failures_in_a_row: int = 0
+
+    def run(self, executor: Executor) -> None:
+        """Make every part that is not there yet; returns early if ``control`` says so."""
+        n_parts = len(self.plan.parts)
+        beats = Beats(self.folder.beats, n_parts, create=True)
+        tasks: deque[Task] = deque()
+        for number in range(n_parts):
+            if not self._resumed(number, beats):
+                tasks.append(self._task(number))
+        watch = _Watch(beats, self.options.timeout)
+        total = sum(source.seconds for source in self.plan.sources)
+
+        def look() -> list[int]:
+            totals = beats.totals()
+            if self.first_began == 0.0 and totals["count"] > self.n_resumed:
+                self.first_began = time.perf_counter()
+            self.report(
+                Progress(
+                    stage="converting",
+                    n_done=totals["n_done"],
+                    n_total=len(self.plan.sources),
+                    n_failed=totals["n_failed"],
+                    audio_seconds=totals["milliseconds"] / 1000,
+                    total_audio_seconds=total,
+                )
+            )
+            return watch.hung()
+
+        for outcome in executor.run(tasks, self.control, look):
+            self._take(outcome, beats, tasks)
+        look()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every part is there."""
+        return len(self.receipts) == len(self.plan.parts)
+
+    def _resumed(self, number: int, beats: Beats) -> bool:
+        part = self.folder.finished_part(number)
+        if part is None:
+            return False
+        self.n_resumed += 1
+        extra = part.extra
+        self.receipts[number] = Receipt(
+            number=number,
+            n_converted=extra["n_converted"],
+            n_items=len(part.items),
+            n_resampled=extra["n_resampled"],
+            audio_seconds=extra["audio_seconds"],
+            failures=tuple((failure.key, failure.reason) for failure in part.failures),
+        )
+        beats.row(number).finish(
+            n_done=len(self.plan.parts[number]),
+            n_failed=len(part.failures),
+            seconds=extra["audio_seconds"],
+        )
+        return True
+
+    def _task(self, number: int) -> Task:
+        budget = self.options.vram_budget
+        workers = max(1, self.options.n_workers)
+        # after a death one file at a time, so that the next one can be laid at a door
+        careful = any(part == number for part, _ in self._deaths)
+        job = PartJob(
+            number=number,
+            folder=str(self.folder.path),
+            n_parts=len(self.plan.parts),
+            sources=self.plan.parts[number],
+            config=self.config,
+            kernel=self.kernel,
+            vram_budget=0 if careful else None if budget is None else budget // workers,
+            strict=self.options.strict,
+        )
+        return Task(number, work_names.convert_part, (job,))
+
+    def _take(self, outcome: Outcome, beats: Beats, tasks: deque[Task]) -> None:
+        number = outcome.task.number
+        if outcome.error is not None:
+            raise outcome.error
+        if outcome.death:
+            self._mourn(number, beats.row(number).source, outcome.death)
+            tasks.appendleft(self._task(number))
+            return
+        receipt: Receipt = outcome.value
+        self.receipts[number] = receipt
+        self._count_failures(receipt)
+
+    def _mourn(self, number: int, place: int, manner: str) -> None:
+        """Remember where a worker died; the second time at one file, the file is poison."""
+        source = self.plan.parts[number][place].key if place >= 0 else ""
+        self._deaths[number, source] += 1
+        count = self._deaths[number, source]
+        if not source and count >= _MOST_UNEXPLAINED_DEATHS:
+            raise StoreError(f"part {number} cannot be made: {manner}, {count} times")
+        if source and count >= 2:
+            if self.options.strict:
+                raise AudioError(f"cannot convert {source}: {manner}")
+            self.folder.add_poison(source, manner)
+            self.plan = self.plan.poisoned(self.folder.read_poison())
+
+    def _count_failures(self, receipt: Receipt) -> None:
+        failed = dict(receipt.failures)
+        for source in self.plan.parts[receipt.number]:
+            in_a_row = self._failures_in_a_row + 1 if source.key in failed else 0
+            self._failures_in_a_row = in_a_row
+            if in_a_row >= self.options.max_failures:
+                raise AudioError(
+                    f"{in_a_row} files in a row failed, the last one {source.key}: "
+                    f"{failed[source.key]}; allow more with --max-failures"
+                )
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Notices parts whose worker no longer gives a sign of life."""
+
+    beats: Beats
+    timeout: float
+    _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
+
+    def hung(self) -> list[int]:
+        """Parts that have stood at the same file without progress for too long."""
+        now = time.monotonic()
+        seen, self._seen = self._seen, {}
+        stuck = []
+        for part in self.beats.active():
+            count = self.beats.row(part).count
+            before, since = seen.get(part, (count, now))
+            self._seen[part] = (count, since if before == count else now)
+            if now - self._seen[part][1] > self.timeout:
+                stuck.append(part)
+                del self._seen[part]
+        return stuck

@@ -1,0 +1,131 @@
+"""Before the first part: find the files, read their headers, settle the settings, divide."""
+
+import uuid
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from specctl.audio.discover import Skipped, Source
+from specctl.audio.info import AudioInfo
+from specctl.convert import work_names
+from specctl.convert.executors import Control, Executor, Task
+from specctl.convert.jobs import Description, Job
+from specctl.convert.plan import (
+    Plan,
+    PlannedSource,
+    divide,
+    found_rates,
+    most_common_rate,
+    planned,
+)
+from specctl.convert.probing import probe_sources
+from specctl.convert.request import Options, Request
+from specctl.convert.settings import ConvertConfig, GivenSettings, differences
+from specctl.convert.stored import Finished
+from specctl.convert.summary import Progress
+from specctl.errors import AudioError, StoreError
+
+_FALLBACK_RATE = 48_000
+"""Rate of a store none of whose files has a header that can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The files to convert; ``n_unchanged`` more are in the store already."""
+
+    sources: tuple[Source, ...]
+    skipped: tuple[Skipped, ...]
+    n_unchanged: int = 0
+    replaced: tuple[str, ...] = ()
+
+
+def find(request: Request, base: Finished | None) -> Found:
+    """Find the files of a request; for an update, those that are new or changed.
+
+    Raises
+    ------
+    AudioError
+        If there are none at all.
+    """
+    discovery = request.discover()
+    if not discovery.sources:
+        where = ", ".join(str(path) for path in request.paths[:3])
+        hint = "" if not (request.include or request.exclude) else " that the patterns allow"
+        raise AudioError(f"no audio files{hint}: {where}")
+    if base is None:
+        return Found(discovery.sources, discovery.skipped)
+    fresh = tuple(base.changed(discovery.sources))
+    replaced = tuple(source.key for source in fresh if source.key in base.known)
+    return Found(fresh, discovery.skipped, len(discovery.sources) - len(fresh), replaced)
+
+
+def describe(executor: Executor, given: GivenSettings, options: Options) -> Description:
+    """What device and kernel it will be; a worker says, since only workers import torch."""
+    precision = given.resolve(_FALLBACK_RATE * 16).precision
+    task = Task(0, work_names.describe, (options.device, options.kernel, precision))
+    for outcome in executor.run(deque([task]), Control(), lambda: ()):
+        if outcome.error is not None:
+            raise outcome.error
+        if outcome.death:
+            raise StoreError(f"the workers cannot start: {outcome.death}")
+        description: Description = outcome.value
+    return description
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Makes the job and the plan for the files that were found."""
+
+    request: Request
+    given: GivenSettings
+    options: Options
+    control: Control
+    report: Callable[[Progress], None]
+
+    def plan(
+        self, executor: Executor, found: Found, base: Finished | None
+    ) -> tuple[Job, Plan] | None:
+        """Read headers and settle everything; ``None`` if the run was stopped meanwhile."""
+        labels = self.request.labels_of(found.sources)
+        infos, poison = self._probe(executor, found.sources)
+        if self.control.draining:
+            return None
+        sources = planned(found.sources, infos, labels)
+        config = self._config(sources, base)
+        plan = divide(sources, config).poisoned(poison)
+        job = Job(
+            id=uuid.uuid4().hex,
+            request=self.request.identity(),
+            config=config.to_dict(),
+            update=base is not None,
+            replaced=found.replaced,
+            skipped=tuple((skipped.key, skipped.reason) for skipped in found.skipped),
+            rates={str(rate): count for rate, count in found_rates(sources).items()},
+            n_unchanged=found.n_unchanged,
+            n_unlabelled=0
+            if self.request.labels is None
+            else sum(not source.label for source in sources),
+        )
+        return job, plan
+
+    def _probe(
+        self, executor: Executor, sources: tuple[Source, ...]
+    ) -> tuple[dict[str, AudioInfo | str], dict[str, str]]:
+        def report(n_done: int) -> None:
+            self.report(Progress("reading headers", n_done, len(sources)))
+
+        return probe_sources(
+            executor, sources, self.control, timeout=self.options.timeout, report=report
+        )
+
+    def _config(self, sources: list[PlannedSource], base: Finished | None) -> ConvertConfig:
+        if base is None:
+            return self.given.resolve(most_common_rate(sources) or _FALLBACK_RATE)
+        config = self.given.resolve(int(base.config.get("sample_rate", _FALLBACK_RATE)))
+        differing = differences(base.config, config.to_dict())
+        if differing:
+            raise StoreError(
+                f"{base.path} was made with other settings: {differing}; "
+                "update it with its own, or pass --overwrite to replace it"
+            )
+        return config

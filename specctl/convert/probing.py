@@ -1,0 +1,59 @@
+"""Reading headers in the workers, where a file that kills its reader costs itself alone."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from specctl.audio.discover import Source
+from specctl.audio.info import AudioInfo
+from specctl.convert import work_names
+from specctl.convert.executors import Control, Executor, Task
+
+_BATCH = 256
+_NOT_A_SOURCE = -1
+
+
+def probe_sources(
+    executor: Executor,
+    sources: Sequence[Source],
+    control: Control,
+    *,
+    timeout: float,
+    report: Callable[[int], None],
+) -> tuple[dict[str, AudioInfo | str], dict[str, str]]:
+    """Headers of all sources.
+
+    Returns
+    -------
+    infos : dict
+        Source key to header, or to the reason why it cannot be read. Incomplete if ``control``
+        stopped the run.
+    poison : dict
+        Source key to how its reader ended, for the few that killed or hung it.
+    """
+    infos: dict[str, AudioInfo | str] = {}
+    poison: dict[str, str] = {}
+    batches = {
+        first: list(sources[first : first + _BATCH]) for first in range(0, len(sources), _BATCH)
+    }
+    tasks = deque(_task(first, batch, timeout) for first, batch in batches.items())
+    for outcome in executor.run(tasks, control, lambda: ()):
+        if outcome.error is not None:
+            raise outcome.error
+        batch = batches[outcome.task.number]
+        if not outcome.death:
+            infos.update(zip((source.key for source in batch), outcome.value, strict=True))
+        elif len(batch) > 1:
+            # one of them did it: each alone
+            for source in batch:
+                number = len(batches) * _BATCH + len(sources)
+                batches[number] = [source]
+                tasks.append(_task(number, [source], timeout))
+        else:
+            poison[batch[0].key] = infos[batch[0].key] = f"cannot be read: {outcome.death}"
+        report(len(infos))
+    return infos, poison
+
+
+def _task(number: int, batch: Sequence[Source], timeout: float) -> Task:
+    paths = [source.path for source in batch]
+    return Task(number, work_names.probe_all, (paths,), timeout=timeout)

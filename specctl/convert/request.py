@@ -1,0 +1,151 @@
+"""What is asked for: where the audio is, what it is called, and how the job is run."""
+
+import csv
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from specctl.audio.discover import Discovery, Source, discover
+from specctl.errors import ParameterError
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a conversion is run; nothing here changes a number in the store but ``labels``.
+
+    Parameters
+    ----------
+    include, exclude : sequence of str
+        Patterns such as ``"*.flac"``, matched against keys and file names.
+    labels : "folder", Path or None
+        Class of each file: the first folder of its key, or a CSV file with columns ``path``
+        (relative, as keys are) and ``label``.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or several with commas.
+    kernel : str
+        ``auto`` or the name of a kernel.
+    workers : int, optional
+        Processes; 0 works in this one. By default one for each core.
+    vram_budget : int, optional
+        Bytes of device memory for the packs of all workers of a device; by default a quarter
+        of what is free.
+    overwrite : bool
+        Replace a store that is there.
+    update : bool
+        Add new and changed files to a store that is there.
+    strict : bool
+        Stop at the first file that fails.
+    max_failures : int
+        Stop when so many files in a row have failed.
+    timeout : float
+        Seconds without any progress after which a file is given up.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    labels: str | Path | None = None
+    device: str = "auto"
+    kernel: str = "auto"
+    workers: int | None = None
+    vram_budget: int | None = None
+    overwrite: bool = False
+    update: bool = False
+    strict: bool = False
+    max_failures: int = 100
+    timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.overwrite and self.update:
+            raise ParameterError("overwrite and update must not both be given")
+        for name, value, least in (
+            ("workers", self.workers, 0),
+            ("max_failures", self.max_failures, 1),
+            ("vram_budget", self.vram_budget, 1),
+        ):
+            if value is not None and value < least:
+                raise ParameterError(f"{name} must be at least {least}, got {value}")
+        if not self.timeout > 0:
+            raise ParameterError(f"timeout must be above 0 s, got {self.timeout:g}")
+
+    @property
+    def n_workers(self) -> int:
+        """Processes to start, 0 for none."""
+        if self.workers is not None:
+            return self.workers
+        if sys.platform == "linux":
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Which files to convert and how they are labelled."""
+
+    paths: tuple[Path, ...]
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    labels: str | Path | None
+
+    @classmethod
+    def of(cls, sources: Path | str | Sequence[Path | str], options: Options) -> Self:
+        """What ``sources`` and ``options`` ask for."""
+        if isinstance(sources, (str, Path)):
+            sources = [sources]
+        if not sources:
+            raise ParameterError("sources must name at least one file or folder, got none")
+        return cls(tuple(map(Path, sources)), options.include, options.exclude, options.labels)
+
+    def identity(self) -> str:
+        """SHA-256 that is equal for equal requests; says nothing about where files lie."""
+        labels = self.labels
+        if labels not in (None, "folder"):
+            labels = hashlib.sha256(Path(str(labels)).read_bytes()).hexdigest()
+        paths = sorted(os.path.realpath(path) for path in self.paths)
+        asked = json.dumps([paths, self.include, self.exclude, labels])
+        return hashlib.sha256(asked.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def discover(self) -> Discovery:
+        """Find the files."""
+        return discover(self.paths, include=self.include, exclude=self.exclude)
+
+    def labels_of(self, sources: Iterable[Source]) -> dict[str, str]:
+        """Source key to label, for those that have one.
+
+        Raises
+        ------
+        ParameterError
+            If the CSV cannot be read or lacks a column.
+        """
+        if self.labels is None:
+            return {}
+        if self.labels == "folder":
+            keys = (source.key for source in sources)
+            return {key: key.split("/", 1)[0] for key in keys if "/" in key}
+        return read_labels(Path(self.labels))
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """A CSV file with the columns ``path`` and ``label``, as a dict.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be read or lacks a column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"path", "label"} - set(reader.fieldnames or ())
+            if missing:
+                raise ParameterError(
+                    f"labels must have the columns path and label, {path} has "
+                    f"{', '.join(reader.fieldnames or ['none'])}"
+                )
+            return {row["path"]: row["label"] or "" for row in reader}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ParameterError(f"cannot read labels: {path}: {error}") from error

@@ -1,0 +1,256 @@
+"""The job behind ``specctl convert``: plan, convert the parts, merge; each can be repeated."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from specctl.convert import planning, work_names
+from specctl.convert.clock import STAGES
+from specctl.convert.executors import Control, Executor, InProcess, Pool, Task
+from specctl.convert.folder import WorkFolder
+from specctl.convert.jobs import Description, Job
+from specctl.convert.merging import merge_job
+from specctl.convert.parts import PartsRun
+from specctl.convert.request import Options, Request
+from specctl.convert.settings import ConvertConfig, GivenSettings, differences
+from specctl.convert.stored import Finished, job_of
+from specctl.convert.summary import Progress, Summary
+from specctl.errors import AudioError, SpecctlError, StoreError
+from specctl.store.layout import Layout
+from specctl.store.merge import MergeSummary
+
+
+class Stopped(SpecctlError):  # noqa: N818 - not an error of anybody
+    """A conversion was stopped before its end; finished parts are kept for the next run."""
+
+
+@dataclass(slots=True)
+class Conversion:
+    """One conversion on its way."""
+
+    store: Path
+    request: Request
+    given: GivenSettings
+    options: Options
+    control: Control
+    report: Callable[[Progress], None]
+    started: float = field(default_factory=time.perf_counter)
+
+    def run(self) -> Summary:
+        """Everything, from the first file to the store under its name."""
+        self.given.check()
+        if not self.store.parent.is_dir():
+            raise StoreError(f"cannot write {self.store}: no such folder")
+        if self._is_finished() and not WorkFolder(self.store).path.exists():
+            return self._already_there()
+        with WorkFolder(self.store) as folder:
+            job = self._begun(folder)
+            if job is None and self._is_finished():
+                return self._already_there()
+            with ExitStack() as stack:
+                executor = stack.enter_context(self._executor(("cpu",)))
+                base = None
+                found = None
+                if job is None:
+                    base = self._base()
+                    found = planning.find(self.request, base)
+                    if base is not None and not found.sources:
+                        return self._nothing_new(base, found)
+                description = planning.describe(executor, self.given, self.options)
+                if found is not None:
+                    job = self._plan(folder, executor, found, base)
+                if description.devices != ("cpu",):
+                    executor = stack.enter_context(self._executor(description.devices))
+                if job is None or self.control.draining:
+                    raise Stopped("stopped before the first file")
+                return self._convert(folder, job, executor, description)
+
+    def _is_finished(self) -> bool:
+        """Whether there is a store that nobody asked to change."""
+        return self.store.exists() and not (self.options.overwrite or self.options.update)
+
+    def _already_there(self) -> Summary:
+        """The store is finished: say so, or refuse if it is not what was asked for."""
+        finished = Finished.read(self.store)
+        differing = self._differences(finished.config)
+        if differing:
+            raise StoreError(
+                f"{self.store} already exists with other settings: {differing}; "
+                "pass --overwrite to replace it"
+            )
+        if finished.request != self.request.identity():
+            raise StoreError(
+                f"{self.store} already exists, made from other files; pass --overwrite to replace "
+                "it or --update to add to it"
+            )
+        return _complete(finished, n_unchanged=0, n_skipped=0)
+
+    def _nothing_new(self, base: Finished, found: planning.Found) -> Summary:
+        differing = self._differences(base.config)
+        if differing:
+            raise StoreError(f"{self.store} was made with other settings: {differing}")
+        return _complete(base, n_unchanged=found.n_unchanged, n_skipped=len(found.skipped))
+
+    def _differences(self, stored: Mapping[str, Any]) -> str:
+        """In what these settings differ from ``stored``, had they found the rate it has."""
+        rate = stored.get("sample_rate")
+        config = self.given.resolve(rate if isinstance(rate, int) and rate > 0 else 48_000)
+        return differences(dict(stored), config.to_dict())
+
+    def _begun(self, folder: WorkFolder) -> Job | None:
+        """The unfinished job to go on with; ``None`` to plan a new one."""
+        job = folder.read_job()
+        if job is not None and job.id == job_of(self.store):
+            # killed between giving the store its name and removing the folder
+            folder.clear()
+            return None
+        if job is None:
+            return None
+        differing = self._differences(job.config)
+        if not differing and job.request != self.request.identity():
+            differing = "other files"
+        if not differing and job.update != self.options.update:
+            differing = "--update there" if job.update else "--update here"
+        if not differing:
+            return job
+        if self.options.overwrite:
+            return None
+        raise StoreError(
+            f"{folder.path} holds an unfinished conversion with other settings: {differing}; "
+            "repeat its command to finish it, or pass --overwrite to start anew"
+        )
+
+    def _base(self) -> Finished | None:
+        """The store to be updated, if that is what is asked for."""
+        if self.options.update and self.store.exists():
+            return Finished.read(self.store)
+        return None
+
+    def _plan(
+        self, folder: WorkFolder, executor: Executor, found: planning.Found, base: Finished | None
+    ) -> Job | None:
+        planner = planning.Planner(
+            self.request, self.given, self.options, self.control, self.report
+        )
+        made = planner.plan(executor, found, base)
+        if made is None:
+            return None
+        job, plan = made
+        folder.begin(job, plan)
+        return job
+
+    def _executor(self, devices: tuple[str, ...]) -> Executor:
+        if self.options.n_workers == 0:
+            return InProcess(devices[0])
+        return Pool(devices, self.options.n_workers, work_names.WORK_MODULE)
+
+    def _convert(
+        self, folder: WorkFolder, job: Job, executor: Executor, description: Description
+    ) -> Summary:
+        folder.sweep()
+        config = ConvertConfig.from_dict(job.config)
+        layout, frequencies = self._layout(executor, config)
+        parts = PartsRun(
+            folder=folder,
+            plan=folder.read_plan(),
+            config=config,
+            kernel=description.kernel,
+            options=self.options,
+            control=self.control,
+            report=self.report,
+        )
+        parts.run(executor)
+        if not parts.is_complete:
+            done = f"{len(parts.receipts)} of {len(parts.plan.parts)} parts are done"
+            raise Stopped(f"stopped: {done}; the same command goes on from there")
+        receipts = [parts.receipts[number] for number in sorted(parts.receipts)]
+        if not job.update and not any(receipt.n_items for receipt in receipts):
+            key, reason = receipts[0].failures[0]
+            n_failed = sum(len(receipt.failures) for receipt in receipts)
+            folder.remove()
+            raise AudioError(f"none of {n_failed} files could be converted; {key}: {reason}")
+        self.report(
+            Progress("writing the store", len(parts.plan.sources), len(parts.plan.sources))
+        )
+        merge_started = time.perf_counter()
+        merged = merge_job(
+            folder,
+            job,
+            len(receipts),
+            layout=layout,
+            frequencies=frequencies,
+            description=description,
+        )
+        walls = {
+            "merge": time.perf_counter() - merge_started,
+            "startup": (parts.first_began or merge_started) - self.started,
+            "total": time.perf_counter() - self.started,
+        }
+        return self._summary(job, parts, merged, description, walls)
+
+    def _layout(self, executor: Executor, config: ConvertConfig) -> tuple[Layout, np.ndarray]:
+        task = Task(0, work_names.layout_for, (config,))
+        for outcome in executor.run(deque([task]), Control(), lambda: ()):
+            if outcome.error is not None:
+                raise outcome.error
+            found: tuple[Layout, np.ndarray] = outcome.value
+        return found
+
+    def _summary(
+        self,
+        job: Job,
+        parts: PartsRun,
+        merged: MergeSummary,
+        description: Description,
+        walls: dict[str, float],
+    ) -> Summary:
+        receipts = [parts.receipts[number] for number in sorted(parts.receipts)]
+        failures = tuple(failure for receipt in receipts for failure in receipt.failures)
+        n_converted = sum(receipt.n_converted for receipt in receipts)
+        stages = {
+            stage: sum(receipt.seconds.get(stage, 0.0) for receipt in receipts) for stage in STAGES
+        }
+        return Summary(
+            store=self.store,
+            status="updated" if job.update else "converted",
+            n_found=n_converted + len(failures) + len(job.skipped) + job.n_unchanged,
+            n_converted=n_converted,
+            n_failed=len(failures),
+            n_skipped=len(job.skipped),
+            n_unchanged=job.n_unchanged,
+            n_resampled=sum(receipt.n_resampled for receipt in receipts),
+            n_resumed=parts.n_resumed,
+            n_items=merged.n_items,
+            n_frames=merged.n_frames,
+            n_bytes=merged.n_bytes,
+            n_unlabelled=job.n_unlabelled,
+            sample_rate=parts.config.sample_rate,
+            audio_seconds=sum(receipt.audio_seconds for receipt in receipts),
+            workers=self.options.n_workers,
+            devices=description.devices,
+            kernel=description.kernel,
+            kernel_reason=description.kernel_reason,
+            seconds={**stages, **walls},
+            rates=job.rates,
+            failures=failures,
+            skipped=job.skipped,
+        )
+
+
+def _complete(finished: Finished, *, n_unchanged: int, n_skipped: int) -> Summary:
+    return Summary(
+        store=finished.path,
+        status="complete",
+        n_found=n_unchanged + n_skipped,
+        n_unchanged=n_unchanged,
+        n_skipped=n_skipped,
+        n_items=finished.n_items,
+        n_frames=finished.n_frames,
+        sample_rate=int(finished.config.get("sample_rate", 0)),
+    )

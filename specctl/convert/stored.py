@@ -1,0 +1,75 @@
+"""What a finished store says about the conversion that made it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from specctl.audio.discover import Source
+from specctl.errors import StoreError
+from specctl.store.reader import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished store; the columns are one entry for each source, failed ones included."""
+
+    path: Path
+    config: dict[str, Any]
+    job: str
+    request: str
+    n_items: int
+    n_frames: int
+    known: dict[str, tuple[int, int]]
+    failed: frozenset[str]
+
+    @classmethod
+    def read(cls, path: Path) -> "Finished":
+        """Read the tables of a store.
+
+        Raises
+        ------
+        StoreError
+            If it is no store, or one that this version cannot read.
+        """
+        with open_store(path) as store:
+            index, attributes = store.index, store.attributes
+            known = dict(
+                zip(
+                    index["source"],
+                    zip(index["size"], index["mtime_ns"], strict=True),
+                    strict=True,
+                )
+            )
+            failures = store.failures
+            known.update((each.key, (each.size, each.mtime_ns)) for each in failures)
+            return cls(
+                path=path,
+                config=store.config,
+                job=str(attributes.get("job", "")),
+                request=str(attributes.get("request", "")),
+                n_items=len(store),
+                n_frames=store.n_frames,
+                known={key: (int(size), int(mtime)) for key, (size, mtime) in known.items()},
+                failed=frozenset(each.key for each in failures),
+            )
+
+    def changed(self, sources: Sequence[Source]) -> list[Source]:
+        """Sources that are new here, differ in size or time of change, or failed before."""
+        return [
+            source
+            for source in sources
+            if source.key in self.failed
+            or self.known.get(source.key) != (source.size, source.mtime_ns)
+        ]
+
+
+def job_of(path: Path) -> str:
+    """The id of the job that made a store; empty where there is none that can be read."""
+    if not path.exists():
+        return ""
+    try:
+        with open_store(path) as store:
+            return str(store.attributes.get("job", ""))
+    except StoreError:
+        return ""

@@ -1,0 +1,86 @@
+"""What came of a conversion, and how far one is."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Status = Literal["converted", "updated", "complete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a conversion is; ``stage`` is ``"reading headers"``, ``"converting"`` …"""
+
+    stage: str
+    n_done: int
+    n_total: int
+    n_failed: int = 0
+    audio_seconds: float = 0.0
+    total_audio_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What came of a conversion.
+
+    ``n_found`` is ``n_converted + n_failed + n_skipped``, always. ``seconds`` holds the
+    processor time of each stage, summed over workers, and as ``total``, ``startup`` and
+    ``merge`` wall time of the whole, until the first part began, and of joining the parts.
+    """
+
+    store: Path
+    status: Status
+    n_found: int = 0
+    n_converted: int = 0
+    n_failed: int = 0
+    n_skipped: int = 0
+    n_unchanged: int = 0
+    n_resampled: int = 0
+    n_resumed: int = 0
+    n_items: int = 0
+    n_frames: int = 0
+    n_bytes: int = 0
+    n_unlabelled: int = 0
+    sample_rate: int = 0
+    audio_seconds: float = 0.0
+    workers: int = 0
+    devices: tuple[str, ...] = ()
+    kernel: str = ""
+    kernel_reason: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, int] = field(default_factory=dict)
+    failures: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def bottleneck(self) -> str:
+        """The stage that took most of the processor time."""
+        stages = {
+            name: spent
+            for name, spent in self.seconds.items()
+            if name not in ("total", "startup", "merge")
+        }
+        return max(stages, key=lambda name: stages[name], default="")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = asdict(self)
+        values["store"] = str(self.store)
+        values["bottleneck"] = self.bottleneck
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What ``--dry-run`` tells: nothing was converted for good."""
+
+    n_found: int
+    n_skipped: int
+    n_unreadable: int
+    audio_hours: float
+    n_bytes: int
+    seconds: float
+    sample_rate: int
+    rates: Mapping[int, int]
+    n_resampled: int
