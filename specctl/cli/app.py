@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from specctl.errors import SpecctlError
+from specctl.errors import ParameterError, SpecctlError
 from specctl.version import __version__
 
 app = typer.Typer(
@@ -36,15 +36,23 @@ class ExitCode:
 
 @contextmanager
 def reported_errors() -> Iterator[None]:
-    """Turn a :class:`SpecctlError` into one line on stderr and exit code 1.
+    """Turn a :class:`SpecctlError` into one line on stderr and an exit code.
 
-    Anything else is a bug and goes through with its traceback.
+    A setting that is wrong exits with 2, as a wrong flag does, everything else with 1.
+    Anything that is no `SpecctlError` is a bug and goes through with its traceback.
     """
     try:
         yield
+    except ParameterError as error:
+        _print_error(error)
+        raise typer.Exit(ExitCode.USAGE) from error
     except SpecctlError as error:
-        err.print(f"specctl: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _print_error(error)
         raise typer.Exit(ExitCode.FAILED) from error
+
+
+def _print_error(error: SpecctlError) -> None:
+    err.print(f"specctl: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_version(wanted: bool) -> None:

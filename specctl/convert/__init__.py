@@ -9,20 +9,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from specctl.convert.estimate import estimate
 from specctl.convert.executors import Control
 from specctl.convert.request import Options, Request
 from specctl.convert.run import Conversion, Stopped
 from specctl.convert.settings import ConvertConfig, GivenSettings
-from specctl.convert.summary import Progress, Summary
+from specctl.convert.summary import Estimate, Progress, Summary
 
 __all__ = [
     "Control",
     "ConvertConfig",
+    "Estimate",
     "Options",
     "Progress",
     "Stopped",
     "Summary",
     "convert_audio",
+    "estimate_conversion",
 ]
 
 
@@ -50,7 +53,7 @@ def convert_audio(
     options : Options
         How the job is run.
     progress : callable, optional
-        Called with a `Progress` many times a second.
+        Called with a `Progress` many times a second, in this thread.
     control : Control, optional
         Its ``stop`` ends the run after the parts in hand.
     **settings
@@ -71,6 +74,31 @@ def convert_audio(
     Stopped
         If ``control`` stopped the run.
     """
+    return _conversion(sources, store, preset, options, progress, control, settings).run()
+
+
+def estimate_conversion(
+    sources: str | Path | Sequence[str | Path],
+    *,
+    preset: str | None = None,
+    options: Options = Options(),  # noqa: B008 - frozen
+    progress: Callable[[Progress], None] | None = None,
+    control: Control | None = None,
+    **settings: Any,
+) -> Estimate:
+    """How large a store would be and how long its conversion would take; see `convert_audio`."""
+    return estimate(_conversion(sources, "none.h5", preset, options, progress, control, settings))
+
+
+def _conversion(
+    sources: str | Path | Sequence[str | Path],
+    store: str | Path,
+    preset: str | None,
+    options: Options,
+    progress: Callable[[Progress], None] | None,
+    control: Control | None,
+    settings: dict[str, Any],
+) -> Conversion:
     return Conversion(
         store=Path(store),
         request=Request.of(sources, options),
@@ -78,4 +106,4 @@ def convert_audio(
         options=options,
         control=control or Control(),
         report=progress or (lambda _: None),
-    ).run()
+    )

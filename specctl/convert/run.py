@@ -54,7 +54,7 @@ class Conversion:
             if job is None and self._is_finished():
                 return self._already_there()
             with ExitStack() as stack:
-                executor = stack.enter_context(self._executor(("cpu",)))
+                executor = stack.enter_context(self.executor(("cpu",)))
                 base = None
                 found = None
                 if job is None:
@@ -66,7 +66,7 @@ class Conversion:
                 if found is not None:
                     job = self._plan(folder, executor, found, base)
                 if description.devices != ("cpu",):
-                    executor = stack.enter_context(self._executor(description.devices))
+                    executor = stack.enter_context(self.executor(description.devices))
                 if job is None or self.control.draining:
                     raise Stopped("stopped before the first file")
                 return self._convert(folder, job, executor, description)
@@ -132,20 +132,22 @@ class Conversion:
             return Finished.read(self.store)
         return None
 
+    def planner(self) -> planning.Planner:
+        """What makes the plan of this conversion."""
+        return planning.Planner(self.request, self.given, self.options, self.control, self.report)
+
     def _plan(
         self, folder: WorkFolder, executor: Executor, found: planning.Found, base: Finished | None
     ) -> Job | None:
-        planner = planning.Planner(
-            self.request, self.given, self.options, self.control, self.report
-        )
-        made = planner.plan(executor, found, base)
+        made = self.planner().plan(executor, found, base)
         if made is None:
             return None
         job, plan = made
         folder.begin(job, plan)
         return job
 
-    def _executor(self, devices: tuple[str, ...]) -> Executor:
+    def executor(self, devices: tuple[str, ...]) -> Executor:
+        """Workers for these devices, or this process."""
         if self.options.n_workers == 0:
             return InProcess(devices[0])
         return Pool(devices, self.options.n_workers, work_names.WORK_MODULE)

@@ -82,5 +82,9 @@ class Estimate:
     n_bytes: int
     seconds: float
     sample_rate: int
-    rates: Mapping[int, int]
+    rates: Mapping[str, int]
     n_resampled: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)

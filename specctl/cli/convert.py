@@ -1,0 +1,178 @@
+"""``specctl convert``: a folder of audio becomes one spectrogram store."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from specctl.cli import options as o
+from specctl.cli.app import ExitCode, app, err, reported_errors
+from specctl.cli.progress import ConvertProgress
+from specctl.cli.report import print_estimate, print_summary
+from specctl.errors import ParameterError
+
+if TYPE_CHECKING:
+    from specctl.convert import Control
+
+
+@app.command("convert")
+def convert(  # one flag for each setting; they go on as one dict
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE... STORE", help="Audio files and folders, then the store to create."
+        ),
+    ],
+    feature: o.FeatureName = None,
+    preset: o.Preset = None,
+    config: o.ConfigFile = None,
+    n_fft: o.NFft = None,
+    win_length: o.WinLength = None,
+    hop_length: o.HopLength = None,
+    window: o.WindowName = None,
+    center: o.Center = None,
+    pad_mode: o.PadModeName = None,
+    power: o.Power = None,
+    n_mels: o.NMels = None,
+    fmin: o.FMin = None,
+    fmax: o.FMax = None,
+    mel_scale: o.MelScaleName = None,
+    mel_norm: o.MelNormName = None,
+    n_mfcc: o.NMfcc = None,
+    lifter: o.Lifter = None,
+    scale: o.ScaleName = None,
+    ref: o.Ref = None,
+    amin: o.AMin = None,
+    top_db: o.TopDb = None,
+    kernel: o.Kernel = "auto",
+    precision: o.PrecisionName = None,
+    sample_rate: o.SampleRate = None,
+    channels: o.ChannelsName = None,
+    segment: o.Segment = None,
+    overlap: o.Overlap = None,
+    tail: o.TailName = None,
+    files_from: o.FilesFrom = None,
+    include: o.Include = None,
+    exclude: o.Exclude = None,
+    labels: o.Labels = None,
+    dtype: o.StoredTypeName = None,
+    compression: o.CompressionName = None,
+    overwrite: o.Overwrite = False,
+    update: o.Update = False,
+    device: o.Device = "auto",
+    workers: o.Workers = None,
+    vram_budget: o.VramBudget = None,
+    timeout: o.Timeout = 60.0,
+    max_failures: o.MaxFailures = 100,
+    strict: o.Strict = False,
+    dry_run: o.DryRun = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Convert audio files to one HDF5 spectrogram store.
+
+    The same command again finishes what a kill or Ctrl-C left; on a finished store it does
+    nothing. A file that cannot be read is recorded with its reason and costs itself alone
+    (exit code 3).
+
+        specctl convert recordings/ out.h5 --preset speech-16k --labels folder
+    """
+    flags = locals()
+    with reported_errors():
+        from specctl.convert import Options, convert_audio, estimate_conversion
+        from specctl.convert.settings import ConvertConfig
+
+        settings = {name: flags[name] for name in ConvertConfig.model_fields}
+        preset, given = _given(settings, preset, config)
+        sources, store = _sources(paths, files_from, dry_run)
+        options = Options(
+            include=tuple(include or ()),
+            exclude=tuple(exclude or ()),
+            labels=labels if labels in (None, "folder") else Path(labels),
+            device=device,
+            kernel=kernel,
+            workers=workers,
+            vram_budget=o.parse_size(vram_budget),
+            overwrite=overwrite,
+            update=update,
+            strict=strict,
+            max_failures=max_failures,
+            timeout=timeout,
+        )
+        with ConvertProgress(err, quiet=quiet) as bar, _stoppable(bar) as control:
+            run: Any = {"preset": preset, "options": options, "progress": bar, "control": control}
+            if dry_run:
+                print_estimate(estimate_conversion(sources, **run, **given), as_json=json)
+                return
+            summary = convert_audio(sources, store, **run, **given)
+        print_summary(summary, as_json=json, quiet=quiet, verbose=verbose)
+    if summary.n_failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _given(
+    settings: dict[str, Any], preset: str | None, config: Path | None
+) -> tuple[str | None, dict[str, Any]]:
+    """Preset and settings, the flags over those of the file."""
+    from specctl.config import read_settings
+
+    given = read_settings(config) if config is not None else {}
+    named = given.pop("preset", None)
+    return preset or named, {**given, **o.given_settings(settings)}
+
+
+def _sources(paths: list[Path], files_from: Path | None, dry_run: bool) -> tuple[list[Path], Path]:
+    """What to convert, and the store, which is the last path."""
+    *sources, store = paths
+    if dry_run and store.suffix not in (".h5", ".hdf5"):
+        sources, store = paths, Path("none.h5")
+    if files_from is not None:
+        from specctl.audio.discover import read_file_list
+
+        if str(files_from) == "-":
+            return [*sources, *read_file_list(sys.stdin.buffer.read(), Path.cwd())], store
+        try:
+            listed = files_from.read_bytes()
+        except OSError as error:
+            raise ParameterError(f"cannot read {files_from}: {error.strerror}") from error
+        return [*sources, *read_file_list(listed, files_from.absolute().parent)], store
+    if not sources:
+        raise ParameterError("SOURCE and STORE must both be given, got one path")
+    return sources, store
+
+
+@contextmanager
+def _stoppable(bar: ConvertProgress) -> Iterator["Control"]:
+    """Ctrl-C and SIGTERM end the run after the parts in hand; a second one ends it at once."""
+    from specctl.convert import Control, Stopped
+
+    control = Control()
+
+    def stop(number: int, frame: object) -> None:
+        if control.killed:
+            raise KeyboardInterrupt
+        control.stop(number)
+        name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        if control.killed:
+            bar.say(f"{name}: stopping now")
+        else:
+            bar.say(f"{name}: finishing the parts in hand; once more stops at once")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield control
+    except Stopped as stopped:
+        bar.say(f"specctl: {stopped}")
+        bar.say(f"specctl: to go on: {shlex.join(['specctl', *sys.argv[1:]])}")
+        is_terminated = control.signal == signal.SIGTERM
+        code = ExitCode.TERMINATED if is_terminated else ExitCode.INTERRUPTED
+        raise typer.Exit(code) from stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,37 @@
+"""``specctl presets``: every preset with every number."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from specctl.cli.app import app, out, reported_errors
+from specctl.cli.options import Json
+
+
+@app.command("presets")
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    json: Json = False,
+) -> None:
+    """List the presets, with every number that they stand for."""
+    with reported_errors():
+        from specctl.config import SpectrogramConfig
+        from specctl.presets import PRESETS
+
+        names = list(PRESETS) if name is None else [name]
+        configs = {each: SpectrogramConfig.resolve(each).to_dict() for each in names}
+    if json:
+        out.print_json(data=configs)
+        return
+    for each in names:
+        out.print(f"[bold]{each}[/]  {PRESETS[each][0]}", highlight=False)
+        out.print(_table(configs[each]), highlight=False)
+
+
+def _table(config: dict[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    used = [(name, value) for name, value in config.items() if value is not None]
+    for first in range(0, len(used), 4):
+        table.add_row("", *(f"{name} [cyan]{value}[/]" for name, value in used[first : first + 4]))
+    return table

@@ -1,0 +1,121 @@
+"""What came of a conversion, for people and for programs."""
+
+import json
+from typing import TYPE_CHECKING
+
+from specctl.cli.app import err, out
+from specctl.cli.draw import printable
+from specctl.cli.progress import duration
+
+if TYPE_CHECKING:
+    from specctl.convert import Estimate, Summary
+
+_MOST_FAILURES_SHOWN = 20
+
+
+def print_summary(summary: "Summary", *, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """The report: failures and figures on stderr, or one JSON object on stdout."""
+    for key, reason in summary.failures[:_MOST_FAILURES_SHOWN]:
+        _say(f"failed: {printable(key)}: {reason}", style="red")
+    more = summary.n_failed - _MOST_FAILURES_SHOWN
+    if more > 0:
+        _say(f"… and {more:,} more, all in /errors: specctl info {summary.store}", style="red")
+    if as_json:
+        out.print(json.dumps(summary.to_dict()), markup=False, highlight=False, soft_wrap=True)
+    if quiet:
+        return
+    if verbose:
+        for key, reason in summary.skipped:
+            _say(f"skipped: {printable(key)}: {reason}")
+        if summary.kernel:
+            _say(
+                f"kernel {summary.kernel} on {', '.join(summary.devices)}: {summary.kernel_reason}"
+            )
+    for line in _complete_lines(summary) if summary.status == "complete" else _lines(summary):
+        _say(line)
+
+
+def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
+    """What a conversion would do."""
+    if as_json:
+        out.print(json.dumps(estimate.to_dict()), markup=False, highlight=False, soft_wrap=True)
+        return
+    lines = [
+        f"{estimate.n_found:,} files, {estimate.audio_hours:,.2f} h of audio"
+        f"{_and(estimate.n_skipped, 'skipped')}{_and(estimate.n_unreadable, 'not readable')}",
+        f"sample rate {estimate.sample_rate} Hz{_resampled(estimate.n_resampled)}",
+        f"about {size(estimate.n_bytes)}, {duration(estimate.seconds)} of work on this machine",
+    ]
+    for line in lines:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def size(n_bytes: float) -> str:
+    """A number of bytes for people: ``312 MB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):  # noqa: B007 - used after the loop
+        if n_bytes < 1000:
+            break
+        n_bytes /= 1000
+    else:
+        unit = "TB"
+    return (
+        f"{n_bytes:,.0f} {unit}" if n_bytes >= 10 or unit == "bytes" else f"{n_bytes:.1f} {unit}"
+    )
+
+
+def _complete_lines(summary: "Summary") -> list[str]:
+    return [
+        f"{summary.store} is complete: {summary.n_items:,} items, nothing to do",
+        *([f"{summary.n_unchanged:,} files unchanged"] if summary.n_unchanged else []),
+    ]
+
+
+def _lines(summary: "Summary") -> list[str]:
+    total = summary.seconds["total"]
+    lines = [
+        f"{summary.store}: {summary.n_items:,} items, {summary.n_frames:,} frames, "
+        f"{size(summary.n_bytes)}",
+        f"{summary.n_found:,} files found: {summary.n_converted:,} converted"
+        f"{_and(summary.n_failed, 'failed')}{_and(summary.n_skipped, 'skipped')}"
+        f"{_and(summary.n_unchanged, 'unchanged')}",
+        f"sample rate {summary.sample_rate} Hz{_resampled(summary.n_resampled)}",
+        f"{summary.audio_seconds / 3600:,.2f} h of audio in {duration(total)}"
+        + (
+            f" ({summary.n_resumed} parts were done before)"
+            if summary.n_resumed
+            else f", {summary.audio_seconds / total:,.0f} × real time"
+        ),
+    ]
+    if summary.n_unlabelled:
+        lines.append(f"{summary.n_unlabelled:,} files have no label")
+    return [*lines, _where_time_went(summary)]
+
+
+def _where_time_went(summary: "Summary") -> str:
+    stages = {
+        name: spent
+        for name, spent in summary.seconds.items()
+        if name not in ("total", "startup", "merge")
+    }
+    work = sum(stages.values())
+    if not work:
+        return "no work was left"
+    shares = ", ".join(f"{name} {spent / work:.0%}" for name, spent in stages.items())
+    starting = duration(summary.seconds["startup"])
+    merging = duration(summary.seconds["merge"])
+    return (
+        f"time of the {max(1, summary.workers)} workers: {shares}; bottleneck: "
+        f"{summary.bottleneck}; {starting} to start, {merging} to join"
+    )
+
+
+def _and(count: int, what: str) -> str:
+    return f", {count:,} {what}" if count else ""
+
+
+def _resampled(count: int) -> str:
+    return f" ({count:,} files resampled)" if count else ""
+
+
+def _say(text: str, style: str | None = None) -> None:
+    err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,88 @@
+"""What a conversion would do, how large its store and how long the work: for ``--dry-run``."""
+
+import tempfile
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from specctl.convert import planning, work_names
+from specctl.convert.beats import Beats
+from specctl.convert.executors import Control, Executor, Task
+from specctl.convert.jobs import Description, PartJob, Receipt, part_path
+from specctl.convert.plan import Plan, PlannedSource, stored_bytes
+from specctl.convert.run import Conversion, Stopped
+from specctl.convert.settings import ConvertConfig
+from specctl.convert.summary import Estimate
+
+_SAMPLES = 8
+_LONGEST_SAMPLE = 600.0
+"""Seconds of audio; a longer file says nothing that shorter ones do not."""
+
+
+def estimate(conversion: Conversion) -> Estimate:
+    """Find files, read headers, and convert a few of them into a folder that is thrown away.
+
+    Raises
+    ------
+    ParameterError, KernelError, AudioError
+        As the conversion itself would, before the first part.
+    """
+    conversion.given.check()
+    with conversion.executor(("cpu",)) as executor:
+        found = planning.find(conversion.request, None)
+        description = planning.describe(executor, conversion.given, conversion.options)
+        made = conversion.planner().plan(executor, found, None)
+        if made is None:
+            raise Stopped("stopped before the estimate was made")
+        job, plan = made
+        config = ConvertConfig.from_dict(job.config)
+        receipt, n_bytes, sample = _rehearsal(executor, plan, config, description)
+    sources = plan.sources
+    expected = sum(stored_bytes(source, config) for source in sources)
+    sampled = sum(stored_bytes(source, config) for source in sample)
+    share = expected / sampled if sampled else 0.0
+    workers = max(1, conversion.options.n_workers)
+    return Estimate(
+        n_found=len(sources) + len(found.skipped),
+        n_skipped=len(found.skipped),
+        n_unreadable=sum(source.sample_rate == 0 for source in sources),
+        audio_hours=sum(source.seconds for source in sources) / 3600,
+        n_bytes=round(n_bytes * share),
+        seconds=sum(receipt.seconds.values()) * share / workers,
+        sample_rate=config.sample_rate,
+        rates=job.rates,
+        n_resampled=sum(source.sample_rate not in (0, config.sample_rate) for source in sources),
+    )
+
+
+def _rehearsal(
+    executor: Executor, plan: Plan, config: ConvertConfig, description: Description
+) -> tuple[Receipt, int, Sequence[PlannedSource]]:
+    """Convert a few sources spread over the plan; the receipt, the size, and which they were."""
+    usable = [source for source in plan.sources if 0 < source.seconds <= _LONGEST_SAMPLE]
+    usable = usable or list(plan.sources)
+    sample = tuple(usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES])
+    with tempfile.TemporaryDirectory(prefix="specctl-") as name:
+        folder = Path(name)
+        Beats(folder / "beats", 1, create=True)
+        part = PartJob(
+            number=0,
+            folder=name,
+            n_parts=1,
+            sources=sample,
+            config=config,
+            kernel=description.kernel,
+            vram_budget=None,
+        )
+        tasks = deque([Task(0, work_names.convert_part, (part,))])
+        for outcome in executor.run(tasks, Control(), lambda: ()):
+            if outcome.error is not None:
+                raise outcome.error
+            if outcome.death:
+                return _empty_receipt(), 0, ()
+            receipt: Receipt = outcome.value
+        return receipt, part_path(folder, 0).stat().st_size, sample
+
+
+def _empty_receipt() -> Receipt:
+    return Receipt(0, 0, 0, 0, 0.0, ())
