@@ -1,7 +1,8 @@
 """Writing HDF5 in the narrow way the store format allows.
 
 Only fixed-length strings, because variable-length ones are where damaged files crash or hang the
-library; no chunk cache, because a dirty one on a full disk ends the process.
+library; no chunk cache, which direct chunk writes do not need; and no write that fails, see
+`specctl.store.sink`.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import numpy as np
 
 from specctl.errors import StoreError
 from specctl.store.layout import FILL_VALUE, Layout
+from specctl.store.sink import FileSink
 from specctl.store.tables import Table, encode_text
 
 # an attribute must fit the header of its object: 64 KiB less its name and type
@@ -23,13 +25,18 @@ H5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowErr
 
 
 @contextlib.contextmanager
-def created_file(path: Path) -> Iterator[h5py.File]:
-    """Open a new HDF5 file for writing; whatever HDF5 raises until it is closed is StoreError."""
+def created_file(path: Path) -> Iterator[tuple[h5py.File, FileSink]]:
+    """Open a new HDF5 file for writing, through a sink to ask whether the disk took it all."""
+    sink = FileSink(path)
     try:
-        with h5py.File(path, "w", rdcc_nbytes=0) as file:
-            yield file
+        with h5py.File(sink, "w", rdcc_nbytes=0) as file:
+            yield file, sink
     except H5_ERRORS as error:
+        sink.check()
         raise StoreError(f"cannot write {path}: {error_text(error)}") from error
+    finally:
+        sink.close()
+    sink.check()
 
 
 def write_attribute(owner: h5py.File | h5py.Dataset, name: str, value: str | int | float) -> None:

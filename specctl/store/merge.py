@@ -1,7 +1,7 @@
 """Joining parts to one HDF5 store, and to an existing store for an update.
 
-Compressed chunks are copied as they are. HDF5 writes to a file nobody else has seen, once and
-without its chunk cache, so that a full disk is an error and not a crash.
+Compressed chunks are copied as they are. HDF5 writes once to a file nobody else has seen, through
+a sink that makes a full disk an error and not a crash.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from specctl.store.durable import fsync_file
 from specctl.store.hdf5 import create_spectrogram, created_file, write_attribute, write_table
 from specctl.store.layout import FORMAT, FORMAT_VERSION, FailureRecord, Layout
 from specctl.store.part_reader import Part, read_part
+from specctl.store.sink import FileSink
 from specctl.store.stats import Moments
 from specctl.store.tables import (
     ERROR_TYPES,
@@ -106,8 +107,8 @@ def merge_parts(
         gathered.failures.append(failure_table(extra_failures))
         tables = _tables(gathered, items, np.asarray(frequencies, dtype="<f8"))
         stack.enter_context(_removed_on_failure(temporary))
-        with created_file(temporary) as file:
-            _write_spectrogram(file, gathered, old, tables, layout, units, long_name)
+        with created_file(temporary) as (file, sink):
+            _write_spectrogram((file, sink), gathered, old, tables, layout, units, long_name)
             _write_tables(file, tables)
             _write_root_attributes(file, attributes, tables)
         fsync_file(temporary)
@@ -161,7 +162,7 @@ def _tables(gathered: _Gathered, items: Table, frequencies: np.ndarray) -> dict[
 
 
 def _write_spectrogram(
-    file: h5py.File,
+    opened: tuple[h5py.File, FileSink],
     gathered: _Gathered,
     old: Base | None,
     tables: dict[str, Table],
@@ -169,12 +170,14 @@ def _write_spectrogram(
     units: str,
     long_name: str,
 ) -> None:
+    file, sink = opened
     texts = {"units": units, "long_name": long_name}
     dataset = create_spectrogram(file, layout, gathered.n_rows, texts)
     rest = (0,) * len(layout.frame_shape)
     checksums = []
     for row, data in _iter_chunks(gathered.parts, old):
         dataset.id.write_direct_chunk((row, *rest), data)
+        sink.check()
         checksums.append(checksum(data))
     tables["chunks"] = {"crc32": np.array(checksums, dtype="<u4")}
 

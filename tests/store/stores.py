@@ -67,9 +67,7 @@ def add_item(writer: PartWriter, key: str, frames: np.ndarray, label: str = "") 
     writer.end_source()
 
 
-def merge(
-    parts: list[Path], path: Path, layout: Layout, **options: object
-) -> MergeSummary:
+def merge(parts: list[Path], path: Path, layout: Layout, **options: object) -> MergeSummary:
     """Merge and publish with the usual attributes."""
     temporary = path.with_suffix(".tmp")
     summary = merge_parts(

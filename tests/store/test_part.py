@@ -131,7 +131,7 @@ def test_goes_on_after_a_value_that_cannot_be_stored(tmp_path):
     with PartWriter(tmp_path / "a", layout) as writer:
         add_item(writer, "first", good)
         writer.begin_source()
-        with pytest.raises(StoreError, match="value 63.2 is above the range of uint8") as caught:
+        with pytest.raises(StoreError, match=r"value 63.2 is above the range of uint8") as caught:
             writer.append(bad)
         assert caught.value.__cause__ is None
         writer.discard_source()
