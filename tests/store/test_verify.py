@@ -1,0 +1,212 @@
+import h5py
+import numpy as np
+import pytest
+
+from specctl.store.verify import Problem, verify_store
+
+from .stores import make_store, merge, random_values, small_layout, write_part
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+@pytest.mark.parametrize(
+    ("dtype", "is_complex"),
+    [
+        ("float32", False),
+        ("float32", True),
+        ("float16", False),
+        ("int16", False),
+        ("uint8", False),
+    ],
+)
+def test_a_good_store_has_no_problems(tmp_path, dtype, is_complex, compression):
+    made = make_store(tmp_path, small_layout(dtype, compression, is_complex=is_complex))
+    calls = []
+    assert verify_store(made.path, lambda done, total: calls.append((done, total))) == []
+    assert calls[-1] == (57, 64)
+
+
+def data_bytes(path):
+    """Places of every byte that is data: chunks, and datasets stored contiguously."""
+    places = []
+    with h5py.File(path) as file:
+        dataset = file["spectrogram"].id
+        for i in range(dataset.get_num_chunks()):
+            chunk = dataset.get_chunk_info(i)
+            places.extend(range(chunk.byte_offset, chunk.byte_offset + chunk.size))
+
+        def add(_, item):
+            if isinstance(item, h5py.Dataset) and item.chunks is None and item.size:
+                start = item.id.get_offset()
+                places.extend(range(start, start + item.nbytes))
+
+        file.visititems(add)
+    return places
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_any_flipped_bit_of_data_is_found(tmp_path, dtype, compression):
+    made = make_store(tmp_path, small_layout(dtype, compression), lengths=(3, 10))
+    whole = made.path.read_bytes()
+    random = np.random.default_rng(0)
+    places = data_bytes(made.path)
+    assert len(places) > 1000
+    missed = []
+    for place in random.choice(places, 400, replace=False):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(random.integers(8))
+        made.path.write_bytes(damaged)
+        if not verify_store(made.path):
+            missed.append(place)
+    assert missed == []
+
+
+def test_damage_to_a_chunk_names_the_items_in_it(tmp_path):
+    made = make_store(tmp_path)
+    with h5py.File(made.path) as file:
+        place = file["spectrogram"].id.get_chunk_info(0).byte_offset + 9
+    damaged = bytearray(made.path.read_bytes())
+    damaged[place] ^= 1
+    made.path.write_bytes(damaged)
+    assert [problem.key for problem in verify_store(made.path)] == ["anna/0.wav", "anna/1.wav"]
+
+
+def seal(path):
+    """Give a store that was tampered with the checksums that fit it."""
+    from specctl.store.chunks import checksum
+    from specctl.store.store_file import StoreFile
+    from specctl.store.tables import tables_digest
+
+    with h5py.File(path, "r+") as file:
+        dataset = file["spectrogram"].id
+        for i in range(dataset.get_num_chunks()):
+            _, data = dataset.read_direct_chunk(dataset.get_chunk_info(i).chunk_offset)
+            file["chunks/crc32"][i] = checksum(data)
+    with StoreFile(path) as opened:
+        digest = tables_digest(opened.tables)
+    with h5py.File(path, "r+") as file:
+        file.attrs["tables_sha256"] = np.bytes_(digest)
+
+
+def problems_after(path, tamper):
+    with h5py.File(path, "r+") as file:
+        tamper(file)
+    seal(path)
+    return verify_store(path)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_a_changed_value_is_found_by_the_digest(tmp_path, compression):
+    made = make_store(tmp_path, small_layout(compression=compression))
+
+    def tamper(file):
+        file["spectrogram"][6, 3] += 1
+
+    assert problems_after(made.path, tamper) == [
+        Problem("anna/1.wav", "frames do not match their digest")
+    ]
+
+
+@pytest.mark.parametrize("value", [1.0, -0.0, np.nan])
+def test_padding_that_is_not_the_fill_value_is_found(tmp_path, value):
+    made = make_store(tmp_path)
+
+    def tamper(file):
+        file["spectrogram"][27, 3] = value
+
+    assert problems_after(made.path, tamper) == [
+        Problem("", "rows 25 to 31 belong to no item and do not hold the fill value 0")
+    ]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_found(tmp_path, value):
+    import hashlib
+
+    made = make_store(tmp_path)
+
+    def tamper(file):
+        file["spectrogram"][6, 3] = value
+        rows = file["spectrogram"][5:24]
+        file["index/digest"][1] = hashlib.sha256(rows.tobytes()).hexdigest().encode()
+
+    assert problems_after(made.path, tamper) == [
+        Problem("anna/1.wav", "spectrogram has values that are not finite")
+    ]
+
+
+def test_items_that_share_frames_are_found(tmp_path):
+    made = make_store(tmp_path)
+
+    def tamper(file):
+        file["index/start"][1] = 4
+
+    assert problems_after(made.path, tamper) == [
+        Problem("anna/1.wav", "shares frames with another item")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mean", "stats/mean is not that of the frames, off by up to 1"),
+        ("std", "stats/std is not that of the frames, off by up to 1"),
+    ],
+)
+def test_statistics_of_other_frames_are_found(tmp_path, name, message):
+    made = make_store(tmp_path)
+
+    def tamper(file):
+        file[f"stats/{name}"][2] += 1
+
+    (problem,) = problems_after(made.path, tamper)
+    assert problem == Problem("", message)
+
+
+def test_a_wrong_count_is_found(tmp_path):
+    def tamper(file):
+        file["stats/count"][()] = 49
+
+    assert problems_after(make_store(tmp_path).path, tamper) == [
+        Problem("", "stats count 49 frames, the items have 50")
+    ]
+
+
+def test_empty_and_repeated_names_are_found(tmp_path):
+    def tamper(file):
+        file["index/key"][2] = b""
+        file["errors/key"][1] = file["errors/key"][0]
+
+    assert problems_after(make_store(tmp_path).path, tamper) == [
+        Problem("", "an item has an empty key"),
+        Problem("", "/errors has an empty key, or one that comes twice"),
+    ]
+
+
+def test_an_edited_label_is_found_by_the_checksum_of_the_index(tmp_path):
+    made = make_store(tmp_path)
+    with h5py.File(made.path, "r+") as file:
+        file["index/label"][0] = b"dog"
+    assert verify_store(made.path) == [
+        Problem("", "index, statistics or errors do not match their checksum")
+    ]
+
+
+def test_what_is_no_store_is_one_problem(tmp_path):
+    (tmp_path / "x").write_text("no store")
+    assert verify_store(tmp_path / "x") == [Problem("", f"{tmp_path}/x is not an HDF5 file")]
+
+
+def test_a_cut_store_is_a_problem(tmp_path):
+    made = make_store(tmp_path)
+    whole = made.path.read_bytes()
+    for size in range(0, len(whole), 997):
+        made.path.write_bytes(whole[:size])
+        assert len(verify_store(made.path)) >= 1
+
+
+def test_a_store_of_one_long_item_is_good(tmp_path):
+    layout = type(small_layout()).for_values(80, dtype="int16", value_range=(-100, 30))
+    part = write_part(tmp_path / "a", layout, {"long": random_values(layout, 20_001, 0)})
+    merge([part], tmp_path / "out.h5", layout)
+    assert verify_store(tmp_path / "out.h5") == []
