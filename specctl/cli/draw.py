@@ -119,7 +119,7 @@ def text_lines(shown: Picture, width: int, height: int, *, colour: bool) -> list
 def write_png(shown: Picture, path: Path) -> None:
     """Write the picture as a PNG with matplotlib; nothing is overwritten."""
     if path.exists():
-        raise ParameterError(f"{path} already exists; give --png another name")
+        raise StoreError(f"{path} already exists; give --png another name")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

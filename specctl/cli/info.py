@@ -11,7 +11,7 @@ from rich.text import Text
 
 from specctl.cli.app import app, out, reported_errors
 from specctl.cli.draw import MAX_PNG_COLUMNS, picture, printable, text_lines, write_png
-from specctl.errors import ParameterError
+from specctl.errors import ParameterError, StoreError
 
 if TYPE_CHECKING:
     from specctl.store.reader import Store
@@ -124,7 +124,7 @@ def _print_item(store: Store, key: str, png: Path | None, as_json: bool) -> None
     try:
         record = store.record(key)
     except KeyError as error:
-        raise ParameterError(str(error.args[0])) from error
+        raise StoreError(str(error.args[0])) from error
     if png is not None and record.n_frames == 0:
         raise ParameterError(f"item {key!r} has no frames, so there is no picture of it")
     if png is not None:

@@ -1,0 +1,180 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from specctl.cli import info  # noqa: F401 - registers the command
+from specctl.cli.app import app
+from specctl.cli.draw import picture, printable, text_lines
+from specctl.store.reader import open_store
+from tests.store.stores import make_store, merge, random_values, small_layout, write_part
+
+NASTY = "[red]a[/red] :dog:\nline\x1b[31m \udcff.wav"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["info", *map(str, arguments)])
+
+
+@pytest.fixture
+def made(tmp_path):
+    return make_store(tmp_path)
+
+
+@pytest.fixture
+def nasty(tmp_path):
+    layout = small_layout()
+    values = {NASTY: random_values(layout, 30, 0), "none.wav": random_values(layout, 0, 0)}
+    failures = {f"{i} {NASTY}": "why\nnot" for i in range(7)}
+    merge([write_part(tmp_path / "a", layout, values, failures)], tmp_path / "out.h5", layout)
+    return tmp_path / "out.h5"
+
+
+def test_help_is_answered_without_slow_imports():
+    code = (
+        "import sys; from specctl.cli import info, verify;"
+        "print([m for m in ('h5py', 'torch', 'numpy', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
+def test_shows_what_a_store_holds(made):
+    result = run(made.path)
+    assert result.exit_code == 0
+    for text in (
+        f"store       {made.path}, ",
+        "made        2026-11-01T12:00:00+00:00 by specctl",
+        "items       6, 0.0001389 h of audio",
+        "labels      2",
+        "frames      50 of 7 float32, compressed",
+        "values      log mel spectrogram (dB), mean -",
+        "frequency   0 to 8000 Hz",
+        "hop_length = 160",
+        "failed      2",
+        "anna/bad.wav: cannot decode",
+    ):
+        assert text in result.stdout
+
+
+def test_json_is_one_object(made):
+    facts = json.loads(run(made.path, "--json").stdout)
+    assert facts["n_items"] == 6
+    assert facts["n_frames"] == 50
+    assert facts["hours"] == pytest.approx(50 * 160 / 16000 / 3600)
+    assert facts["classes"] == ["anna", "ben"]
+    assert facts["config"]["feature"] == "mel"
+    assert facts["failures"][1] == {"key": "ben/bad.wav", "reason": "cannot decode"}
+
+
+def test_keys_are_printed_one_a_line(made):
+    assert run(made.path, "--keys").stdout.splitlines() == list(made.values)
+
+
+def test_shows_and_draws_an_item(made):
+    result = run(made.path, "anna/1.wav")
+    assert result.exit_code == 0
+    assert "key         anna/1.wav" in result.stdout
+    assert "sample_rate 44100" in result.stdout
+    lines = result.stdout.splitlines()
+    assert lines[-1].split() == ["0", "0.19", "s"]
+    assert lines[-2].startswith("    0 Hz ")
+    assert lines[-8].startswith(" 8000 Hz ")
+    assert all(len(line) < 80 for line in lines)
+
+
+def test_an_item_as_json_is_its_record(made):
+    record = json.loads(run(made.path, "anna/1.wav", "--json").stdout)
+    with open_store(made.path) as store:
+        assert record == store.record("anna/1.wav").to_dict()
+
+
+def test_an_unknown_key_is_one_line_with_the_nearest(made):
+    result = run(made.path, "anna/1.flac")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == (
+        f"specctl: {made.path} has no item 'anna/1.flac'; did you mean 'anna/1.wav'?\n"
+    )
+
+
+def test_what_is_no_store_is_one_line(tmp_path):
+    (tmp_path / "x").write_text("no store")
+    result = run(tmp_path / "x")
+    assert result.exit_code == 1
+    assert result.stderr == f"specctl: {tmp_path}/x is not an HDF5 file\n"
+
+
+def test_names_are_printed_as_they_are_but_for_control_characters(nasty):
+    escaped = r"[red]a[/red] :dog:\nline\x1b[31m \udcff.wav"
+    assert printable(NASTY) == escaped
+    assert run(nasty, "--keys").stdout.splitlines() == [escaped, "none.wav"]
+    shown = run(nasty).stdout
+    assert f"0 {escaped}: why\\nnot" in shown
+    assert "and 2 more" in shown
+    item = run(nasty, NASTY)
+    assert item.exit_code == 0
+    assert f"key         {escaped}" in item.stdout
+    assert json.loads(run(nasty, "--json").stdout)["n_failures"] == 7
+
+
+def test_an_item_without_frames_is_shown_but_not_drawn(nasty, tmp_path):
+    assert "n_frames    0" in run(nasty, "none.wav").stdout
+    result = run(nasty, "none.wav", "--png", tmp_path / "a.png")
+    assert "has no frames, so there is no picture of it" in result.stderr
+
+
+def test_a_png_is_written_once(made, tmp_path):
+    pytest.importorskip("matplotlib")
+    png = tmp_path / "a.png"
+    assert run(made.path, "anna/1.wav", "--png", png).exit_code == 0
+    assert png.read_bytes().startswith(b"\x89PNG")
+    result = run(made.path, "anna/1.wav", "--png", png)
+    assert (result.exit_code, result.stderr.replace("\n", "")) == (
+        1,
+        f"specctl: {png} already exists; give --png another name",
+    )
+
+
+def test_a_png_without_matplotlib_says_what_to_install(made, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    result = run(made.path, "anna/1.wav", "--png", tmp_path / "a.png")
+    assert result.stderr == "specctl: --png needs matplotlib; install specctl-audio[plot]\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--keys", "--json"], "--keys must be given without KEY and --json"),
+        (["--keys", "anna/0.wav"], "--keys must be given without KEY and --json"),
+        (["--png", "a.png"], "--png must be given with the KEY of an item"),
+    ],
+)
+def test_refuses_options_that_do_not_fit(made, options, message):
+    result = run(made.path, *options)
+    assert (result.exit_code, result.stderr) == (2, f"specctl: {message}\n")
+
+
+@pytest.mark.parametrize("is_complex", [False, True])
+@pytest.mark.parametrize(("width", "height"), [(79, 24), (40, 8), (10, 3), (200, 60)])
+@pytest.mark.parametrize("colour", [False, True])
+def test_drawings_fit_and_have_low_frequencies_below(tmp_path, colour, width, height, is_complex):
+    layout = small_layout(is_complex=is_complex)
+    values = random_values(layout, 50, 0) * 0
+    values[:, 0] = 1
+    merge([write_part(tmp_path / "a", layout, {"k": values})], tmp_path / "out.h5", layout)
+    with open_store(tmp_path / "out.h5") as store:
+        lines = text_lines(picture(store, "k", width), width, height, colour=colour)
+    assert len(lines) <= height
+    drawn = [line.plain[9:] for line in lines[:-1]]
+    if colour:
+        assert all(set(line) == {"▀"} for line in drawn)
+        assert all(len(line.plain) == width for line in lines[:-1])
+    else:
+        assert set(drawn[-1]) != {" "}
+        assert not "".join(drawn[:-1]).strip() or len(drawn) == 1
+        assert all(len(line.plain) <= max(width, 20) for line in lines)

@@ -1,0 +1,70 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from specctl.cli import verify  # noqa: F401 - registers the command
+from specctl.cli.app import app
+from tests.store.stores import make_store
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["verify", *map(str, arguments)])
+
+
+@pytest.fixture
+def path(tmp_path):
+    return make_store(tmp_path).path
+
+
+def damage(path):
+    import h5py
+
+    with h5py.File(path) as file:
+        place = file["spectrogram"].id.get_chunk_info(0).byte_offset + 9
+    damaged = bytearray(path.read_bytes())
+    damaged[place] ^= 1
+    path.write_bytes(damaged)
+
+
+def test_a_good_store_is_one_line(path):
+    result = run(path)
+    assert (result.exit_code, result.stdout) == (0, "6 items, 50 frames: all good\n")
+    assert result.stderr == ""
+
+
+def test_a_damaged_store_names_the_items(path):
+    damage(path)
+    result = run(path)
+    assert result.exit_code == 1
+    first, second, last = result.stdout.splitlines()
+    assert first == f"anna/0.wav: {path} is damaged: chunk 0 of /spectrogram (rows 0 to 7)"
+    assert second.startswith("anna/1.wav: ")
+    assert last == "2 problems"
+
+
+def test_json_of_a_good_store(path):
+    assert json.loads(run(path, "--json").stdout) == {
+        "path": str(path),
+        "ok": True,
+        "n_items": 6,
+        "n_frames": 50,
+        "problems": [],
+    }
+
+
+def test_json_of_a_damaged_store(path):
+    damage(path)
+    result = run(path, "--json")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["ok"]) == (1, False)
+    assert [problem["key"] for problem in report["problems"]] == ["anna/0.wav", "anna/1.wav"]
+
+
+def test_a_missing_store_is_a_problem(tmp_path):
+    result = run(tmp_path / "none.h5")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        f"cannot open {tmp_path}/none.h5: No such file or directory",
+        "1 problem",
+    ]
