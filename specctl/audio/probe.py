@@ -111,7 +111,7 @@ def _check_length(decoder: Decoder, structure: Structure) -> None:
 def describe(error: Exception) -> str:
     """Reason for whatever a decoder or the system raised."""
     if isinstance(error, soundfile.LibsndfileError):
-        if error.code == soundfile_backend.UNKNOWN_FORMAT:
+        if error.code in soundfile_backend.UNKNOWN_FORMAT:
             return reasons.NOT_AUDIO
         return soundfile_backend.describe(error)
     if isinstance(error, MemoryError):

@@ -13,7 +13,8 @@ from specctl.audio.info import AudioInfo, Samples
 from specctl.audio.source import Piece, PieceFile, SourceFile, Structure
 from specctl.errors import AudioError
 
-UNKNOWN_FORMAT = 1  # libsndfile's number for "format not recognised"
+UNKNOWN_FORMAT = frozenset({1, 7})
+"""libsndfile's numbers for "format not recognised" and, from libmpg123, for "no such file"."""
 UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 where FLAC says nothing
 READ_AHEAD = 2**16  # bytes; libsndfile asks for a few bytes at a time
 GSM_ARGUMENTS = {"format": "RAW", "subtype": "GSM610", "samplerate": 8000, "channels": 1}
@@ -37,13 +38,14 @@ class SoundfileDecoder:
     Raises
     ------
     soundfile.LibsndfileError
-        libsndfile refuses the file; its ``code`` is `UNKNOWN_FORMAT` where another
+        libsndfile refuses the file; its ``code`` is in `UNKNOWN_FORMAT` where another
         decoder may do better.
     """
 
     def __init__(self, source: SourceFile, structure: Structure) -> None:
         self._source = source
         self._structure = structure
+        self._unread: soundfile.SoundFile | None = None
         self.info, subtype = self._read_info()
         self.n_expected = self.info.n_samples
         self.may_be_non_finite = not subtype.startswith(INTEGER_ENCODINGS)
@@ -67,6 +69,9 @@ class SoundfileDecoder:
             yield buffer[:filled]
 
     def _open(self, piece: Piece | None) -> soundfile.SoundFile:
+        if self._unread is not None:
+            file, self._unread = self._unread, None
+            return file
         arguments: dict[str, Any] = GSM_ARGUMENTS if self._structure.is_gsm else {}
         if piece is None:
             # libsndfile takes what comes before the position for somebody else's data
@@ -79,11 +84,16 @@ class SoundfileDecoder:
         files = []
         n_samples: int | None = 0
         for piece in self._structure.pieces or (None,):
-            with self._open(piece) as file:
-                files.append(file)
-                is_known = file.frames < UNKNOWN_LENGTH and not self._structure.is_estimate
-                if n_samples is not None:
-                    n_samples = n_samples + file.frames - _skipped(piece) if is_known else None
+            file = self._open(piece)
+            files.append(file)
+            is_known = file.frames < UNKNOWN_LENGTH and not self._structure.is_estimate
+            if n_samples is not None:
+                n_samples = n_samples + file.frames - _skipped(piece) if is_known else None
+            if piece is not None:
+                file.close()
+        if not self._structure.pieces:
+            # opening costs as much as reading a second of sound: the first pass uses it
+            self._unread = files[0]
         rate, n_channels = files[0].samplerate, max(file.channels for file in files)
         if any(file.samplerate != rate for file in files):
             raise AudioError(reasons.CHANGING)

@@ -1,0 +1,330 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from specctl.audio.discover import decode_key, discover, encode_key, read_file_list
+from specctl.errors import AudioError
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Function from names to files in a folder ``root``, which it returns."""
+    root = tmp_path / "root"
+    root.mkdir()
+
+    def build(*names):
+        for name in names:
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"sound of " + os.fsencode(name))
+        return root
+
+    return build
+
+
+def keys(found):
+    return [source.key for source in found.sources]
+
+
+def reasons(found):
+    return {skipped.key: skipped.reason for skipped in found.skipped}
+
+
+def test_finds_audio_at_any_depth_sorted_by_key(tree):
+    root = tree("b.wav", "a/z.FLAC", "a/b/c.ogg", "a-b.mp3", "notes.txt", "a/cover.png")
+    found = discover([root])
+    assert keys(found) == ["a-b.mp3", "a/b/c.ogg", "a/z.FLAC", "b.wav"]
+    assert found.skipped == ()
+
+
+def test_tells_path_size_and_time(tree):
+    root = tree("a.wav")
+    os.utime(root / "a.wav", ns=(1, 1_700_000_000_123_456_789))
+    (source,) = discover([root]).sources
+    assert source.path == str(root / "a.wav")
+    assert source.size == len(b"sound of a.wav")
+    assert source.mtime_ns == (root / "a.wav").stat().st_mtime_ns
+
+
+def test_takes_a_file_given_by_name_whatever_its_extension(tree):
+    root = tree("a.raw", "b.wav")
+    assert keys(discover([root / "a.raw"])) == ["a.raw"]
+
+
+def test_keys_are_relative_to_the_deepest_common_folder(tree):
+    root = tree("x/en/a.wav", "x/fr/a.wav", "x/top.wav")
+    assert keys(discover([root / "x/en", root / "x/fr"])) == ["en/a.wav", "fr/a.wav"]
+    assert keys(discover([root / "x/en/a.wav", root / "x/top.wav"])) == ["en/a.wav", "top.wav"]
+    assert keys(discover([root / "x/en", root / "x/en/a.wav"])) == ["a.wav"]
+
+
+def test_finds_nothing_in_nothing(tree):
+    assert discover([]) == discover([tree()])
+
+
+def test_accepts_paths_relative_to_the_working_folder(tree, monkeypatch):
+    root = tree("d/a.wav", "e/b.wav")
+    monkeypatch.chdir(root / "d")
+    assert keys(discover([Path(".")])) == ["a.wav"]
+    (source,) = discover([Path("../e")]).sources
+    assert source.path == str(root / "e/b.wav")
+
+
+def test_dot_dot_behind_a_link_leads_where_the_system_says(tree, tmp_path):
+    root = tree("a.wav")
+    far = tmp_path / "far" / "inner"
+    far.mkdir(parents=True)
+    (tmp_path / "far" / "b.wav").write_bytes(b"b")
+    (root / "link").symlink_to(far)
+    assert keys(discover([root / "link" / ".."])) == ["b.wav"]
+
+
+def test_the_same_path_twice_is_once(tree):
+    root = tree("a.wav")
+    assert discover([root, root]) == discover([root])
+    assert len(discover([root / "a.wav", root, root / "a.wav"]).sources) == 1
+
+
+@pytest.mark.parametrize("name", ["gone", "a.wav/b.wav"])
+def test_refuses_a_path_that_does_not_exist(tree, name):
+    with pytest.raises(AudioError, match=r"no such file or folder: .*" + name):
+        discover([tree("a.wav") / name])
+
+
+def test_prefers_the_name_without_a_link(tree):
+    root = tree("z.wav")
+    (root / "a.wav").symlink_to("z.wav")
+    found = discover([root])
+    assert keys(found) == ["z.wav"]
+    assert reasons(found) == {"a.wav": "the same file as z.wav"}
+
+
+def test_takes_the_first_of_several_names_that_are_all_links(tree, tmp_path):
+    root = tree()
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    (target / "sound.bin").write_bytes(b"1")
+    for name in ("c.wav", "a.wav", "b.wav"):
+        (root / name).symlink_to(target / "sound.bin")
+    found = discover([root])
+    assert keys(found) == ["a.wav"]
+    assert reasons(found) == dict.fromkeys(["b.wav", "c.wav"], "the same file as a.wav")
+
+
+def test_the_first_name_may_be_inside_a_linked_folder(tree, tmp_path):
+    root = tree()
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    (target / "sound.wav").write_bytes(b"1")
+    (root / "a-b.wav").symlink_to(target / "sound.wav")
+    (root / "a").symlink_to(target)
+    (root / "b.wav").symlink_to(target / "sound.wav")
+    found = discover([root])
+    assert keys(found) == ["a-b.wav"]
+    assert reasons(found) == dict.fromkeys(
+        ["a/sound.wav", "b.wav"], "the same file as a-b.wav"
+    )
+
+
+def test_follows_links_out_of_the_root(tree, tmp_path):
+    root = tree("a.wav")
+    target = tmp_path / "elsewhere"
+    (target / "deep").mkdir(parents=True)
+    (target / "deep" / "b.wav").write_bytes(b"1")
+    (root / "link").symlink_to(target)
+    assert keys(discover([root])) == ["a.wav", "link/deep/b.wav"]
+
+
+def test_names_a_linked_folder_once_not_its_files(tree):
+    root = tree(*(f"en/{i}.wav" for i in range(50)))
+    (root / "de").symlink_to("en")
+    (root / "fr").symlink_to("en")
+    found = discover([root])
+    assert len(found.sources) == 50
+    assert reasons(found) == {"de": "the same folder as en", "fr": "the same folder as en"}
+
+
+def test_survives_links_that_lead_in_a_circle(tree):
+    root = tree("a/b/x.wav")
+    (root / "a/b/up").symlink_to("..")
+    (root / "a/b/root").symlink_to(root)
+    (root / "one.wav").symlink_to("two.wav")
+    (root / "two.wav").symlink_to("one.wav")
+    found = discover([root])
+    assert keys(found) == ["a/b/x.wav"]
+    assert reasons(found) == {
+        "a/b/up": "the same folder as a",
+        "a/b/root": "the same folder as .",
+        "one.wav": "symbolic links that lead in a circle",
+        "two.wav": "symbolic links that lead in a circle",
+    }
+
+
+def test_a_root_that_is_a_link_is_walked(tree, tmp_path):
+    root = tree("a.wav")
+    (tmp_path / "link").symlink_to(root)
+    assert keys(discover([tmp_path / "link"])) == ["a.wav"]
+    found = discover([tmp_path / "link", root])
+    assert keys(found) == ["root/a.wav"]
+    assert reasons(found) == {"link": "the same folder as root"}
+
+
+def test_hard_links_are_files_of_their_own(tree):
+    root = tree("a.wav")
+    os.link(root / "a.wav", root / "b.wav")
+    assert keys(discover([root])) == ["a.wav", "b.wav"]
+
+
+def test_passes_what_is_no_regular_file(tree):
+    root = tree("ok.wav", "folder.wav/in.wav")
+    os.mkfifo(root / "fifo.wav")
+    os.mkfifo(root / "fifo.txt")
+    (root / "device.wav").symlink_to("/dev/zero")
+    (root / "nothing.wav").symlink_to("gone.wav")
+    (root / "nothing").symlink_to("gone")
+    (root / "nothing.txt").symlink_to("gone")
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = os.getcwd()
+        os.chdir(root)
+        try:
+            listener.bind("socket.wav")
+        finally:
+            os.chdir(here)
+    found = discover([root])
+    assert keys(found) == ["folder.wav/in.wav", "ok.wav"]
+    assert reasons(found) == {
+        "fifo.wav": "not a regular file",
+        "device.wav": "not a regular file",
+        "socket.wav": "not a regular file",
+        "nothing.wav": "a symbolic link that leads nowhere",
+        "nothing": "a symbolic link that leads nowhere",
+    }
+
+
+def test_a_fifo_given_by_name_is_skipped(tree):
+    root = tree("a.wav")
+    os.mkfifo(root / "b.wav")
+    found = discover([root / "a.wav", root / "b.wav"])
+    assert keys(found) == ["a.wav"]
+    assert reasons(found) == {"b.wav": "not a regular file"}
+
+
+def test_a_folder_that_cannot_be_read_is_skipped(tree, monkeypatch):
+    root = tree("a.wav", "locked/b.wav")
+    scandir = os.scandir
+
+    def refusing_scandir(path):
+        if os.fsdecode(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing_scandir)
+    found = discover([root])
+    assert keys(found) == ["a.wav"]
+    assert reasons(found) == {"locked": "permission denied"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"\xff\xfe.wav", b"line\nbreak.wav", b"tab\t.wav", "é.wav".encode(), b"100%.wav", b"%41.wav"],
+    ids=["bytes", "newline", "tab", "utf8", "percent", "code"],
+)
+def test_any_name_comes_back_from_its_key(tree, name):
+    root = os.fsencode(tree())
+    with open(os.path.join(root, name), "wb") as file:
+        file.write(b"x")
+    (source,) = discover([Path(os.fsdecode(root))]).sources
+    assert decode_key(source.key) == name
+    assert os.fsencode(source.path) == os.path.join(root, name)
+    source.key.encode()
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        (["*.wav"], [], ["a.wav", "en/b.wav"]),
+        (["en/*"], [], ["en/b.wav", "en/c.ogg"]),
+        (["b.*", "c.*"], ["*.ogg"], ["en/b.wav"]),
+        ([], ["en/*"], ["a.wav"]),
+        (["*"], ["*"], []),
+    ],
+    ids=["extension", "folder", "both", "exclude", "exclude-wins"],
+)
+def test_patterns_match_the_key_or_the_name(tree, include, exclude, expected):
+    root = tree("a.wav", "en/b.wav", "en/c.ogg")
+    assert keys(discover([root], include=include, exclude=exclude)) == expected
+
+
+def test_a_name_that_is_excluded_leaves_the_file_to_its_other_names(tree):
+    root = tree("en/a.wav")
+    (root / "b.wav").symlink_to("en/a.wav")
+    assert keys(discover([root], exclude=["en/*"])) == ["b.wav"]
+
+
+def test_a_file_list_has_one_name_a_line():
+    base = Path("/base")
+    assert read_file_list(b"a.wav\n\n  \n/abs/b.wav\nlast", base) == [
+        base / "a.wav",
+        Path("/abs/b.wav"),
+        base / "last",
+    ]
+
+
+def test_a_file_list_with_a_nul_may_hold_newlines():
+    assert read_file_list(b"a\nb.wav\0c.wav\0", Path("/d")) == [
+        Path("/d/a\nb.wav"),
+        Path("/d/c.wav"),
+    ]
+
+
+def test_a_file_list_from_windows_loses_its_returns():
+    assert read_file_list(b"a.wav\r\nb.wav\r\n", Path("/d")) == [
+        Path("/d/a.wav"),
+        Path("/d/b.wav"),
+    ]
+
+
+def test_a_file_list_keeps_bytes_that_are_not_utf8():
+    assert os.fsencode(read_file_list(b"\xff.wav\n", Path("/d"))[0]) == b"/d/\xff.wav"
+
+
+@given(st.binary())
+@example(b"%%41")
+@example(b"%\xff")
+@example(b"%4\xff")
+@example(b"%25")
+@example("é%C3%A9\udcff".encode("utf-8", "surrogateescape"))
+def test_keys_are_reversible(relative):
+    key = encode_key(relative)
+    key.encode()
+    assert decode_key(key) == relative
+
+
+@given(
+    st.lists(st.sampled_from([b"%", b"4", b"F", b"\xff", b"\xc3", b"\xa9", b"25"]), max_size=8),
+    st.lists(st.sampled_from([b"%", b"4", b"F", b"\xff", b"\xc3", b"\xa9", b"25"]), max_size=8),
+)
+def test_different_names_have_different_keys(first, second):
+    first, second = b"".join(first), b"".join(second)
+    assert (encode_key(first) == encode_key(second)) == (first == second)
+
+
+@pytest.mark.parametrize(
+    ("relative", "key"),
+    [
+        (b"en/a b.wav", "en/a b.wav"),
+        (b"100%", "100%"),
+        (b"50%off", "50%off"),
+        (b"%41", "%2541"),
+        (b"a\xff", "a%FF"),
+        ("ü".encode(), "ü"),
+        (b"a\nb", "a\nb"),
+    ],
+    ids=["plain", "percent", "no-code", "code", "byte", "utf8", "newline"],
+)
+def test_ordinary_names_stay_as_they_are(relative, key):
+    assert encode_key(relative) == key

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import soundfile
+
+from specctl.audio.decode import open_audio
+from specctl.audio.mpeg import _parse, is_frame
+from specctl.errors import AudioError
+from tests.audio.conftest import noise, write
+from tests.audio.test_decode import decode
+
+
+def without_header(path):
+    """Take the frame with the Xing header off."""
+    data = path.read_bytes()
+    path.write_bytes(data[_parse(data[:4]).length :])
+    return path
+
+
+@pytest.mark.parametrize("rate", [8_000, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000])
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+def test_decodes_all_frames_of_a_file_without_header(tmp_path, rate, n_channels, mode):
+    samples = noise(3 * rate, n_channels)
+    # quiet first makes libsndfile guess far too much, loud first far too little
+    for part in (samples, samples[::-1]):
+        path = write(tmp_path / "a.mp3", part, rate=rate, bitrate_mode=mode)
+        without_header(path)
+        known = soundfile.read(path, dtype="float32", always_2d=True)[0]
+        got = decode(path)
+        assert len(got) >= len(part)
+        assert len(got) % (1_152 if rate >= 32_000 else 576) == 0
+        n_common = min(len(known), len(got))
+        np.testing.assert_array_equal(got[:n_common], known[:n_common])
+
+
+def test_a_loud_beginning_does_not_make_a_file_short(tmp_path):
+    path = write(tmp_path / "a.mp3", noise(160_000, 1)[::-1], bitrate_mode="VARIABLE")
+    without_header(path)
+    assert soundfile.info(path).frames < 150_000
+    assert len(decode(path)) >= 160_000
+
+
+def test_decodes_all_of_several_files_in_one(copy_of, tmp_path):
+    path = copy_of("mp3-vbr")
+    other = write(tmp_path / "other.mp3", noise(30_000, 2, seed=3))
+    expected = np.concatenate([decode(path), decode(other)])
+    for between in (b"", b"TAG" + bytes(125), b"ID3\x04\0\0\0\0\0\x20" + bytes(32)):
+        joined = tmp_path / "joined.mp3"
+        joined.write_bytes(path.read_bytes() + between + other.read_bytes())
+        np.testing.assert_array_equal(decode(joined), expected)
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [bytes(5_000), b"\xff" * 3_000, b"no sound " * 500, b"ID3\x04\0\0\0\0\0\x20" + bytes(32)],
+    ids=["zeros", "ones", "text", "tag"],
+)
+def test_finds_the_first_frame_behind_junk(copy_of, junk):
+    path = copy_of("mp3-cbr")
+    expected = decode(path)
+    path.write_bytes(junk + path.read_bytes())
+    np.testing.assert_array_equal(decode(path), expected)
+
+
+@pytest.mark.parametrize("tail", [b"TAG" + bytes(125), bytes(4_000), b"APETAGEX" + bytes(24)])
+def test_ignores_what_follows_the_last_frame(copy_of, tail):
+    path = copy_of("mp3-vbr")
+    expected = decode(path)
+    path.write_bytes(path.read_bytes() + tail)
+    np.testing.assert_array_equal(decode(path), expected)
+
+
+@pytest.mark.parametrize("tag", [b"", b"TAG" + bytes(125)], ids=["bare", "tagged"])
+def test_sees_a_last_frame_cut_short_without_any_header(copy_of, tag):
+    path = without_header(copy_of("mp3-vbr"))
+    path.write_bytes(path.read_bytes()[:-30] + tag)
+    with pytest.raises(AudioError, match=r"^unexpected end of data at [23]\.\d{3} s$"):
+        open_audio(str(path))
+
+
+def test_sees_that_frames_are_missing_by_the_header(copy_of):
+    path = copy_of("mp3-cbr")
+    data = path.read_bytes()
+    length = _parse(data[:4]).length
+    path.write_bytes(data[: length * 20])
+    with pytest.raises(AudioError, match="^unexpected end of data at "):
+        open_audio(str(path))
+
+
+def test_accepts_a_header_that_counts_itself(copy_of):
+    path = copy_of("mp3-cbr")
+    expected = decode(path)
+    data = bytearray(path.read_bytes())
+    at = max(data.find(b"Info"), data.find(b"Xing")) + 8
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + 1).to_bytes(4, "big")
+    path.write_bytes(data)
+    np.testing.assert_array_equal(decode(path), expected)
+
+
+@pytest.mark.parametrize(
+    ("header", "length", "n_samples"),
+    [
+        ("fffb9000", 417, 1_152),
+        ("fffb9200", 418, 1_152),
+        ("fff39000", 261, 576),
+        ("ffe39000", 522, 576),
+        ("fffd9000", 522, 1_152),
+        ("ffff9000", 312, 384),
+    ],
+    ids=["v1-l3", "padded", "v2-l3", "v2.5-l3", "v1-l2", "v1-l1"],
+)
+def test_knows_the_length_of_a_frame(header, length, n_samples):
+    frame = _parse(bytes.fromhex(header))
+    assert (frame.length, frame.n_samples) == (length, n_samples)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "fffb90", "fffb0000", "fffbf000", "fffb9c00", "ffeb9000", "fff15080", "00fb9000"],
+    ids=["empty", "short", "free", "bad-rate", "bad-hz", "bad-version", "aac", "no-sync"],
+)
+def test_knows_what_is_no_frame(header):
+    assert not is_frame(bytes.fromhex(header))

@@ -1,0 +1,111 @@
+import hashlib
+import io
+import os
+import socket
+
+import pytest
+
+from specctl.audio.source import HASH_STEP, Piece, PieceFile, SourceFile
+from specctl.errors import AudioError
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(range(100)))
+    with SourceFile(str(tmp_path / "a")) as source:
+        yield source
+
+
+def test_reads_at_an_offset_up_to_the_end(source):
+    assert source.read_at(90, 5) == bytes(range(90, 95))
+    assert source.read_at(90, 50) == bytes(range(90, 100))
+    assert source.read_at(100, 1) == b""
+
+
+def test_a_closed_file_gives_its_descriptor_back_once(tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    source = SourceFile(str(tmp_path / "a"))
+    fd = source.fd
+    source.close()
+    source.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+@pytest.mark.parametrize("size", [1, HASH_STEP, 2 * HASH_STEP + 3])
+def test_hashes_all_bytes(tmp_path, size):
+    data = os.urandom(size)
+    (tmp_path / "a").write_bytes(data)
+    with SourceFile(str(tmp_path / "a")) as source:
+        os.lseek(source.fd, 1, os.SEEK_SET)
+        assert source.sha256() == hashlib.sha256(data).hexdigest()
+        assert os.lseek(source.fd, 0, os.SEEK_CUR) == 1
+
+
+def test_notices_a_new_time_or_size(tmp_path, source):
+    assert not source.has_changed()
+    os.utime(source.path, ns=(1, 1))
+    assert source.has_changed()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("empty", "empty file"),
+        ("folder", "not a regular file"),
+        ("fifo", "not a regular file"),
+        ("socket", "not a regular file"),
+        ("device", "not a regular file"),
+        ("missing", "no such file"),
+        ("dangling", "no such file"),
+        ("circle", "symbolic links that lead in a circle"),
+        ("nul", "embedded null byte"),
+    ],
+)
+def test_opens_regular_files_only(tmp_path, monkeypatch, kind, reason):
+    monkeypatch.chdir(tmp_path)
+    path = "x.wav"
+    with socket.socket(socket.AF_UNIX) as listener:
+        match kind:
+            case "empty":
+                (tmp_path / path).touch()
+            case "folder":
+                (tmp_path / path).mkdir()
+            case "fifo":
+                os.mkfifo(path)
+            case "socket":
+                listener.bind(path)
+            case "device":
+                path = "/dev/zero"
+            case "dangling":
+                os.symlink("gone", path)
+            case "circle":
+                os.symlink(path, path)
+            case "nul":
+                path = "a\0b"
+        with pytest.raises(AudioError, match=f"^{reason}$"):
+            SourceFile(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_says_that_permission_is_denied(tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "a").chmod(0)
+    with pytest.raises(AudioError, match="^permission denied$"):
+        SourceFile(str(tmp_path / "a"))
+
+
+def test_a_piece_is_its_prefix_and_a_range_of_the_file(source):
+    file = PieceFile(source, Piece(b"prefix", 10, 20))
+    whole = b"prefix" + bytes(range(10, 20))
+    assert io.BufferedReader(file).read() == whole
+    for start in range(len(whole) + 2):
+        for n_bytes in range(len(whole) + 2):
+            assert file.seek(start) == file.tell() == start
+            buffered = io.BufferedReader(PieceFile(source, Piece(b"prefix", 10, 20)), 4)
+            buffered.seek(start)
+            assert buffered.read(n_bytes) == whole[start : start + n_bytes]
+    assert file.seek(-2, os.SEEK_END) == len(whole) - 2
+    assert file.seek(1, os.SEEK_CUR) == len(whole) - 1
+    assert file.read(5) == whole[-1:]
+    assert file.readable() and file.seekable()
