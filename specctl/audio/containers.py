@@ -101,46 +101,48 @@ def _streamed(source: SourceFile, body: int, size_at: int, size: bytes) -> Struc
 
 def _inspect_wave(source: SourceFile) -> Structure:
     """RIFF, RIFX, RF64 and BW64."""
-    magic, riff_size = (RIFX if source.read_at(0, 4) == b"RIFX" else RIFF).header.unpack(
-        source.read_at(0, 8)
-    )
-    layout = RIFX if magic == b"RIFX" else RIFF
-    block_align, wide_size = 0, 0
+    layout = RIFX if source.read_at(0, 4) == b"RIFX" else RIFF
+    block_align, wide_at = 0, 0
     for chunk in _chunks(source, 12, layout):
         if chunk.name == b"fmt ":
             block_align = _fixed_block_align(source.read_at(chunk.body, 26), layout)
         elif chunk.name == b"ds64":
-            wide_size = int.from_bytes(source.read_at(chunk.body + 8, 8), "little")
+            wide_at = chunk.body + 8
+        elif chunk.name == b"data" and wide_at and chunk.size == 0xFFFFFFFF:
+            wide_size = int.from_bytes(source.read_at(wide_at, 8), "little")
+            data = chunk._replace(size=wide_size)
+            return _inspect_wave_data(source, data, block_align, wide_at, "<Q")
         elif chunk.name == b"data":
-            is_wide = magic in (b"RF64", b"BW64") and chunk.size == 0xFFFFFFFF
-            data = chunk._replace(size=wide_size) if is_wide else chunk
-            return _inspect_wave_data(source, data, layout, block_align, riff_size)
+            size_format = layout.header.format[:1] + "I"
+            return _inspect_wave_data(source, chunk, block_align, chunk.body - 4, size_format)
     return Structure()
 
 
 def _inspect_wave_data(
-    source: SourceFile, chunk: _Chunk, layout: _Layout, block_align: int, riff_size: int
+    source: SourceFile, data: _Chunk, block_align: int, size_at: int, size_format: str
 ) -> Structure:
-    available = source.size - chunk.body
+    available = source.size - data.body
     if available <= 0:
-        return Structure(is_cut=chunk.size not in UNKNOWN_SIZES)
-    if chunk.size == 0:
+        return Structure(is_cut=data.size not in UNKNOWN_SIZES)
+    if data.size == 0:
+        (riff_size,) = struct.unpack(size_format[:1] + "I", source.read_at(4, 4))
         # finished files without samples may have chunks behind; then the sizes fit
         if riff_size + 8 in (source.size, source.size - 1):
             return Structure()
-        order = layout.header.format[0]
-        size = struct.pack(f"{order}I", min(available, 0xFFFFFFFF))
-        return _streamed(source, chunk.body, chunk.body - 4, size)
-    if chunk.size > available:
-        return Structure(is_cut=chunk.size not in UNKNOWN_SIZES)
-    return Structure(n_samples=chunk.size // block_align if block_align else None)
+        largest = 256 ** struct.calcsize(size_format) - 1
+        return _streamed(
+            source, data.body, size_at, struct.pack(size_format, min(available, largest))
+        )
+    if data.size > available:
+        return Structure(is_cut=data.size not in UNKNOWN_SIZES)
+    return Structure(n_samples=data.size // block_align if block_align else None)
 
 
 def _fixed_block_align(body: bytes, layout: _Layout) -> int:
     """Bytes of one sample of all channels; 0 where an encoding has no such number."""
     if len(body) < 16:
         return 0
-    order = layout.header.format[0]
+    order = layout.header.format[:1]
     tag, _, _, _, block_align, _ = struct.unpack_from(f"{order}HHIIHH", body)
     if tag == EXTENSIBLE and len(body) >= 26:
         (tag,) = struct.unpack_from(f"{order}H", body, 24)

@@ -4,6 +4,7 @@ from specctl.audio import containers, mpeg, ogg
 from specctl.audio.formats import MPEG_EXTENSIONS, extension
 from specctl.audio.source import SourceFile, Structure
 
+HEAD = 16  # bytes; no container is shorter
 GSM_FRAME = 33  # bytes
 GSM_READ = GSM_FRAME * 2**15  # bytes
 GSM_MAGIC = 0xD  # upper half of the first byte of each frame
@@ -24,7 +25,9 @@ def inspect(source: SourceFile, *, header_only: bool = False) -> Structure:
         Something in the middle is missing or damaged. A file that merely ends too soon
         is reported by ``is_cut``, as the decoder knows the time better.
     """
-    head = source.read_at(0, 16)
+    head = source.read_at(0, HEAD)
+    if len(head) < HEAD:
+        return Structure()
     if (walk := containers.walker(head)) is not None:
         return walk(source)
     if head.startswith(b"OggS"):

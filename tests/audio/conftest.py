@@ -49,6 +49,15 @@ def write(path: Path, samples: np.ndarray, rate: int = RATE, **kwargs: object) -
     return path
 
 
+def read(path: Path, n_samples: int = -1) -> np.ndarray:
+    """All samples by soundfile, (samples, channels); as librosa does, without a seek.
+
+    ``soundfile.read`` seeks to the start first, after which MP3 differs in the last bit.
+    """
+    with soundfile.SoundFile(path) as file:
+        return file.read(n_samples, dtype="float32", always_2d=True)
+
+
 @pytest.fixture(scope="session")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One stereo file for each of RECIPES; not to be changed."""

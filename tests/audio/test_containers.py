@@ -71,7 +71,7 @@ def test_a_finished_wav_without_samples_may_have_chunks_behind(tmp_path):
     fmt = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8_000, 16_000, 2, 16)
     body = b"WAVE" + fmt + b"data" + bytes(4) + b"LIST" + struct.pack("<I", 4) + b"INFO"
     path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
-    with pytest.raises(AudioError, match="^no samples$"):
+    with pytest.raises(AudioError, match=r"^no samples$"):
         open_audio(str(path))
 
 
@@ -101,16 +101,19 @@ def test_a_missing_pad_byte_at_the_end_does_not_matter(tmp_path):
 def test_refuses_a_bit_depth_that_does_not_fit_the_block_size(copy_of):
     path = copy_of("wav-pcm16")
     patched(path, find(path, b"fmt ") + 22, struct.pack("<H", 7))
-    with pytest.raises(AudioError, match=r"^the header contradicts itself: 48077 samples declared"):
+    with pytest.raises(
+        AudioError, match=r"^the header contradicts itself: 48077 samples declared"
+    ):
         open_audio(str(path))
 
 
-def test_takes_24_bits_in_blocks_of_32(tmp_path):
+def test_refuses_24_bits_in_blocks_of_32_which_libsndfile_takes_for_24(tmp_path):
     samples = np.arange(-50, 50, dtype="<i4") << 8
     fmt = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8_000, 32_000, 4, 24)
     body = b"WAVE" + fmt + b"data" + struct.pack("<I", 400) + samples.tobytes()
     (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
-    assert len(decode(tmp_path / "a.wav")) == 100
+    with pytest.raises(AudioError, match=r"^the header contradicts itself: 100 samples declared"):
+        open_audio(str(tmp_path / "a.wav"))
 
 
 def test_a_wav_with_a_codec_that_nobody_knows_is_refused(copy_of):

@@ -7,7 +7,7 @@ import soundfile
 
 from specctl.audio.decode import open_audio
 from specctl.errors import AudioError
-from tests.audio.conftest import CUT_IS_SEEN, N_SAMPLES, RATE, RECIPES, noise, write
+from tests.audio.conftest import CUT_IS_SEEN, N_SAMPLES, RATE, RECIPES, noise, read, write
 
 
 def decode(path):
@@ -17,7 +17,7 @@ def decode(path):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_decodes_what_soundfile_decodes(originals, name):
-    expected = soundfile.read(originals[name], dtype="float32", always_2d=True)[0]
+    expected = read(originals[name])
     np.testing.assert_array_equal(decode(originals[name]), expected)
 
 
@@ -61,7 +61,7 @@ def test_tells_size_time_and_hash_of_the_source(originals):
 def test_hashing_in_between_does_not_disturb_decoding(originals, name, monkeypatch):
     monkeypatch.setattr("specctl.audio.decode.MIN_BLOCK_LENGTH", 1_000)
     monkeypatch.setattr("specctl.audio.decode.BLOCK_SIZE", 2_000)
-    expected = soundfile.read(originals[name], dtype="float32", always_2d=True)[0]
+    expected = read(originals[name])
     with open_audio(str(originals[name])) as reader:
         blocks = []
         for block in reader.blocks():
@@ -100,7 +100,9 @@ def test_says_at_what_second_the_data_end(copy_of, name):
         decode(path)
 
 
-@pytest.mark.parametrize("name", [b"\xff\xfe.wav", b"a\nb.flac", "é.ogg".encode(), b"no extension"])
+@pytest.mark.parametrize(
+    "name", [b"\xff\xfe.wav", b"a\nb.flac", "é.ogg".encode(), b"no extension"]
+)
 def test_any_name_can_be_opened(copy_of, tmp_path, name):
     path = os.path.join(os.fsencode(tmp_path), name)
     os.rename(copy_of("wav-pcm16"), path)
@@ -157,9 +159,9 @@ def test_notices_a_file_that_changes_while_it_is_read(copy_of, monkeypatch, name
                     file.write(b"more")
             case "truncated":
                 os.truncate(path, reader.size // 2)
-        with pytest.raises(AudioError, match="^changed while it was read$"):
+        with pytest.raises(AudioError, match=r"^changed while it was read$"):
             list(blocks)
-        with pytest.raises(AudioError, match="^changed while it was read$"):
+        with pytest.raises(AudioError, match=r"^changed while it was read$"):
             reader.sha256()
 
 
@@ -176,7 +178,7 @@ def test_refuses_a_file_without_samples(tmp_path, name):
     path = tmp_path / file_name
     with soundfile.SoundFile(path, "w", RATE, 1, **kwargs):
         pass
-    with pytest.raises(AudioError, match="^no samples$|^the decoder says|^not an audio|^unexpected"):
+    with pytest.raises(AudioError, match=r"^no samples$|^empty file$|^the decoder says"):
         decode(path)
 
 
@@ -241,8 +243,11 @@ def test_whatever_a_decoder_raises_is_one_files_error(copy_of, monkeypatch, erro
         raise error
 
     monkeypatch.setattr(soundfile.SoundFile, "read", fail)
-    with pytest.raises(AudioError, match=r"^(not enough memory|the decoder says: odd|input/output "
-                       r"error) \(after 0\.000 s\)$") as caught:
+    with pytest.raises(
+        AudioError,
+        match=r"^(not enough memory|the decoder says: odd|input/output "
+        r"error) \(after 0\.000 s\)$",
+    ) as caught:
         decode(copy_of("wav-pcm16"))
     assert caught.value.__cause__ is error
 

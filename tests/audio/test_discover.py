@@ -125,9 +125,7 @@ def test_the_first_name_may_be_inside_a_linked_folder(tree, tmp_path):
     (root / "b.wav").symlink_to(target / "sound.wav")
     found = discover([root])
     assert keys(found) == ["a-b.wav"]
-    assert reasons(found) == dict.fromkeys(
-        ["a/sound.wav", "b.wav"], "the same file as a-b.wav"
-    )
+    assert reasons(found) == dict.fromkeys(["a/sound.wav", "b.wav"], "the same file as a-b.wav")
 
 
 def test_follows_links_out_of_the_root(tree, tmp_path):

@@ -4,7 +4,7 @@ import soundfile
 
 from specctl.audio.decode import open_audio
 from specctl.errors import AudioError
-from tests.audio.conftest import noise
+from tests.audio.conftest import noise, read
 from tests.audio.test_decode import decode
 
 
@@ -16,7 +16,7 @@ def gsm(tmp_path):
 
 
 def test_knows_headerless_gsm_by_its_name(gsm):
-    expected = soundfile.SoundFile(gsm).read(20_000, dtype="float32", always_2d=True)
+    expected = read(gsm, 20_000)
     np.testing.assert_array_equal(decode(gsm), expected)
     with open_audio(str(gsm)) as reader:
         assert (reader.info.format, reader.info.sample_rate) == ("raw/gsm610", 8_000)
@@ -32,7 +32,7 @@ def test_refuses_gsm_that_is_something_else_further_on(gsm):
     data = bytearray(gsm.read_bytes())
     data[33 * 50] = 0
     gsm.write_bytes(data)
-    with pytest.raises(AudioError, match="^not an audio format"):
+    with pytest.raises(AudioError, match=r"^not an audio format"):
         open_audio(str(gsm))
 
 

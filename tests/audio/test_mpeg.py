@@ -5,7 +5,7 @@ import soundfile
 from specctl.audio.decode import open_audio
 from specctl.audio.mpeg import _parse, is_frame
 from specctl.errors import AudioError
-from tests.audio.conftest import noise, write
+from tests.audio.conftest import noise, read, write
 from tests.audio.test_decode import decode
 
 
@@ -25,7 +25,7 @@ def test_decodes_all_frames_of_a_file_without_header(tmp_path, rate, n_channels,
     for part in (samples, samples[::-1]):
         path = write(tmp_path / "a.mp3", part, rate=rate, bitrate_mode=mode)
         without_header(path)
-        known = soundfile.read(path, dtype="float32", always_2d=True)[0]
+        known = read(path)
         got = decode(path)
         assert len(got) >= len(part)
         assert len(got) % (1_152 if rate >= 32_000 else 576) == 0
@@ -83,7 +83,7 @@ def test_sees_that_frames_are_missing_by_the_header(copy_of):
     data = path.read_bytes()
     length = _parse(data[:4]).length
     path.write_bytes(data[: length * 20])
-    with pytest.raises(AudioError, match="^unexpected end of data at "):
+    with pytest.raises(AudioError, match=r"^unexpected end of data at "):
         open_audio(str(path))
 
 

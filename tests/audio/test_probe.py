@@ -1,10 +1,11 @@
-import soundfile
 import pytest
+import soundfile
 
 from specctl.audio.decode import open_audio
 from specctl.audio.probe import probe
 from specctl.errors import AudioError
 from tests.audio.conftest import N_SAMPLES, RATE, RECIPES, noise, write
+from tests.audio.test_mpeg import without_header
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -20,8 +21,6 @@ def test_tells_what_soundfile_tells(originals, name):
 
 
 def test_the_length_of_an_mp3_without_a_header_is_unknown(copy_of):
-    from tests.audio.test_mpeg import without_header
-
     path = without_header(copy_of("mp3-vbr"))
     assert probe(str(path)).n_samples is None
 
@@ -55,7 +54,7 @@ def test_accepts_unusual_sample_rates(tmp_path, rate):
 def test_refuses_what_is_no_audio(tmp_path, data, name):
     (tmp_path / name).write_bytes(data)
     for look in (probe, open_audio):
-        with pytest.raises(AudioError, match="^not an audio format that libsndfile knows$"):
+        with pytest.raises(AudioError, match=r"^not an audio format that libsndfile knows$"):
             look(str(tmp_path / name))
 
 

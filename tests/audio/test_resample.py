@@ -1,13 +1,12 @@
 import librosa
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specctl.audio.resample import Resampler, mix_channels, resampled_length
 from specctl.errors import ParameterError
-from tests.audio.conftest import noise, write
+from tests.audio.conftest import noise, read, write
 
 RATE_PAIRS = [
     (44_100, 16_000),
@@ -53,9 +52,7 @@ def test_gives_what_librosa_gives_for_the_whole(rates, n_samples):
 def test_does_not_depend_on_where_the_blocks_are_cut(rates, lengths):
     samples = noise(max(1, sum(lengths)), 1)[:, 0]
     whole = resample_in_blocks(samples, *rates, [])
-    np.testing.assert_array_equal(
-        resample_in_blocks(samples, *rates, np.cumsum(lengths)), whole
-    )
+    np.testing.assert_array_equal(resample_in_blocks(samples, *rates, np.cumsum(lengths)), whole)
 
 
 @given(st.integers(0, 10**7), st.integers(1_000, 768_000), st.integers(1_000, 768_000))
@@ -102,6 +99,8 @@ def test_mixes_bit_for_bit_like_librosa(n_samples, n_channels):
 @pytest.mark.parametrize("n_channels", [1, 2])
 def test_mixing_and_resampling_a_file_is_librosa_load(tmp_path, n_channels):
     path = write(tmp_path / "a.wav", noise(30_011, n_channels), rate=22_050)
-    block = soundfile.read(path, dtype="float32", always_2d=True)[0]
+    block = read(path)
     expected, _ = librosa.load(path, sr=16_000, res_type="soxr_hq")
-    np.testing.assert_array_equal(Resampler(22_050, 16_000).push(mix_channels(block), True), expected)
+    np.testing.assert_array_equal(
+        Resampler(22_050, 16_000).push(mix_channels(block), True), expected
+    )

@@ -91,7 +91,7 @@ def test_opens_regular_files_only(tmp_path, monkeypatch, kind, reason):
 def test_says_that_permission_is_denied(tmp_path):
     (tmp_path / "a").write_bytes(b"1")
     (tmp_path / "a").chmod(0)
-    with pytest.raises(AudioError, match="^permission denied$"):
+    with pytest.raises(AudioError, match=r"^permission denied$"):
         SourceFile(str(tmp_path / "a"))
 
 
