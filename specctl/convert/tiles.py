@@ -45,29 +45,79 @@ def tiles(
     """
     step = tile_frames(config) * config.hop_length
     length = step - config.hop_length + config.n_fft
-    margin = config.padding + 1
-    kept = np.empty(0, np.float32)
-    padded_start = False
+    # enough must stay behind to reflect at the end and for one frame more
+    enough = max(length, step + config.n_fft) + 2 * (config.padding + 1)
+    kept = _Kept(config.padding)
+    is_first = True
     for block in blocks:
-        # always a copy: the block's memory is the decoder's
-        kept = np.concatenate([kept, block])
-        # enough must stay behind to reflect at the end and for one frame more
-        while kept.size >= max(length, step + config.n_fft) + 2 * margin:
-            if not padded_start:
-                kept = _padded(kept, config, config.padding, 0)
-                padded_start = True
-            yield torch.from_numpy(kept[:length]), False
-            kept = kept[step:]
-    before = 0 if padded_start else config.padding
-    if kept.size == 0:
+        kept.add(block)
+        while kept.size >= enough:
+            if is_first:
+                kept.pad_start(config)
+                is_first = False
+            yield torch.from_numpy(kept.samples[:length]), False
+            kept = kept.without(step)
+    if is_first and kept.size == config.padding:
         return
-    rest = _padded(kept, config, before, config.padding)
-    if rest.size >= config.n_fft:
-        yield torch.from_numpy(rest), True
+    signal_start = config.padding if is_first else 0
+    if is_first:
+        kept.pad_start(config)
+    kept.pad_end(config, signal_start)
+    if kept.size >= config.n_fft:
+        yield torch.from_numpy(kept.samples), True
 
 
-def _padded(kept: np.ndarray, config: SpectrogramConfig, before: int, after: int) -> np.ndarray:
-    if not before and not after:
-        return kept
-    waveform = torch.from_numpy(np.ascontiguousarray(kept))
-    return pad_waveform(waveform, before, after, config.pad_mode).numpy()
+class _Kept:
+    """Samples of a waveform behind room for its padding, in memory that grows.
+
+    Every sample is copied once on its way from the decoder, whose blocks do not last.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._memory = np.empty(size, np.float32)
+
+    @property
+    def samples(self) -> np.ndarray:
+        """All there is, padding included."""
+        return self._memory[: self.size]
+
+    def add(self, block: np.ndarray) -> None:
+        """Append a copy of a block."""
+        self._reserve(self.size + len(block))
+        self._memory[self.size : self.size + len(block)] = block
+        self.size += len(block)
+
+    def without(self, n_samples: int) -> "_Kept":
+        """A copy that lacks the first samples; views of this one stay as they are."""
+        rest = _Kept(0)
+        rest.add(self._memory[n_samples : self.size])
+        return rest
+
+    def pad_start(self, config: SpectrogramConfig) -> None:
+        """Fill the room at the start."""
+        room = config.padding
+        head = self._memory[room : self.size][: room + 1]
+        self._memory[:room] = _continued(head, room, 0, config)
+
+    def pad_end(self, config: SpectrogramConfig, signal_start: int) -> None:
+        """Append the padding of the end; the signal begins at ``signal_start`` or before."""
+        tail = self._memory[max(signal_start, self.size - config.padding - 1) : self.size]
+        self.add(_continued(tail, 0, config.padding, config))
+
+    def _reserve(self, size: int) -> None:
+        if size > len(self._memory):
+            # room for the padding of the end, so that most files need no second growth
+            memory = np.empty(max(size + 2**16, len(self._memory) * 3 // 2), np.float32)
+            memory[: self.size] = self._memory[: self.size]
+            self._memory = memory
+
+
+def _continued(
+    samples: np.ndarray, before: int, after: int, config: SpectrogramConfig
+) -> np.ndarray:
+    """What padding puts before or after ``samples``, without them."""
+    if config.pad_mode == "constant":
+        return np.zeros(before + after, np.float32)
+    padded = pad_waveform(torch.from_numpy(samples), before, after, config.pad_mode).numpy()
+    return padded[:before] if before else padded[len(samples) :]
