@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from specctl.convert import Control
 
 
-@app.command("convert")
+_HELP = """Convert audio files to one HDF5 spectrogram store.
+
+The same command again finishes what a kill or Ctrl-C left; on a finished store it does nothing. \
+A file that cannot be read is recorded with its reason and costs itself alone (exit code 3).
+
+Example: specctl convert recordings/ out.h5 --preset speech-16k --labels folder
+"""
+
+
+@app.command("convert", help=_HELP)
 def convert(  # one flag for each setting; they go on as one dict
     paths: Annotated[
         list[Path],
@@ -75,14 +84,7 @@ def convert(  # one flag for each setting; they go on as one dict
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Convert audio files to one HDF5 spectrogram store.
-
-    The same command again finishes what a kill or Ctrl-C left; on a finished store it does
-    nothing. A file that cannot be read is recorded with its reason and costs itself alone
-    (exit code 3).
-
-        specctl convert recordings/ out.h5 --preset speech-16k --labels folder
-    """
+    """Convert audio files to one HDF5 spectrogram store."""
     flags = locals()
     with reported_errors():
         from specctl.convert import Options, convert_audio, estimate_conversion

@@ -133,8 +133,10 @@ def _devices(device: str) -> tuple[str, ...]:
         elif kind == "cuda" and number.isdecimal() and int(number) < n_cuda:
             names.append(f"cuda:{int(number)}")
         else:
-            here = ", ".join(["cpu", *(f"cuda:{index}" for index in range(n_cuda))])
-            raise ParameterError(f"device must be auto or among {here}, got {name.strip()!r}")
+            here = ["cpu", *(f"cuda:{index}" for index in range(n_cuda))]
+            raise ParameterError(
+                f"device {name.strip()!r} is not on this machine; here: {', '.join(here)}"
+            )
     if len({name.partition(":")[0] for name in names}) > 1:
         raise ParameterError(f"device must be of one kind, cpu or cuda, got {device!r}")
     return tuple(dict.fromkeys(names))
