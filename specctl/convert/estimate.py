@@ -72,7 +72,6 @@ def _rehearsal(
             sources=sample,
             config=config,
             kernel=description.kernel,
-            vram_budget=None,
         )
         tasks = deque([Task(0, work_names.convert_part, (part,))])
         for outcome in executor.run(tasks, Control(), lambda: ()):

@@ -51,7 +51,11 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class PartJob:
-    """One part to convert."""
+    """One part to convert.
+
+    ``vram_budget`` is in bytes, for the ``n_sharing`` workers of a device together.
+    ``one_at_a_time`` keeps sources from being packed, so that a death can be laid at a door.
+    """
 
     number: int
     folder: str
@@ -59,7 +63,9 @@ class PartJob:
     sources: tuple[PlannedSource, ...]
     config: ConvertConfig
     kernel: str
-    vram_budget: int | None
+    vram_budget: int | None = None
+    n_sharing: int = 1
+    one_at_a_time: bool = False
     strict: bool = False
 
 

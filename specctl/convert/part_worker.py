@@ -54,6 +54,7 @@ class PartWorker:
         self._writer = writer
         self._computer = computer
         self._beat = beat
+        self._pack_samples = 0 if job.one_at_a_time else computer.pack_samples
         self._clock = Clock()
         self._failures: list[tuple[str, str]] = []
         self._n_converted = self._n_resampled = 0
@@ -62,7 +63,6 @@ class PartWorker:
     def convert_all(self) -> None:
         """Every source in turn; on a GPU several at once, stored in the same order."""
         held: list[tuple[_File, list[_Tile]]] = []
-        held_samples = 0
         for number, source in enumerate(self._job.sources):
             self._beat.take(number)
             try:
@@ -80,8 +80,8 @@ class PartWorker:
                 self._fail(source, error)
                 continue
             held.append((file, decoded))
-            held_samples = sum(len(tile.padded) for _, tiles in held for tile in tiles)
-            if held_samples >= self._computer.pack_samples:
+            n_held = sum(len(tile.padded) for _, tiles in held for tile in tiles)
+            if n_held >= min(self._pack_samples, self._computer.pack_samples):
                 self._store_held(held)
         self._store_held(held)
 
@@ -109,7 +109,7 @@ class PartWorker:
     def _streams(self, source: PlannedSource) -> bool:
         """Whether a source goes to the device tile by tile instead of in a pack."""
         n_samples = source.seconds * source.sample_rate * max(1, source.n_channels)
-        return self._computer.pack_samples == 0 or not 0 < n_samples <= _HELD_SAMPLES
+        return self._pack_samples == 0 or not 0 < n_samples <= _HELD_SAMPLES
 
     def _file(self, reader: AudioReader, source: PlannedSource) -> _File:
         with self._clock.stage("decode"):

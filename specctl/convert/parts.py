@@ -9,7 +9,7 @@ from specctl.convert import work_names
 from specctl.convert.beats import Beats
 from specctl.convert.executors import Control, Executor, Outcome, Task
 from specctl.convert.folder import WorkFolder
-from specctl.convert.jobs import PartJob, Receipt
+from specctl.convert.jobs import Description, PartJob, Receipt
 from specctl.convert.plan import Plan
 from specctl.convert.request import Options
 from specctl.convert.settings import ConvertConfig
@@ -31,7 +31,7 @@ class PartsRun:
     folder: WorkFolder
     plan: Plan
     config: ConvertConfig
-    kernel: str
+    description: Description
     options: Options
     control: Control
     report: Callable[[Progress], None]
@@ -99,18 +99,16 @@ class PartsRun:
         return True
 
     def _task(self, number: int) -> Task:
-        budget = self.options.vram_budget
-        workers = max(1, self.options.n_workers)
-        # after a death one file at a time, so that the next one can be laid at a door
-        careful = any(part == number for part, _ in self._deaths)
         job = PartJob(
             number=number,
             folder=str(self.folder.path),
             n_parts=len(self.plan.parts),
             sources=self.plan.parts[number],
             config=self.config,
-            kernel=self.kernel,
-            vram_budget=0 if careful else None if budget is None else budget // workers,
+            kernel=self.description.kernel,
+            vram_budget=self.options.vram_budget,
+            n_sharing=max(1, self.options.n_workers // len(self.description.devices)),
+            one_at_a_time=any(part == number for part, _ in self._deaths),
             strict=self.options.strict,
         )
         return Task(number, work_names.convert_part, (job,))

@@ -162,7 +162,7 @@ class Conversion:
             folder=folder,
             plan=folder.read_plan(),
             config=config,
-            kernel=description.kernel,
+            description=description,
             options=self.options,
             control=self.control,
             report=self.report,

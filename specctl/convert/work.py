@@ -87,7 +87,7 @@ def convert_part(job: PartJob, device: str) -> Receipt:
     layout, _ = layout_for(job.config)
     beat = Beats(folder / "beats", job.n_parts, create=False).row(job.number)
     beat.start()
-    computer = _computer(job.config, device, job.kernel, job.vram_budget)
+    computer = _computer(job.config, device, job.kernel, job.vram_budget, job.n_sharing)
     with PartWriter(part_path(folder, job.number), layout) as writer:
         worker = PartWorker(job, writer, computer, beat)
         worker.convert_all()
@@ -96,7 +96,7 @@ def convert_part(job: PartJob, device: str) -> Receipt:
 
 @lru_cache(maxsize=1)
 def _computer(
-    config: ConvertConfig, device: str, kernel: str, vram_budget: int | None
+    config: ConvertConfig, device: str, kernel: str, vram_budget: int | None, n_sharing: int
 ) -> Computer:
     """The transform on its device; kept from part to part."""
     where = torch.device(device)
@@ -105,11 +105,11 @@ def _computer(
         torch.set_num_threads(1)
     transform = transform_for(config.spectrogram, kernel=kernel, precision=config.precision)
     transform.requires_grad_(False).to(where)
-    return Computer(transform, where, memory_budget(where, vram_budget))
+    return Computer(transform, where, memory_budget(where, vram_budget) // n_sharing)
 
 
 def memory_budget(device: torch.device, wanted: int | None) -> int:
-    """Bytes of device memory for one worker: as asked for, else a quarter of what is free."""
+    """Bytes of device memory for all workers: as asked for, else a quarter of what is free."""
     if device.type != "cuda":
         return 0
     if wanted is not None:
