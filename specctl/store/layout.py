@@ -4,8 +4,8 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
 
     /spectrogram      (n_rows, n_bins) float32, float16, int16 or uint8; complex: a trailing axis
                       of 2 (re, im). Chunked along rows, filters shuffle + deflate or none.
-                      The rows of one item follow each other. Rows that no item claims are
-                      padding: they hold the fill value, 0.
+                      n_rows is a whole number of chunks. The rows of one item follow each
+                      other. Rows that no item claims are padding: they hold the fill value, 0.
         units         unit of the values after scaling, such as "dB"
         long_name     what the values are
         scale_factor, add_offset

@@ -108,7 +108,10 @@ def merge_parts(
         tables = _tables(gathered, items, np.asarray(frequencies, dtype="<f8"))
         stack.enter_context(_removed_on_failure(temporary))
         with created_file(temporary) as (file, sink):
-            _write_spectrogram((file, sink), gathered, old, tables, layout, units, long_name)
+            texts = {"units": units, "long_name": long_name}
+            dataset = create_spectrogram(file, layout, gathered.n_rows, texts)
+            checksums = _write_chunks(dataset, sink, _iter_chunks(gathered.parts, old))
+            tables["chunks"] = {"crc32": checksums}
             _write_tables(file, tables)
             _write_root_attributes(file, attributes, tables)
         fsync_file(temporary)
@@ -161,25 +164,17 @@ def _tables(gathered: _Gathered, items: Table, frequencies: np.ndarray) -> dict[
     }
 
 
-def _write_spectrogram(
-    opened: tuple[h5py.File, FileSink],
-    gathered: _Gathered,
-    old: Base | None,
-    tables: dict[str, Table],
-    layout: Layout,
-    units: str,
-    long_name: str,
-) -> None:
-    file, sink = opened
-    texts = {"units": units, "long_name": long_name}
-    dataset = create_spectrogram(file, layout, gathered.n_rows, texts)
-    rest = (0,) * len(layout.frame_shape)
+def _write_chunks(
+    dataset: h5py.Dataset, sink: FileSink, chunks: Iterator[tuple[int, bytes | memoryview]]
+) -> np.ndarray:
+    """Write chunks as they are, and return their checksums."""
+    rest = (0,) * (dataset.ndim - 1)
     checksums = []
-    for row, data in _iter_chunks(gathered.parts, old):
+    for row, data in chunks:
         dataset.id.write_direct_chunk((row, *rest), data)
         sink.check()
         checksums.append(checksum(data))
-    tables["chunks"] = {"crc32": np.array(checksums, dtype="<u4")}
+    return np.array(checksums, dtype="<u4")
 
 
 def _iter_chunks(

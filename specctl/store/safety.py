@@ -209,7 +209,11 @@ class CheckedFile:
             n_bytes *= length
         if n_bytes > MAX_CHUNK_BYTES or n_bytes == 0:
             raise StoreError(f"{self.path}: /spectrogram has chunks of {n_bytes} bytes, too many")
-        n_chunks = -(-shape[0] // chunks[0])
+        n_chunks, rest = divmod(shape[0], chunks[0])
+        if rest:
+            raise StoreError(
+                f"{self.path}: /spectrogram must be whole chunks, got {shape[0]} rows"
+            )
         if n_chunks * _MIN_CHUNK_ENTRY_BYTES > self.n_bytes:
             raise StoreError(
                 f"{self.path}: /spectrogram claims {n_chunks} chunks it does not have"

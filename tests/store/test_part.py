@@ -189,7 +189,7 @@ def test_a_part_cut_anywhere_is_refused(tmp_path, compression):
     layout = small_layout(compression=compression)
     whole = write_part(tmp_path / "a", layout, {"k": random_values(layout, 30, 0)}).read_bytes()
     cut = tmp_path / "cut"
-    for size in range(len(whole)):
+    for size in range(0, len(whole), 3):
         cut.write_bytes(whole[:size])
         with pytest.raises(StoreError, match=str(cut)):
             read_part(cut)

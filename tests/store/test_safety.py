@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import zlib
@@ -114,6 +115,11 @@ def endless_array(path, _):
 def split_frames(path, _):
     _chunked(path, (64, 7), (8, 1))
     return r"in chunks of whole frames, got shape \(64, 7\) and chunks \(8, 1\)"
+
+
+def half_a_chunk(path, _):
+    _chunked(path, (60, 7), (8, 7))
+    return r"/spectrogram must be whole chunks, got 60 rows"
 
 
 def contiguous_spectrogram(path, _):
@@ -269,6 +275,7 @@ ATTACKS = [
     huge_chunk,
     endless_array,
     split_frames,
+    half_a_chunk,
     contiguous_spectrogram,
     big_endian,
     array_type,
@@ -320,6 +327,19 @@ def test_a_chunk_that_inflates_without_end_takes_no_memory(tmp_path):
         file["chunks/crc32"][0] = zlib.crc32(bomb)
     with pytest.raises(StoreError, match=r"chunk 0 .*cannot be decompressed"):
         open_store(made.path)["anna/0.wav"]
+
+
+def test_a_plain_chunk_that_claims_more_bytes_writes_no_foreign_memory(tmp_path):
+    made = make_store(tmp_path, small_layout(compression="none"))
+    with h5py.File(made.path) as file:
+        chunk = file["spectrogram"].id.get_chunk_info(3)
+    # the entry of the chunk in HDF5's B-tree: its size, no filter mask, its place
+    entry = struct.pack("<IIQQQ", chunk.size, 0, *chunk.chunk_offset, 0)
+    whole = made.path.read_bytes()
+    assert whole.count(entry) == 1
+    made.path.write_bytes(whole.replace(entry, struct.pack("<I", 1 << 20) + entry[4:]))
+    with open_store(made.path) as store:
+        assert (store["anna/1.wav"] == made.values["anna/1.wav"].T).all()
 
 
 def test_a_chunk_that_skips_its_filters_is_refused(path):
