@@ -17,6 +17,8 @@ from specctl.convert.summary import Progress
 from specctl.errors import AudioError, StoreError
 
 _MOST_UNEXPLAINED_DEATHS = 3
+_SLOWEST_READ = 10e6
+"""Bytes a second that a disk or a network gives at the least."""
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class PartsRun:
         for number in range(n_parts):
             if not self._resumed(number, beats):
                 tasks.append(self._task(number))
-        watch = _Watch(beats, self.options.timeout)
+        watch = _Watch(beats, self._patience)
         total = sum(source.seconds for source in self.plan.sources)
 
         def look() -> list[int]:
@@ -97,6 +99,13 @@ class PartsRun:
             seconds=extra["audio_seconds"],
         )
         return True
+
+    def _patience(self, number: int, place: int) -> float:
+        """Seconds without a sign of life after which a worker counts as hung.
+
+        A large file is hashed in one go, which takes its time on a slow disk.
+        """
+        return self.options.timeout + self.plan.parts[number][place].size / _SLOWEST_READ
 
     def _task(self, number: int) -> Task:
         job = PartJob(
@@ -155,7 +164,7 @@ class _Watch:
     """Notices parts whose worker no longer gives a sign of life."""
 
     beats: Beats
-    timeout: float
+    patience: Callable[[int, int], float]
     _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
 
     def hung(self) -> list[int]:
@@ -164,10 +173,11 @@ class _Watch:
         seen, self._seen = self._seen, {}
         stuck = []
         for part in self.beats.active():
-            count = self.beats.row(part).count
+            beat = self.beats.row(part)
+            count, place = beat.count, beat.source
             before, since = seen.get(part, (count, now))
             self._seen[part] = (count, since if before == count else now)
-            if now - self._seen[part][1] > self.timeout:
+            if place >= 0 and now - self._seen[part][1] > self.patience(part, place):
                 stuck.append(part)
                 del self._seen[part]
         return stuck
