@@ -1,8 +1,4 @@
-import errno
 import json
-import os
-import subprocess
-import sys
 
 import h5py
 import numpy as np
@@ -11,14 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specctl.errors import ParameterError, StoreError
-from specctl.store.layout import FailureRecord
 from specctl.store.merge import merge_parts
 from specctl.store.reader import open_store
 from specctl.store.verify import verify_store
 
 from .stores import (
     ATTRIBUTES,
-    Made,
     make_store,
     merge,
     random_values,
@@ -189,73 +183,6 @@ def test_keys_that_are_not_plain_text_come_back(tmp_path):
         assert (store["not \udcff utf-8"] == values["not \udcff utf-8"].T).all()
 
 
-def updated(tmp_path, made, values, replaced, **options):
-    part = write_part(tmp_path / "new.part", made.layout, values)
-    summary = merge(
-        [part], tmp_path / "new.h5", made.layout, base=made.path, replaced=replaced, **options
-    )
-    kept = {key: frames for key, frames in made.values.items() if key not in replaced}
-    return summary, Made(tmp_path / "new.h5", made.layout, kept | values)
-
-
-@pytest.mark.parametrize("replaced", [[], ["anna/1.wav"], ["ben/0.wav", "anna/2.wav"], "all"])
-@pytest.mark.parametrize("dtype", ["float32", "uint8"])
-@pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_update_has_the_kept_and_the_new_items(tmp_path, dtype, compression, replaced):
-    layout = small_layout(dtype, compression)
-    old = make_store(tmp_path, layout)
-    replaced = list(old.values) if replaced == "all" else replaced
-    values = {"new.wav": random_values(layout, 11, seed=99)}
-    values |= {key: random_values(layout, 6, seed=i) for i, key in enumerate(replaced)}
-    summary, new = updated(tmp_path, old, values, replaced)
-    assert summary.n_replaced == len(replaced)
-    with open_store(new.path) as store:
-        assert set(store) == set(new.values)
-        for key, frames in new.values.items():
-            np.testing.assert_allclose(store[key], frames.T, rtol=0, atol=layout.max_error)
-        everything = np.concatenate(list(new.values.values())).astype(np.float64)
-        off = layout.max_error + 1e-9
-        np.testing.assert_allclose(store.mean, everything.mean(axis=0), rtol=0, atol=off)
-        np.testing.assert_allclose(store.std, everything.std(axis=0), rtol=0, atol=off)
-    assert verify_store(new.path) == []
-
-
-def test_update_keeps_the_statistics_exact_when_a_loud_item_leaves(tmp_path):
-    layout = small_layout()
-    quiet, loud = random_values(layout, 40, 0) * np.float32(1e-9), random_values(layout, 40, 1)
-    merge(
-        [write_part(tmp_path / "a", layout, {"quiet": quiet, "loud": loud * np.float32(1e6)})],
-        tmp_path / "out.h5",
-        layout,
-    )
-    merge([], tmp_path / "new.h5", layout, base=tmp_path / "out.h5", replaced=["loud"])
-    with open_store(tmp_path / "new.h5") as store:
-        np.testing.assert_allclose(store.std, quiet.astype(np.float64).std(axis=0), rtol=1e-9)
-
-
-def test_update_forgets_failures_of_sources_that_succeed_now(tmp_path):
-    old = make_store(tmp_path)
-    values = {"anna/bad.wav": random_values(old.layout, 2, seed=5)}
-    failures = [FailureRecord("more.wav", "first"), FailureRecord("more.wav", "second")]
-    updated(tmp_path, old, values, [], extra_failures=failures)
-    with open_store(tmp_path / "new.h5") as store:
-        assert store.errors == [("ben/bad.wav", "cannot decode"), ("more.wav", "second")]
-
-
-def test_update_leaves_the_base_as_it_was(tmp_path):
-    old = make_store(tmp_path)
-    before = old.path.read_bytes()
-    updated(tmp_path, old, {"new.wav": random_values(old.layout, 2, seed=5)}, ["anna/0.wav"])
-    assert old.path.read_bytes() == before
-
-
-def test_refuses_a_key_that_comes_twice(tmp_path):
-    old = make_store(tmp_path)
-    with pytest.raises(StoreError, match=r"key 'anna/0.wav' comes more than once"):
-        updated(tmp_path, old, {"anna/0.wav": random_values(old.layout, 2, seed=5)}, [])
-    assert not (tmp_path / "new.tmp").exists()
-
-
 def test_refuses_a_part_of_another_layout(tmp_path):
     part = write_part(tmp_path / "a.part", small_layout("float16"), {})
     with pytest.raises(StoreError, match=r"a.part has another layout: dtype float16 instead of f"):
@@ -305,101 +232,6 @@ def test_refuses_an_attribute_that_hdf5_cannot_hold(tmp_path):
         )
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """Mount a tmpfs of any size in place of the one before."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = []
-
-    def mount(n_bytes):
-        if mounted:
-            subprocess.run(["umount", place], check=True)
-            mounted.clear()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", place]
-        try:
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
-        except OSError as error:
-            pytest.skip(f"needs to mount a small tmpfs: {error}")
-        if done.returncode:
-            pytest.skip(f"needs to mount a small tmpfs: {done.stderr.strip()}")
-        mounted.append(place)
-        return place
-
-    yield mount
-    if mounted:
-        subprocess.run(["umount", place], check=True)
-
-
-FULL_DISK = """
-import sys
-from pathlib import Path
-from specctl.errors import StoreError
-from tests.store.stores import merge, small_layout
-try:
-    merge([Path(sys.argv[1])], Path(sys.argv[2]), small_layout())
-except StoreError as error:
-    print(error)
-"""
-
-
-@pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_a_full_disk_is_an_error_and_no_crash(tmp_path, small_disk, compression):
-    layout = type(small_layout()).for_values(80, compression=compression)
-    part = write_part(tmp_path / "a", layout, {"k": random_values(layout, 3000, 0)})
-    code = FULL_DISK.replace(
-        "small_layout()", f"small_layout().for_values(80, compression={compression!r})"
-    )
-    whole = merge([part], tmp_path / "whole.h5", layout).n_bytes
-    outcomes = []
-    for n_bytes in range(4096, whole + 150_000, max((whole // 12) // 4096, 1) * 4096):
-        disk = small_disk(n_bytes)
-        done = subprocess.run(
-            [sys.executable, "-c", code, part, disk / "out.h5"],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.getcwd()},
-        )
-        assert done.returncode == 0, (n_bytes, done.stderr[-500:])
-        outcomes.append(done.stdout)
-        left = [path.name for path in disk.iterdir()]
-        assert left == ([] if done.stdout else ["out.h5"])
-    assert sum("cannot write" in text for text in outcomes) > 5
-    assert outcomes[-1] == ""
-
-
 def test_config_is_json(tmp_path):
     with h5py.File(make_store(tmp_path).path) as file:
         assert json.loads(file.attrs["config"])["hop_length"] == 160
-
-
-@pytest.mark.parametrize("call", ["pwrite", "ftruncate", "fsync"])
-def test_any_call_that_fails_is_an_error_and_leaves_nothing(tmp_path, monkeypatch, call):
-    layout = small_layout()
-    part = write_part(tmp_path / "a", layout, {"k": random_values(layout, 100, 0)})
-    original, calls = getattr(os, call), []
-
-    def fail_at(number):
-        calls.clear()
-
-        def failing(*arguments):
-            calls.append(arguments)
-            if len(calls) == number:
-                raise OSError(errno.EIO, "Input/output error")
-            return original(*arguments)
-
-        return failing
-
-    number, failed = 1, 0
-    while len(calls) >= number - 1:
-        monkeypatch.setattr(os, call, fail_at(number))
-        try:
-            merge([part], tmp_path / "out.h5", layout)
-        except StoreError as error:
-            assert str(error).endswith("Input/output error")
-            failed += 1
-        number += 1
-    assert failed >= {"pwrite": 20, "ftruncate": 1, "fsync": 3}[call]
-    assert verify_store(tmp_path / "out.h5") == []
-    assert {left.name for left in tmp_path.iterdir()} == {"a", "out.h5"}
