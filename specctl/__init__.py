@@ -12,7 +12,7 @@ The layers, from the top; each imports only from those below it:
     Frames to spectra: one transform, several implementations that must agree.
 ``dsp``
     Pure functions on tensors.
-``config`` · ``presets`` · ``errors``
+``config`` · ``settings`` · ``presets`` · ``errors``
     Settings and what can go wrong with them.
 
 Public names are loaded when first used, so that ``import specctl`` costs nothing.

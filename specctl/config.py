@@ -5,17 +5,13 @@ field holds the number that is used. A field that has no meaning for the chosen 
 ``None``; giving one all the same is an error, because it would change nothing.
 """
 
-import hashlib
-import json
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from specctl.errors import ParameterError
-from specctl.presets import PRESETS, preset
+from specctl.settings import Settings, fill_in
 
 Window = Literal["hann", "hamming", "blackman", "boxcar"]
 PadMode = Literal["constant", "reflect", "edge"]
@@ -24,8 +20,6 @@ MelScale = Literal["slaney", "htk"]
 MelNorm = Literal["slaney", "none"]
 Scale = Literal["none", "db", "ln", "log10"]
 Precision = Literal["fp32", "tf32", "bf16"]
-
-_Model = TypeVar("_Model", bound=BaseModel)
 
 DEFAULT_SAMPLE_RATE = 22050
 """Rate that a transform built from keywords assumes, in Hz; ``librosa.load`` uses the same."""
@@ -41,7 +35,7 @@ _MFCC_FIELDS = {"n_mfcc": 20, "lifter": 0}
 _EXPONENTS: dict[Feature, float | None] = {"complex": None, "magnitude": 1.0, "power": 2.0}
 
 
-class StftConfig(BaseModel, frozen=True, extra="forbid"):
+class StftConfig(Settings):
     """Short-time Fourier transform settings; lengths are in samples.
 
     Every field holds the value that is used: `resolve` fills in the derived ones,
@@ -63,6 +57,20 @@ class StftConfig(BaseModel, frozen=True, extra="forbid"):
                 f"win_length must be in [1, n_fft={self.n_fft}], got {self.win_length}"
             )
         return self
+
+    @classmethod
+    def filled_in(cls, given: Mapping[str, Any], preset_name: str | None = None) -> dict[str, Any]:
+        """Every field's value for what was given, not yet checked."""
+        values = super().filled_in(given, preset_name)
+        fill_in(values, "sample_rate", DEFAULT_SAMPLE_RATE)
+        fill_in(values, "n_fft", 2048)
+        fill_in(values, "win_length", values["n_fft"])
+        if isinstance(values["win_length"], int):
+            fill_in(values, "hop_length", max(1, values["win_length"] // 4))
+        fill_in(values, "window", "hann")
+        fill_in(values, "center", True)
+        fill_in(values, "pad_mode", "constant")
+        return values
 
     @property
     def n_freqs(self) -> int:
@@ -119,31 +127,10 @@ class SpectrogramConfig(StftConfig):
         return self
 
     @classmethod
-    def resolve(cls, preset: str | None = None, **given: Any) -> Self:
-        """Fill in everything that was not given.
-
-        Parameters
-        ----------
-        preset : str, optional
-            Name of a preset (see `specctl.presets`); keywords win over it.
-        **given
-            Any field of this class.
-
-        Raises
-        ------
-        ParameterError
-            For an unknown name, a value outside its range, or a setting that would have no
-            effect on the chosen feature.
-        """
-        return checked(cls, cls.filled_in(given, preset))
-
-    @classmethod
     def filled_in(cls, given: Mapping[str, Any], preset_name: str | None = None) -> dict[str, Any]:
         """Every field's value for what was given, not yet checked."""
-        base = preset(preset_name) if preset_name is not None else {}
-        values = {**base, **given}
-        check_known(values, cls)
-        _default(values, "feature", "mel")
+        values = super().filled_in(given, preset_name)
+        fill_in(values, "feature", "mel")
         feature: Feature = values["feature"]
         if feature not in get_args(Feature):
             raise ParameterError(
@@ -154,7 +141,6 @@ class SpectrogramConfig(StftConfig):
                 reason = _why_not(feature, values, name)
                 raise ParameterError(f"{name} has no effect with {reason}")
             values[name] = None
-        _fill_stft(values)
         _fill_feature(values, feature)
         return values
 
@@ -172,67 +158,6 @@ class SpectrogramConfig(StftConfig):
     def needs_peak(self) -> bool:
         """Whether a value depends on the peak of its whole item."""
         return self.ref == "max" or self.top_db is not None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a store keeps them."""
-        return self.model_dump(mode="json")
-
-    def to_json(self) -> str:
-        """One line of JSON with sorted keys."""
-        return json.dumps(self.to_dict(), sort_keys=True)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Check what `to_dict` gave; every field must be there."""
-        return checked(cls, values)
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the resolved settings: equal means the same numbers come out."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings in a TOML file, as keywords for ``resolve``.
-
-    Raises
-    ------
-    ParameterError
-        If the file is missing or is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParameterError(f"cannot read settings: {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ParameterError(f"settings are not TOML: {path}: {error}") from error
-
-
-def check_known(values: Mapping[str, Any], model: type[BaseModel]) -> None:
-    """Refuse names that ``model`` does not have, with the nearest one named."""
-    for name in values:
-        if name not in model.model_fields:
-            import difflib
-
-            near = difflib.get_close_matches(name, model.model_fields, n=1)
-            hint = f"; did you mean {near[0]}" if near else ""
-            raise ParameterError(f"there is no setting {name!r}{hint}")
-
-
-def checked(model: type[_Model], values: Mapping[str, Any]) -> _Model:
-    """Build ``model``, with pydantic's complaint turned into one line of ours."""
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, ParameterError):
-            raise cause from error
-        name = ".".join(str(part) for part in first["loc"][:1])
-        rule = first["msg"].removeprefix("Input should ").lower()
-        if first["type"] == "missing":
-            raise ParameterError(f"setting {name!r} is missing") from error
-        rule = rule if rule.startswith("be ") else f"be valid ({rule})"
-        raise ParameterError(f"{name} must {rule}, got {first['input']!r}") from error
 
 
 def _without_effect(feature: Feature, scale: Scale | None) -> list[str]:
@@ -256,50 +181,24 @@ def _default_scale(feature: Feature) -> Scale:
     return "db" if feature in ("mel", "mfcc") else "none"
 
 
-def _fill_stft(values: dict[str, Any]) -> None:
-    _default(values, "sample_rate", DEFAULT_SAMPLE_RATE)
-    _default(values, "n_fft", 2048)
-    _default(values, "win_length", values["n_fft"])
-    if isinstance(values["win_length"], int):
-        _default(values, "hop_length", max(1, values["win_length"] // 4))
-    _default(values, "window", "hann")
-    _default(values, "center", True)
-    _default(values, "pad_mode", "constant")
-
-
 def _fill_feature(values: dict[str, Any], feature: Feature) -> None:
     if feature in _EXPONENTS:
         values["power"] = _EXPONENTS[feature]
     else:
-        _default(values, "power", 2.0)
+        fill_in(values, "power", 2.0)
         for name, value in _MEL_FIELDS.items():
-            _default(values, name, value)
-        _default(values, "fmax", values["sample_rate"] / 2)
+            fill_in(values, name, value)
+        fill_in(values, "fmax", values["sample_rate"] / 2)
     if feature == "mfcc":
         for name, value in _MFCC_FIELDS.items():
-            _default(values, name, value)
-    _default(values, "scale", _default_scale(feature))
+            fill_in(values, name, value)
+    fill_in(values, "scale", _default_scale(feature))
     if feature == "complex" and values["scale"] != "none":
         raise ParameterError(
             f"scale must be 'none' with feature 'complex', got {values['scale']!r}"
         )
     if values["scale"] != "none":
-        _default(values, "ref", 1.0)
-        _default(values, "amin", 10.0 ** (-5.0 * values["power"]))
+        fill_in(values, "ref", 1.0)
+        fill_in(values, "amin", 10.0 ** (-5.0 * values["power"]))
         # librosa.feature.mfcc clips at 80 dB; everything else is left whole
         values.setdefault("top_db", 80.0 if feature == "mfcc" else None)
-
-
-def _default(values: dict[str, Any], name: str, value: object) -> None:
-    if values.get(name) is None:
-        values[name] = value
-
-
-__all__ = [
-    "PRESETS",
-    "Precision",
-    "SpectrogramConfig",
-    "StftConfig",
-    "checked",
-    "read_settings",
-]

@@ -122,7 +122,7 @@ def _given(
     settings: dict[str, Any], preset: str | None, config: Path | None
 ) -> tuple[str | None, dict[str, Any]]:
     """Preset and settings, the flags over those of the file."""
-    from specctl.config import read_settings
+    from specctl.settings import read_settings
 
     given = read_settings(config) if config is not None else {}
     named = given.pop("preset", None)

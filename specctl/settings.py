@@ -1,0 +1,117 @@
+"""Settings in general: resolved, checked, read and written, told apart."""
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from specctl.errors import ParameterError
+from specctl.presets import preset
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Settings(BaseModel, frozen=True, extra="forbid"):
+    """What all settings can do: be resolved, read, written, and told apart."""
+
+    @classmethod
+    def resolve(cls, preset: str | None = None, **given: Any) -> Self:
+        """Fill in everything that was not given.
+
+        Parameters
+        ----------
+        preset : str, optional
+            Name of a preset (see `specctl.presets`); keywords win over it.
+        **given
+            Any field of this class.
+
+        Raises
+        ------
+        ParameterError
+            For an unknown name, a value outside its range, or a setting that would have no
+            effect on the chosen feature.
+        """
+        return checked(cls, cls.filled_in(given, preset))
+
+    @classmethod
+    def filled_in(cls, given: Mapping[str, Any], preset_name: str | None = None) -> dict[str, Any]:
+        """Every field's value for what was given, not yet checked."""
+        check_known(given, cls)
+        base = preset(preset_name) if preset_name is not None else {}
+        return {**{name: base[name] for name in base if name in cls.model_fields}, **given}
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Resolve the settings in a TOML file; ``preset`` in it names one to begin with."""
+        given = read_settings(path)
+        return cls.resolve(given.pop("preset", None), **given)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a store keeps them."""
+        return self.model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """One line of JSON with sorted keys."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Check what `to_dict` gave; every field must be there."""
+        return checked(cls, values)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the resolved settings: equal means the same numbers come out."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file, as keywords for ``resolve``.
+
+    Raises
+    ------
+    ParameterError
+        If the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParameterError(f"cannot read settings: {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ParameterError(f"settings are not TOML: {path}: {error}") from error
+
+
+def check_known(values: Mapping[str, Any], model: type[BaseModel]) -> None:
+    """Refuse names that ``model`` does not have, with the nearest one named."""
+    for name in values:
+        if name not in model.model_fields:
+            near = difflib.get_close_matches(name, model.model_fields, n=1)
+            hint = f"; did you mean {near[0]}" if near else ""
+            raise ParameterError(f"there is no setting {name!r}{hint}")
+
+
+def checked(model: type[_Model], values: Mapping[str, Any]) -> _Model:
+    """Build ``model``, with pydantic's complaint turned into one line of ours."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, ParameterError):
+            raise cause from error
+        name = ".".join(str(part) for part in first["loc"][:1])
+        rule = first["msg"].removeprefix("Input should ").lower()
+        if first["type"] == "missing":
+            raise ParameterError(f"setting {name!r} is missing") from error
+        rule = rule if rule.startswith("be ") else f"be valid ({rule})"
+        raise ParameterError(f"{name} must {rule}, got {first['input']!r}") from error
+
+
+def fill_in(values: dict[str, Any], name: str, value: object) -> None:
+    """Give a setting its default where nothing was given."""
+    if values.get(name) is None:
+        values[name] = value
