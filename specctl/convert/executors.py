@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import active_children
+from multiprocessing import active_children, forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -133,6 +133,8 @@ class Pool:
     def __init__(self, devices: Sequence[str], n_workers: int, module: str) -> None:
         context = _Context()
         context.set_forkserver_preload([module])
+        # the import goes on while the caller looks for files
+        forkserver.ensure_running()
         share = max(1, n_workers // len(devices))
         self._groups = [
             _Group(device, share, ProcessPool(share, context=context, initializer=_begin_worker))
