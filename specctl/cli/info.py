@@ -58,7 +58,7 @@ def _print_store(store: Store, as_json: bool) -> None:
     if as_json:
         _print_line(json.dumps(facts))
         return
-    audio = "unknown" if facts["hours"] is None else f"{facts['hours']:.4g} h"
+    audio = "an unknown length" if facts["hours"] is None else _duration(facts["hours"] * 3600)
     lines = {
         "store": f"{printable(str(store.path))}, {_size(facts['n_bytes'])}",
         "made": f"{facts['created']} by specctl {facts['specctl_version']}",
@@ -154,6 +154,12 @@ def _print_line(text: str) -> None:
 
 def _span(limits: list[float]) -> str:
     return f"{limits[0]:.4g} to {limits[1]:.4g}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 3600 else f"{seconds / 3600:,.4g} h"
 
 
 def _size(n_bytes: float) -> str:

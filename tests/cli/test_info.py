@@ -47,7 +47,7 @@ def test_shows_what_a_store_holds(made):
     for text in (
         f"store       {made.path}, ",
         "made        2026-11-01T12:00:00+00:00 by specctl",
-        "items       6, 0.0001389 h of audio",
+        "items       6, 0.5 s of audio",
         "labels      2",
         "frames      50 of 7 float32, compressed",
         "values      log mel spectrogram (dB), mean -",
