@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class AvDecoder:
     def __init__(self, source: SourceFile) -> None:
         self._source = source
         self.may_be_non_finite = True
-        with self._open() as container:
+        with _reported_errors(), self._open() as container:
             if not container.streams.audio:
                 raise AudioError("no audio stream")
             stream = container.streams.audio[0]
@@ -68,7 +69,7 @@ class AvDecoder:
         """Blocks of (samples, channels) from the start; one buffer serves for all."""
         buffer: Samples = np.empty((block_length, self.info.n_channels), dtype=np.float32)
         filled = 0
-        with self._open() as container:
+        with _reported_errors(), self._open() as container:
             stream = container.streams.audio[0]
             stream.codec_context.thread_count = 1
             for frame in container.decode(stream):
@@ -106,6 +107,12 @@ class AvDecoder:
         return np.asarray((samples.astype(np.float64) - zero) / scale)
 
 
-def describe(error: Exception) -> str:
-    """Reason for what FFmpeg says, without the file name that PyAV puts around it."""
-    return reasons.decoder_said(getattr(error, "strerror", None) or str(error))
+@contextmanager
+def _reported_errors() -> Iterator[None]:
+    """Turn what FFmpeg says into an :class:`AudioError`."""
+    av = importlib.import_module("av")
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        # without the file name that PyAV puts around it
+        raise AudioError(reasons.decoder_said(error.strerror or str(error))) from error

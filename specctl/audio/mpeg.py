@@ -10,7 +10,9 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from specctl.audio import reasons
 from specctl.audio.source import Piece, SourceFile, Structure
+from specctl.errors import AudioError
 
 SEARCH = 2**16  # bytes of junk before the first frame, as libmpg123 allows
 WINDOW = 2**20  # bytes
@@ -51,6 +53,7 @@ class _Link:
     declared: int | None  # frames by its Xing header
     n_frames: int = 0
     stop: int = 0
+    gap_at: int | None = None  # frames before the first gap
 
 
 @functools.lru_cache(maxsize=1024)
@@ -90,9 +93,15 @@ def inspect_mpeg(source: SourceFile, *, header_only: bool = False) -> Structure:
         Pieces where libsndfile would not read all there is. ``is_cut`` if a frame is not
         there to its end, or fewer frames than declared.
 
+    Raises
+    ------
+    AudioError
+        Frames are missing in the middle, by the declared count.
+
     Notes
     -----
-    What is cut right between two frames of a file that declares no count cannot be seen.
+    In a file that declares no count, a cut right between two frames and frames that are
+    missing in the middle cannot be seen.
     """
     tags_stop = _skip_id3(source, 0)
     walk = _Walk(source, tags_stop)
@@ -105,12 +114,22 @@ def inspect_mpeg(source: SourceFile, *, header_only: bool = False) -> Structure:
         pieces = (Piece(b"", first.start, source.size),)
     if not header_only:
         walk.follow()
+        _check_gaps(walk.links)
         is_estimate = any(_is_estimate(link) for link in walk.links)
         if pieces or len(walk.links) > 1 or first.declared != first.n_frames:
             pieces = tuple(map(_corrected, walk.links))
     if walk.is_cut:
         return Structure(is_cut=True, n_samples=sum(map(_n_samples, walk.links)))
     return Structure(pieces=pieces, is_estimate=is_estimate)
+
+
+def _check_gaps(links: list[_Link]) -> None:
+    """Refuse a gap, unless no frame seems to be missing: then it was a tag."""
+    for link in links:
+        frame = _parse(link.first[:4])
+        if link.gap_at is not None and frame is not None and link.n_frames < (link.declared or 0):
+            _, _, sample_rate = frame.kind
+            raise AudioError(reasons.has_hole(link.gap_at * frame.n_samples / sample_rate))
 
 
 def _n_samples(link: _Link) -> int:
@@ -180,8 +199,13 @@ class _Walk:
         while self._offset < self._stop:
             frame = self._frame(self._offset)
             if frame is None or frame.kind != self._kind:
-                self._offset = _skip_id3(self._source, self._offset)
-                if self._frame(self._offset) is None and not self._search(self._stop):
+                behind_tag = _skip_id3(self._source, self._offset)
+                if behind_tag > self._offset:
+                    self._offset = behind_tag
+                elif self._search(self._stop):
+                    link = self.links[-1]
+                    link.gap_at = link.n_frames if link.gap_at is None else link.gap_at
+                else:
                     break
                 continue
             if self._offset + frame.length > self._stop:
@@ -215,13 +239,15 @@ class _Walk:
         return None
 
     def _search(self, limit: int) -> bool:
-        """Go to the next place before ``limit`` where two frames of a kind follow."""
+        """Go to the next place before ``limit`` with two frames of a kind, or a Xing header."""
         while self._offset < min(limit, self._stop):
             window = self._bytes(self._offset, MAX_FRAME)
             found = window.find(b"\xff")
             self._offset += found if found >= 0 else len(window)
             frame = self._frame(self._offset)
             if frame is not None and self._kind in (None, frame.kind):
+                if self._xing(frame) is not None:
+                    return self._offset < limit
                 behind = self._frame(self._offset + frame.length)
                 if behind is not None and behind.kind == frame.kind:
                     return self._offset < limit
@@ -236,7 +262,8 @@ class _Walk:
     def _bytes(self, offset: int, n_bytes: int) -> bytes:
         """Bytes from ``offset`` on, fewer only at the end of the file."""
         at = offset - self._window_start
-        if at < 0 or at + MAX_FRAME > len(self._window):
+        reaches_end = self._window_start + len(self._window) >= self._source.size
+        if not self._window or at < 0 or (at + MAX_FRAME > len(self._window) and not reaches_end):
             self._window = self._source.read_at(offset, WINDOW)
             self._window_start, at = offset, 0
         return self._window[at : at + n_bytes]

@@ -25,7 +25,7 @@ DECODING_ERRORS: Final = (
     ArithmeticError,
     MemoryError,
 )
-"""All that soundfile, PyAV and the system raise over a bad file."""
+"""All that soundfile and the system raise over a bad file."""
 
 OTHER_CONTAINERS = (b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75", b"wvpk", b"MAC ", b"TTA1", b"#!AMR")
 """First bytes of Matroska, ASF, WavPack, Monkey's Audio, TTA and AMR, whatever the name."""
@@ -81,17 +81,10 @@ def _open(source: SourceFile, structure: Structure) -> Decoder:
         if structure.is_cut:
             raise AudioError(reasons.CUT_SHORT) from error
         if is_foreign and av_backend.is_installed():
-            return _open_av(source)
+            return AvDecoder(source)
         if is_foreign:
             raise AudioError(reasons.NEEDS_PYAV) from error
         raise
-
-
-def _open_av(source: SourceFile) -> Decoder:
-    try:
-        return AvDecoder(source)
-    except DECODING_ERRORS as error:
-        raise AudioError(av_backend.describe(error)) from error
 
 
 def _check_length(decoder: Decoder, structure: Structure) -> None:
@@ -116,8 +109,6 @@ def describe(error: Exception) -> str:
         return soundfile_backend.describe(error)
     if isinstance(error, MemoryError):
         return "not enough memory"
-    if type(error).__module__.startswith("av."):
-        return av_backend.describe(error)
     if isinstance(error, OSError):
         return reasons.system_reason(error)
     return reasons.decoder_said(str(error))

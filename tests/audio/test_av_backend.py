@@ -1,4 +1,3 @@
-import io
 import sys
 
 import numpy as np
@@ -164,8 +163,21 @@ def test_scales_every_sample_format_to_one(encoded, dtype, full, is_planar):
             reader._decoder._to_float(_Frame(samples, is_planar=is_planar, rate=8_000))
 
 
-def test_errors_of_ffmpeg_are_told_without_its_file_name():
+def test_errors_of_ffmpeg_are_told_without_its_file_name(encoded, tmp_path):
+    path = tmp_path / "a.m4a"
+    data = encoded[0]["m4a-aac"].read_bytes()
+    path.write_bytes(data.replace(b"moov", b"none"))
+    with pytest.raises(AudioError, match=r"^the decoder says: invalid data found when processing"):
+        open_audio(str(path))
+
+
+def test_whatever_ffmpeg_says_while_decoding_is_one_files_error(encoded, monkeypatch):
     av = pytest.importorskip("av")
-    with pytest.raises(av.error.FFmpegError) as caught:
-        av.open(io.BytesIO(b"nothing"))
-    assert "BytesIO" not in av_backend.describe(caught.value)
+    with open_audio(str(encoded[0]["m4a-aac"])) as reader:
+
+        def fail(frame):
+            raise av.error.UndefinedError(1, "Odd thing.")
+
+        monkeypatch.setattr(reader._decoder, "_to_float", fail)
+        with pytest.raises(AudioError, match=r"^the decoder says: odd thing \(after 0\.000 s\)$"):
+            list(reader.blocks())

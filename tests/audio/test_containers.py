@@ -178,8 +178,8 @@ def test_sees_by_the_outermost_sizes_whether_a_file_is_cut(tmp_path, data, is_cu
 
 @pytest.mark.parametrize(
     ("data", "expected"),
-    [(b"\x81", (1, 1)), (b"\x40\x02", (2, 2)), (b"\x01" + bytes(6) + b"\5", (5, 8)), (b"\0", (0, 0)),
-     (b"", (0, 0))],
+    [(b"\x81", (1, 1)), (b"\x40\x02", (2, 2)), (b"\x01" + bytes(6) + b"\5", (5, 8)),
+     (b"\0", (0, 0)), (b"", (0, 0))],
     ids=["one", "two", "eight", "invalid", "empty"],
 )  # fmt: skip
 def test_reads_numbers_of_matroska(data, expected):

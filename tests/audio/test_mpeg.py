@@ -70,6 +70,18 @@ def test_ignores_what_follows_the_last_frame(copy_of, tail):
     np.testing.assert_array_equal(decode(path), expected)
 
 
+def test_passes_a_frame_of_another_kind_in_the_middle(copy_of):
+    path = copy_of("mp3-vbr")
+    data = bytearray(path.read_bytes())
+    length = _parse(bytes(data[:4])).length
+    data[length + 1] ^= 0x08
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match=r"^damaged or missing data at 0\.000 s$"):
+        decode(path)
+    without_header(path)
+    assert len(decode(path)) > 40_000
+
+
 @pytest.mark.parametrize("tag", [b"", b"TAG" + bytes(125)], ids=["bare", "tagged"])
 def test_sees_a_last_frame_cut_short_without_any_header(copy_of, tag):
     path = without_header(copy_of("mp3-vbr"))
