@@ -71,7 +71,8 @@ class Base:
         after a loud item among quiet ones, the frames that stay are read instead.
         """
         left = self._moments_of(self._is_gone)
-        moments = self._file.moments.without(left)
+        with np.errstate(all="ignore"):
+            moments = self._file.moments.without(left)
         if moments is None:
             moments = self._moments_of(~self._is_gone)
         return moments, int(self._is_gone.sum())

@@ -164,7 +164,9 @@ class StoreFile:
         count = int(checked.array("stats/count", "i8", ()))
         self.mean = checked.array("stats/mean", "f8", self.layout.frame_shape)
         self.std = checked.array("stats/std", "f8", self.layout.frame_shape)
-        m2 = self.std.reshape(-1) ** 2 * count
+        # damaged numbers may be anything; `specctl.store.verify` finds them
+        with np.errstate(all="ignore"):
+            m2 = self.std.reshape(-1) ** 2 * count
         self.moments = Moments(count, self.mean.reshape(-1), m2)
 
     def _check_version(self) -> None:

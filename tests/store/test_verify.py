@@ -163,6 +163,16 @@ def test_statistics_of_other_frames_are_found(tmp_path, name, message):
     assert problem == Problem("", message)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300, -1e308])
+def test_statistics_that_are_no_numbers_are_found(tmp_path, value):
+    def tamper(file):
+        file["stats/std"][2] = value
+        file["stats/mean"][3] = value
+
+    problems = problems_after(make_store(tmp_path).path, tamper)
+    assert [problem.message.split()[0] for problem in problems] == ["stats/mean", "stats/std"]
+
+
 def test_a_wrong_count_is_found(tmp_path):
     def tamper(file):
         file["stats/count"][()] = 49
