@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from specctl.audio import reasons
@@ -15,6 +16,7 @@ from specctl.errors import AudioError
 
 UNKNOWN_FORMAT = frozenset({1, 7})
 """libsndfile's numbers for "format not recognised" and, from libmpg123, for "no such file"."""
+FULL_SCALE_16_BIT = np.float32(2**-15)
 UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 where FLAC says nothing
 READ_AHEAD = 2**16  # bytes; libsndfile asks for a few bytes at a time
 GSM_ARGUMENTS = {"format": "RAW", "subtype": "GSM610", "samplerate": 8000, "channels": 1}
@@ -48,6 +50,7 @@ class SoundfileDecoder:
         self._unread: soundfile.SoundFile | None = None
         self.info, subtype = self._read_info()
         self.n_expected = self.info.n_samples
+        self._is_16_bit = subtype == "PCM_16"
         self.may_be_non_finite = not subtype.startswith(INTEGER_ENCODINGS)
 
     def blocks(self, block_length: int) -> Iterator[Samples]:
@@ -56,11 +59,12 @@ class SoundfileDecoder:
         if self.n_expected is not None:
             length = max(1, min(length, self.n_expected))
         buffer: Samples = np.empty((length, self.info.n_channels), dtype=np.float32)
+        codes = np.empty_like(buffer, dtype=np.int16) if self._is_16_bit else None
         filled = 0
         for piece in self._structure.pieces or (None,):
             with self._open(piece) as file:
                 _skip(file, piece, buffer)
-                while n_read := _read(file, buffer[filled:]):
+                while n_read := _read(file, buffer[filled:], codes):
                     filled += n_read
                     if filled == length:
                         yield buffer
@@ -104,13 +108,23 @@ class SoundfileDecoder:
         return info, files[0].subtype
 
 
-def _read(file: soundfile.SoundFile, out: Samples) -> int:
-    """Read up to ``len(out)`` samples; a mono stream goes to all channels of ``out``."""
-    if file.channels == out.shape[1]:
+def _read(
+    file: soundfile.SoundFile, out: Samples, codes: npt.NDArray[np.int16] | None = None
+) -> int:
+    """Read up to ``len(out)`` samples; a mono stream goes to all channels of ``out``.
+
+    ``codes`` is scratch of at least that size. With it 16-bit samples are scaled by NumPy, to
+    the same numbers as by libsndfile, which takes three times as long.
+    """
+    if file.channels != out.shape[1]:
+        mono = file.read(out=np.empty((len(out), 1), dtype=np.float32))
+        out[: len(mono)] = mono
+        return len(mono)
+    if codes is None:
         return len(file.read(out=out))
-    mono = file.read(out=np.empty((len(out), 1), dtype=np.float32))
-    out[: len(mono)] = mono
-    return len(mono)
+    read = file.read(out=codes[: len(out)])
+    np.multiply(read, FULL_SCALE_16_BIT, out=out[: len(read)])
+    return len(read)
 
 
 def _skipped(piece: Piece | None) -> int:
