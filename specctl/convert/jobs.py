@@ -18,6 +18,7 @@ class Job:
     """
 
     id: str
+    version: str
     request: str
     config: Mapping[str, Any]
     update: bool

@@ -149,12 +149,18 @@ class PartWorker:
     def _store_held(self, held: list[tuple[_File, list[_Tile]]]) -> None:
         """Compute all sources in hand in one go, store them one after another, let them go."""
         padded = [tile.padded for _, decoded in held for tile in decoded]
-        with self._clock.stage("transform"):
-            spectra = iter(self._computer.spectra(padded) if padded else [])
+        try:
+            with self._clock.stage("transform"):
+                spectra = iter(self._computer.spectra(padded) if padded else [])
+        except torch.OutOfMemoryError:
+            # even one tile of one of them is too much: the others can do without a pack
+            spectra = None
         for file, decoded in held:
-            pairs = [(tile, next(spectra)) for tile in decoded]
             try:
-                self._store(file, pairs)
+                if spectra is None:
+                    self._store(file, self._one_by_one(decoded))
+                else:
+                    self._store(file, [(tile, next(spectra)) for tile in decoded])
             except _EXPECTED as error:
                 self._fail(file.source, error)
         held.clear()

@@ -24,6 +24,7 @@ from specctl.convert.settings import ConvertConfig, GivenSettings, differences
 from specctl.convert.stored import Finished
 from specctl.convert.summary import Progress
 from specctl.errors import AudioError, StoreError
+from specctl.version import __version__
 
 _FALLBACK_RATE = 48_000
 """Rate of a store none of whose files has a header that can be read."""
@@ -95,6 +96,7 @@ class Planner:
         plan = divide(sources, config).poisoned(poison)
         job = Job(
             id=uuid.uuid4().hex,
+            version=__version__,
             request=self.request.identity(),
             config=config.to_dict(),
             update=base is not None,

@@ -3,7 +3,6 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from specctl.convert.summary import Progress, Summary
 from specctl.errors import AudioError, SpecctlError, StoreError
 from specctl.store.layout import Layout
 from specctl.store.merge import MergeSummary
+from specctl.version import __version__
 
 
 class Stopped(SpecctlError):  # noqa: N818 - not an error of anybody
@@ -53,22 +53,21 @@ class Conversion:
             job = self._begun(folder)
             if job is None and self._is_finished():
                 return self._already_there()
-            with ExitStack() as stack:
-                executor = stack.enter_context(self.executor(("cpu",)))
-                base = None
-                found = None
+            with self.executor(("cpu",)) as executor:
                 if job is None:
                     base = self._base()
                     found = planning.find(self.request, base)
                     if base is not None and not found.sources:
                         return self._nothing_new(base, found)
-                description = planning.describe(executor, self.given, self.options)
-                if found is not None:
+                    description = planning.describe(executor, self.given, self.options)
                     job = self._plan(folder, executor, found, base)
-                if description.devices != ("cpu",):
-                    executor = stack.enter_context(self.executor(description.devices))
+                else:
+                    description = planning.describe(executor, self.given, self.options)
                 if job is None or self.control.draining:
                     raise Stopped("stopped before the first file")
+                if description.devices == ("cpu",):
+                    return self._convert(folder, job, executor, description)
+            with self.executor(description.devices) as executor:
                 return self._convert(folder, job, executor, description)
 
     def _is_finished(self) -> bool:
@@ -113,6 +112,8 @@ class Conversion:
         if job is None:
             return None
         differing = self._differences(job.config)
+        if job.version != __version__:
+            differing = f"specctl {job.version} there, {__version__} here"
         if not differing and job.request != self.request.identity():
             differing = "other files"
         if not differing and job.update != self.options.update:
