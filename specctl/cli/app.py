@@ -20,8 +20,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Folders of audio to HDF5 spectrogram stores, exactly and without losing work.",
 )
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
 
 
 class ExitCode:
@@ -53,7 +53,10 @@ def reported_errors() -> Iterator[None]:
 
 
 def _print_error(error: SpecctlError) -> None:
-    err.print(f"specctl: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    from specctl.cli.draw import printable
+
+    text = printable(f"specctl: {error}")
+    err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_version(wanted: bool) -> None:
