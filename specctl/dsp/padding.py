@@ -21,12 +21,14 @@ def pad_waveform(waveform: Tensor, before: int, after: int, mode: PadMode) -> Te
     Tensor, shape (..., before + samples + after)
     """
     if mode == "constant":
-        return torch.nn.functional.pad(waveform, (before, after))
+        # not torch's pad, which writes every sample twice
+        left, right = (waveform.new_zeros((*waveform.shape[:-1], n)) for n in (before, after))
+        return torch.cat([left, waveform, right], dim=-1)
     n_samples = waveform.shape[-1]
-    left = _source(torch.arange(-before, 0, device=waveform.device), n_samples, mode)
-    right_places = torch.arange(n_samples, n_samples + after, device=waveform.device)
-    right = _source(right_places, n_samples, mode)
-    return torch.cat([waveform[..., left], waveform, waveform[..., right]], dim=-1)
+    earlier = torch.arange(-before, 0, device=waveform.device)
+    later = torch.arange(n_samples, n_samples + after, device=waveform.device)
+    left, right = (waveform[..., _source(at, n_samples, mode)] for at in (earlier, later))
+    return torch.cat([left, waveform, right], dim=-1)
 
 
 def _source(places: Tensor, n_samples: int, mode: PadMode) -> Tensor:

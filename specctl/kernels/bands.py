@@ -1,14 +1,21 @@
-"""The product with the mel bands, sparse where that is quicker."""
+"""The product with the mel bands, a few bands at a time."""
 
-import warnings
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from specctl.config import Precision
-from specctl.kernels.precision import product
+from specctl.kernels.precision import owned_precision, product
 
-_HAS_MKL = bool(torch.backends.mkl.is_available())  # type: ignore[no-untyped-call]
+_GROUP = 16
+"""Bands multiplied together: enough rows for a fast product, few enough to share their bins."""
+
+
+class _Group(NamedTuple):
+    rows: slice
+    bins: slice
+    weights: Tensor  # (rows, bins)
 
 
 class Bands:
@@ -22,7 +29,8 @@ class Bands:
 
     def __init__(self, mel: Tensor) -> None:
         self.mel = mel
-        self._sparse = None if mel.requires_grad else _compressed(mel.detach())
+        can_skip = mel.device.type == "cpu" and not mel.requires_grad
+        self._groups = _grouped(mel.detach()) if can_skip else None
 
     @property
     def n_mels(self) -> int:
@@ -35,16 +43,21 @@ class Bands:
 
     def block(self, spec: Tensor, precision: Precision) -> Tensor:
         """Apply to one block (time, freq) and get (mel, time), without gradients."""
-        if self._sparse is not None:
-            # a bin lies in two bands at most: 25 times fewer products than the dense matrix
-            return self._sparse @ spec.T
-        return product(self.mel, spec, precision)
+        if self._groups is None or precision != "fp32":
+            return product(self.mel, spec, precision)
+        result = spec.new_empty((self.n_mels, spec.shape[0]))
+        with owned_precision(spec.device, precision):
+            for rows, bins, weights in self._groups:
+                torch.mm(weights, spec[:, bins].T, out=result[rows])
+        return result
 
 
-def _compressed(mel: Tensor) -> Tensor | None:
-    """CSR form, where this build of torch multiplies it (x86 with MKL)."""
-    if mel.device.type != "cpu" or mel.dtype != torch.float32 or not _HAS_MKL:
-        return None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return mel.to_sparse_csr()
+def _grouped(mel: Tensor) -> list[_Group]:
+    """Neighbouring bands with the only bins they need: 4 to 5 times fewer products at 80 bands."""
+    groups = []
+    for first in range(0, mel.shape[0], _GROUP):
+        rows = slice(first, first + _GROUP)
+        used = mel[rows].any(dim=0).nonzero().flatten().tolist()
+        bins = slice(used[0], used[-1] + 1) if used else slice(0, 0)
+        groups.append(_Group(rows, bins, mel[rows, bins].contiguous()))
+    return groups

@@ -6,6 +6,9 @@ import threading
 import torch
 from torch import Tensor
 
+_KEPT_BYTES = 2**24
+"""Freed memory up to this size should stay with the process; a block's spectra need 4 MB."""
+
 
 class Buffers(threading.local):
     """Named scratch tensors of one thread.
@@ -16,6 +19,9 @@ class Buffers(threading.local):
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, torch.dtype], Tensor] = {}
+        # glibc gives large freed blocks back to the system, to be faulted in again for the next
+        # FFT, unless it has seen one of their size freed before; never touched, this costs nothing
+        torch.empty(_KEPT_BYTES, dtype=torch.uint8, device="cpu")
 
     def take(
         self, name: str, shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device

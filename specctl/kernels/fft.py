@@ -32,14 +32,11 @@ class FftKernel(Kernel):
 
     def power_block(self, frames: Tensor, chain: Chain, buffers: Buffers) -> Tensor:
         """Squares in place: a strided product of real and imaginary parts costs thrice as much."""
-        n_frames, n_fft = frames.shape
-        size = (n_frames, n_fft // 2 + 1)
-        where = {"device": frames.device}
-        windowed = buffers.take("frames", (n_frames, n_fft), dtype=frames.dtype, **where)
-        complex_dtype = frames.dtype.to_complex()
-        spectrum = buffers.take("spectrum", size, dtype=complex_dtype, **where)
-        power = buffers.take("power", size, dtype=frames.dtype, **where)
-        torch.fft.rfft(torch.mul(frames, chain.window, out=windowed), out=spectrum)
-        squares = torch.view_as_real(spectrum)
+        n_frames = len(frames)
+        dtype, device = frames.dtype, frames.device
+        windowed = buffers.take("frames", (n_frames, chain.n_fft), dtype=dtype, device=device)
+        # no out= for the FFT: torch would compute into fresh memory all the same and copy
+        squares = torch.view_as_real(torch.fft.rfft(torch.mul(frames, chain.window, out=windowed)))
         squares.view(n_frames, -1).square_()
+        power = buffers.take("power", (n_frames, chain.n_freqs), dtype=dtype, device=device)
         return torch.add(squares[..., 0], squares[..., 1], out=power)

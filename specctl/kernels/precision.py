@@ -30,6 +30,13 @@ def matmul_precision(precision: Precision) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def owned_precision(device: torch.device, precision: Precision) -> Iterator[None]:
+    """`matmul_precision` without autocast, whatever the process has switched on."""
+    with torch.autocast(device.type, enabled=False), matmul_precision(precision):
+        yield
+
+
 def _set(undo: ExitStack, owner: Any, value: str) -> None:
     before = owner.fp32_precision
     if before != value:
@@ -76,7 +83,7 @@ class _Product(torch.autograd.Function):
 
 
 def _matmul(left: Tensor, right: Tensor, precision: Precision) -> Tensor:
-    with torch.autocast(left.device.type, enabled=False), matmul_precision(precision):
+    with owned_precision(left.device, precision):
         if precision == "bf16":
             return (left.bfloat16() @ right.bfloat16()).to(left.dtype)
         return left @ right
