@@ -2,7 +2,7 @@
 
 ``planning`` finds the files and divides them into parts, ``parts`` has the workers (``work``)
 make each part and repeats what a dead worker left, ``merging`` joins them. ``folder`` holds the
-state between runs; ``executors`` run tasks here or in a pool.
+state between runs; ``executors`` run tasks here, ``pool`` in processes of their own.
 """
 
 from collections.abc import Callable, Sequence

@@ -11,11 +11,12 @@ import numpy as np
 
 from specctl.convert import planning, work_names
 from specctl.convert.clock import STAGES
-from specctl.convert.executors import Control, Executor, InProcess, Pool, Task
+from specctl.convert.executors import Control, Executor, InProcess, Task
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job
 from specctl.convert.merging import merge_job
 from specctl.convert.parts import PartsRun
+from specctl.convert.pool import Pool
 from specctl.convert.request import Options, Request
 from specctl.convert.settings import ConvertConfig, GivenSettings, differences
 from specctl.convert.stored import Finished, job_of

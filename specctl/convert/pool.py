@@ -1,0 +1,266 @@
+"""Running tasks in processes that may die or hang at any time.
+
+Each worker has a pipe of its own and shares nothing with the others, so one that is killed,
+whatever it was doing, cannot take a lock or a task of another with it.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from types import TracebackType
+from typing import Any, Self
+
+from specctl.convert.executors import Control, Outcome, Task
+from specctl.errors import SpecctlError, StoreError
+
+_POLL_SECONDS = 0.05
+_DEATH_SECONDS = 10.0
+_MOST_STARTS = 3
+_HUNG = "no progress for too long"
+
+
+class Pool:
+    """Processes, all forked from one that has imported ``module`` and nothing else.
+
+    The workers die with their parent, leave it to the parent what a signal to the whole group
+    means, and do not import the program's main module.
+
+    Parameters
+    ----------
+    devices : sequence of str
+        The workers are shared out among them.
+    n_workers : int
+        In all; at least one for each device.
+    module : str
+    """
+
+    def __init__(self, devices: Sequence[str], n_workers: int, module: str) -> None:
+        context = _Context()
+        context.set_forkserver_preload([module])
+        share = max(1, n_workers // len(devices))
+        self._workers = [_Worker(context, device) for device in devices for _ in range(share)]
+        with _terminations_held_back():
+            # it imports while the caller looks for files
+            forkserver.ensure_running()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for worker in self._workers:
+            worker.end()
+
+    def run(
+        self, tasks: deque[Task], control: Control, hung: Callable[[], Sequence[int]]
+    ) -> Iterator[Outcome]:
+        """As many tasks at a time as there are workers; killed ones are reported, not lost."""
+        while True:
+            for worker in self._workers:
+                if tasks and worker.task is None and not control.draining:
+                    worker.begin(tasks.popleft())
+            busy = [worker for worker in self._workers if worker.task is not None]
+            if control.killed or not busy:
+                return
+            ready = wait([worker.pipe for worker in busy if worker.pipe], _POLL_SECONDS)
+            for worker in busy:
+                if worker.pipe in ready:
+                    yield worker.outcome()
+            stuck = set(hung())
+            for worker in busy:
+                if worker.task is not None and (worker.task.number in stuck or worker.is_late):
+                    yield worker.give_up()
+
+
+class _Worker:
+    """A process and the pipe to it; when it has died, another one takes its place."""
+
+    def __init__(self, context: "_Context", device: str) -> None:
+        self._context = context
+        self._device = device
+        self._process: _WorkerProcess | None = None
+        self._deadline = float("inf")
+        self.task: Task | None = None
+        self.pipe: Connection[Any, Any] | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the task in hand has taken longer than it may."""
+        return time.monotonic() > self._deadline
+
+    def begin(self, task: Task) -> None:
+        """Hand over a task.
+
+        Raises
+        ------
+        StoreError
+            If no process can be started.
+        """
+        for _ in range(_MOST_STARTS):
+            try:
+                if self.pipe is None or self._process is None or not self._process.is_alive():
+                    self.end()
+                    self._start()
+                if self.pipe is not None:
+                    self.pipe.send((task.function, (*task.args, self._device)))
+            except (OSError, EOFError):
+                self.end()
+                continue
+            self.task = task
+            seconds = task.timeout
+            self._deadline = float("inf") if seconds is None else time.monotonic() + seconds
+            return
+        raise StoreError("the workers cannot start")
+
+    def outcome(self) -> Outcome:
+        """What came of the task, once there is something to read."""
+        task = self._released()
+        try:
+            assert self.pipe is not None
+            value, error = self.pipe.recv()
+        except (OSError, EOFError):
+            return Outcome(task, death=self._manner_of_death())
+        except Exception as broken:  # whatever unpickling raises: the caller looks at it
+            return Outcome(task, error=broken)
+        return Outcome(task, value=value, error=error)
+
+    def give_up(self) -> Outcome:
+        """End the process that has the task in hand."""
+        task = self._released()
+        self.end()
+        return Outcome(task, death=_HUNG)
+
+    def end(self) -> None:
+        """End the process, at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join(_DEATH_SECONDS)
+        if self.pipe is not None:
+            self.pipe.close()
+        self._process = self.pipe = None
+
+    def _start(self) -> None:
+        self.pipe, theirs = self._context.Pipe()
+        try:
+            with _terminations_held_back():
+                self._process = _WorkerProcess(target=_serve, args=(theirs,), daemon=True)
+                self._process.start()
+        finally:
+            theirs.close()
+
+    def _released(self) -> Task:
+        task, self.task = self.task, None
+        self._deadline = float("inf")
+        assert task is not None
+        return task
+
+    def _manner_of_death(self) -> str:
+        assert self._process is not None
+        self._process.join(_DEATH_SECONDS)
+        code = self._process.exitcode
+        self.end()
+        if code is None or code >= 0:
+            return f"ended its process with exit code {code}"
+        name = signal.Signals(-code).name
+        hint = ", perhaps for lack of memory" if name == "SIGKILL" else ""
+        return f"its process was killed by {name}{hint}"
+
+
+def _serve(pipe: "Connection[Any, Any]") -> None:
+    """All that a worker does: one task after another, until nobody sends any."""
+    # what decoders have to say (libmpg123 a line for each doubt) would garble the report
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    # a job manager signals all processes of a job: the task in hand is still to be finished
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    _die_with_parent()
+    with suppress(EOFError, OSError):
+        while True:
+            pipe.send(_result(pipe))
+
+
+def _result(pipe: "Connection[Any, Any]") -> tuple[Any, BaseException | None]:
+    """Value or error of the next task."""
+    try:
+        function, args = pipe.recv()
+        return function(*args), None
+    except (EOFError, ConnectionError):
+        raise
+    except Exception as error:  # the caller looks at it: a bug is raised there
+        if not isinstance(error, SpecctlError):
+            error.add_note(f"in a worker:\n{traceback.format_exc()}")
+        return None, error
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the one that asked for it is gone.
+
+    The fork server ends when nobody holds its pipe any longer, and takes its children along.
+    """
+    alive = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)
+    if alive is not None:
+        os.close(alive)
+    if sys.platform == "linux":
+        set_death_signal = 1
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+    if os.getppid() == 1:
+        os._exit(1)
+
+
+@contextmanager
+def _terminations_held_back() -> Iterator[None]:
+    """Processes started in here inherit that SIGTERM is blocked: the fork server must go on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _WorkerProcess(ForkServerProcess):
+    """A process that does not import the main module of its parent.
+
+    Workers call functions of this package only. Importing main again costs time, and in a
+    script without the usual guard would run it a second time.
+    """
+
+    def start(self) -> None:
+        with _hidden_main():
+            super().start()
+
+
+class _Context(ForkServerContext):
+    Process = _WorkerProcess
+
+
+_hiding = threading.Lock()
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    main = sys.modules["__main__"]
+    names = ("__file__", "__spec__")
+    with _hiding:
+        kept = {name: getattr(main, name) for name in names if hasattr(main, name)}
+        for name in kept:
+            setattr(main, name, None)
+        try:
+            yield
+        finally:
+            for name, value in kept.items():
+                setattr(main, name, value)

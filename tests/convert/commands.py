@@ -1,0 +1,163 @@
+"""The command line as a process of its own, what it leaves, and what processes are there."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from specctl.store.reader import open_store
+from specctl.store.verify import verify_store
+
+LIMIT = 120  # seconds; nothing here may hang
+_PROGRAM = """\
+import json, os, sys
+from specctl.convert import plan, run
+plan._SMALLEST_PART = {smallest}
+merge = run.merge_job
+def merge_and_tell(folder, *args, **kwargs):
+    seen = {{}}
+    for path in folder.path.glob("*.part"):
+        status = path.stat()
+        seen[path.name] = [status.st_ino, status.st_mtime_ns]
+    folder.store.with_suffix(".seen").write_text(json.dumps(seen))
+    return merge(folder, *args, **kwargs)
+{tell}run.merge_job = merge_and_tell
+from specctl.cli.app import main
+main()
+"""
+
+
+def argv(*arguments: object, small_parts: bool = False, tell_parts: bool = False) -> list[str]:
+    """The command ``specctl convert ...``.
+
+    ``small_parts`` makes a part of every file or two; ``tell_parts`` leaves inode and time of
+    change of all part files in ``<store>.seen``, as they are right before the merge.
+    """
+    program = "from specctl.cli.app import main; main()"
+    if small_parts or tell_parts:
+        smallest = 1 if small_parts else "plan._SMALLEST_PART"
+        program = _PROGRAM.format(smallest=smallest, tell="" if tell_parts else "# ")
+    return [sys.executable, "-c", program, "convert", *map(str, arguments)]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment without what changes output, plus ``changes``."""
+    dropped = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "COLUMNS", "PYTEST_CURRENT_TEST")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return {**kept, **changes}
+
+
+def run(
+    *arguments: object, small_parts: bool = False, tell_parts: bool = False, **options: object
+) -> subprocess.CompletedProcess[str]:
+    """Run a conversion to its end."""
+    return subprocess.run(
+        argv(*arguments, small_parts=small_parts, tell_parts=tell_parts),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        **{"env": environment(), **options},
+    )
+
+
+def start(
+    *arguments: object, small_parts: bool = True, **options: object
+) -> "subprocess.Popen[str]":
+    """Start a conversion as the leader of a process group of its own."""
+    return subprocess.Popen(
+        argv(*arguments, small_parts=small_parts),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **{"env": environment(), **options},
+    )
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Look again and again until something is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s for {what}")
+        time.sleep(0.005)
+
+
+def group_members(group: int) -> Iterator[tuple[int, list[str]]]:
+    """Process id and arguments of the living processes of a group."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        if int(fields[2]) == group and fields[0] not in "ZX":
+            yield int(folder.name), command
+
+
+def worker_pids(process: "subprocess.Popen[str]") -> list[int]:
+    """Workers of a conversion: the grandchildren, which the fork server has forked."""
+    parents = {}
+    for pid, _ in group_members(process.pid):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[pid] = int(fields[1])
+    return [pid for pid, parent in parents.items() if parents.get(parent) == process.pid]
+
+
+def kill_group(process: "subprocess.Popen[str]", number: int = signal.SIGKILL) -> None:
+    """Signal a whole process group and, after SIGKILL, wait until it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+    if number == signal.SIGKILL:
+        process.communicate(timeout=LIMIT)
+        wait_for(lambda: not list(group_members(process.pid)), "the group to be gone")
+
+
+def parts_of(store: Path) -> dict[str, list[int]]:
+    """Name to inode and time of change of the finished parts beside a store."""
+    found = {}
+    for path in store.with_name(store.name + ".parts").glob("*.part"):
+        status = path.stat()
+        found[path.name] = [status.st_ino, status.st_mtime_ns]
+    return found
+
+
+def seen_parts(store: Path) -> dict[str, list[int]]:
+    """What ``tell_parts`` has left; removes it."""
+    path = store.with_suffix(".seen")
+    seen: dict[str, list[int]] = json.loads(path.read_text())
+    path.unlink()
+    return seen
+
+
+def assert_same(store: Path, wanted: Path) -> None:
+    """Two stores hold the same, array for array, and are sound."""
+    assert verify_store(store) == []
+    with open_store(store, decode=False) as left, open_store(wanted, decode=False) as right:
+        assert list(left) == list(right)
+        assert left.layout == right.layout
+        assert left.config == right.config
+        assert left.records == right.records
+        assert left.failures == right.failures
+        np.testing.assert_array_equal(left.mean, right.mean)
+        np.testing.assert_array_equal(left.std, right.std)
+        for key in left:
+            assert left[key].tobytes() == right[key].tobytes(), key
+
+
+def assert_nothing_beside(store: Path, *others: str) -> None:
+    """Only the store is in its folder, and what is named."""
+    assert {path.name for path in store.parent.iterdir()} == {store.name, *others}

@@ -1,0 +1,201 @@
+"""A bad file among good ones costs itself alone, and is named with its reason."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from specctl import convert_audio, open_store
+from specctl.convert import Options
+from specctl.errors import AudioError
+from specctl.store.verify import verify_store
+from tests.convert.audio_files import (
+    GOOD,
+    RATE,
+    bad_files,
+    good_files,
+    noise,
+    skipped_names,
+    write,
+    write_noise,
+)
+from tests.convert.commands import assert_nothing_beside, run
+
+HERE = Options(workers=0)
+SETTINGS = {"n_fft": 512, "n_mels": 40, "sample_rate": RATE}
+FLAGS = ("--n-fft", 512, "--n-mels", 40, "--sample-rate", RATE)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return good_files(tmp_path / "in" / "good").parent
+
+
+def test_bad_files_of_every_kind_cost_themselves_alone(folder, tmp_path):
+    convert_audio(folder, tmp_path / "clean.h5", options=HERE, **SETTINGS)
+    reasons = {f"bad/{name}": why for name, why in bad_files(folder / "bad", tmp_path).items()}
+    skipped = {f"bad/{name}": why for name, why in skipped_names(folder / "bad").items()}
+    assert len(reasons) + len(skipped) > 20
+    out = tmp_path / "out"
+    out.mkdir()
+    done = run(folder, out / "o.h5", *FLAGS, "--json")
+    assert done.returncode == 3, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["n_converted"] == len(GOOD)
+    assert summary["n_failed"] == len(reasons)
+    assert summary["n_skipped"] == len(skipped)
+    assert summary["n_found"] == len(GOOD) + len(reasons) + len(skipped)
+    assert dict(summary["skipped"]) == skipped
+    with open_store(out / "o.h5") as store, open_store(tmp_path / "clean.h5") as clean:
+        assert list(store) == list(clean)
+        for key in clean:
+            assert store[key].tobytes() == clean[key].tobytes()
+            assert (store[key] != 0).any(axis=0).all()
+        assert store.mean.tobytes() == clean.mean.tobytes()
+        recorded = dict(store.errors)
+        sizes = {failure.key: failure.size for failure in store.failures}
+    assert set(recorded) == set(reasons)
+    for key, why in reasons.items():
+        assert why in recorded[key], (key, recorded[key])
+        assert len(recorded[key]) > 5
+        assert f"{tmp_path}" not in recorded[key]
+        assert sizes[key] == (folder / key).stat().st_size
+    assert recorded == dict(summary["failures"])
+    shown = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert len(shown) == min(20, len(reasons))
+    for line in shown:
+        key, _, why = line.removeprefix("failed: ").partition(": ")
+        assert recorded[key] == why
+    assert verify_store(out / "o.h5") == []
+    assert_nothing_beside(out / "o.h5")
+
+
+def test_all_bad_is_an_error_and_leaves_nothing(tmp_path):
+    n_files = len(bad_files(tmp_path / "bad", tmp_path))
+    out = tmp_path / "out"
+    out.mkdir()
+    done = run(tmp_path / "bad", out / "o.h5", *FLAGS, "--json")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"specctl: none of {n_files} files could be converted; claims 2^36.f")
+    assert list(out.iterdir()) == []
+
+
+def test_strict_stops_at_the_first_bad_file_and_goes_on_when_it_is_mended(folder, tmp_path):
+    (folder / "good" / "b2.wav").write_bytes(b"")
+    store = tmp_path / "o.h5"
+    strict = Options(workers=0, strict=True)
+    with pytest.raises(AudioError, match=r"^cannot convert good/b2\.wav: empty file$"):
+        convert_audio(folder, store, options=strict, **SETTINGS)
+    assert not store.exists()
+    write_noise(folder / "good" / "b2.wav")
+    assert convert_audio(folder, store, options=strict, **SETTINGS).n_converted == len(GOOD) + 1
+
+
+def test_too_many_failures_in_a_row_stop_the_run(tmp_path):
+    folder = tmp_path / "in"
+    write_noise(folder / "a.wav")
+    for number in range(6):
+        (folder / f"b{number}.wav").write_bytes(b"?" * 100)
+    write_noise(folder / "c.wav")
+    few = Options(workers=0, max_failures=6)
+    with pytest.raises(AudioError, match="6 files in a row failed, the last one b5.wav: not an a"):
+        convert_audio(folder, tmp_path / "o.h5", options=few, **SETTINGS)
+    enough = Options(workers=0, max_failures=7)
+    summary = convert_audio(folder, tmp_path / "o.h5", options=enough, **SETTINGS)
+    assert (summary.n_converted, summary.n_failed) == (2, 6)
+    assert_nothing_beside(tmp_path / "o.h5", "in")
+
+
+def test_max_failures_counts_files_of_different_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
+    for number in range(6):
+        (tmp_path / f"b{number}.wav").write_bytes(b"?" * 100)
+    few = Options(workers=0, max_failures=3)
+    with pytest.raises(AudioError, match=r"3 files in a row failed, the last one b2\.wav"):
+        convert_audio(tmp_path, tmp_path / "o.h5", options=few, **SETTINGS)
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 255, 256, 257])
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect", "edge"])
+def test_a_clip_shorter_than_a_window_is_converted(tmp_path, n_samples, pad_mode):
+    write(tmp_path / "a.wav", noise(n_samples), subtype="FLOAT")
+    summary = convert_audio(
+        tmp_path / "a.wav",
+        tmp_path / "o.h5",
+        options=HERE,
+        n_fft=512,
+        n_mels=20,
+        pad_mode=pad_mode,
+    )
+    assert summary.n_failed == 0
+    with open_store(tmp_path / "o.h5") as store:
+        assert store["a.wav"].shape == (20, 1 + n_samples // 128)
+        assert np.isfinite(store["a.wav"]).all()
+
+
+def test_a_clip_too_short_for_one_frame_without_centring_says_so(tmp_path):
+    write(tmp_path / "a.wav", noise(511), subtype="FLOAT")
+    write(tmp_path / "b.wav", noise(512), subtype="FLOAT")
+    summary = convert_audio(
+        tmp_path, tmp_path / "o.h5", options=HERE, n_fft=512, n_mels=20, center=False
+    )
+    assert summary.failures == (
+        ("a.wav", "511 samples are fewer than n_fft=512; convert with centred frames"),
+    )
+    with open_store(tmp_path / "o.h5") as store:
+        assert store["b.wav"].shape == (20, 1)
+
+
+def test_loud_but_sound_samples_are_kept_and_too_loud_ones_named(tmp_path):
+    for name, factor in {"a": 1.0, "b": 1e3, "c": 1e9}.items():
+        write(tmp_path / f"{name}.wav", noise(RATE) * np.float32(factor), subtype="FLOAT")
+    summary = convert_audio(tmp_path, tmp_path / "o.h5", options=HERE, **SETTINGS)
+    assert summary.n_converted == 3
+    with open_store(tmp_path / "o.h5") as store:
+        np.testing.assert_allclose(store["b.wav"], store["a.wav"] + 60, atol=1e-3)
+
+
+def test_values_that_the_stored_type_cannot_hold_fail_their_file_alone(tmp_path):
+    write(tmp_path / "a.wav", noise(RATE) * np.float32(1e-3), subtype="FLOAT")
+    write(tmp_path / "b.wav", noise(RATE) * np.float32(1e4), subtype="FLOAT")
+    write(tmp_path / "c.wav", noise(RATE) * np.float32(1e-3), subtype="FLOAT")
+    summary = convert_audio(
+        tmp_path, tmp_path / "o.h5", options=HERE, feature="power", dtype="float16", n_fft=256
+    )
+    ((key, reason),) = summary.failures
+    assert key == "b.wav"
+    assert "float16" in reason
+    with open_store(tmp_path / "o.h5") as store:
+        assert list(store) == ["a.wav", "c.wav"]
+    assert verify_store(tmp_path / "o.h5") == []
+
+
+def test_a_file_that_goes_away_between_listing_and_reading_fails_alone(folder, tmp_path):
+    def remove(progress):
+        if progress.stage == "reading headers":
+            (folder / "good" / "c.ogg").unlink(missing_ok=True)
+
+    store = tmp_path / "o.h5"
+    summary = convert_audio(folder, store, options=HERE, progress=remove, **SETTINGS)
+    assert summary.failures == (("good/c.ogg", "no such file"),)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_fails_alone(folder, tmp_path):
+    (folder / "good" / "c.ogg").chmod(0)
+    summary = convert_audio(folder, tmp_path / "o.h5", options=HERE, **SETTINGS)
+    assert summary.failures == (("good/c.ogg", "permission denied"),)
+
+
+def test_names_with_line_breaks_and_brackets_do_not_break_the_report(tmp_path):
+    folder = tmp_path / "in"
+    write_noise(folder / "good.wav")
+    bad = "[red]a\nb\x1b[31m\udcff.wav"
+    (folder / bad).write_bytes(b"")
+    done = run(folder, tmp_path / "o.h5", *FLAGS)
+    assert done.returncode == 3
+    assert "failed: [red]a\\nb\\x1b[31m%FF.wav: empty file" in done.stderr.splitlines()
+    shutil.rmtree(folder)

@@ -1,0 +1,174 @@
+"""Real kills: of everything, of a worker, of the parent. Nothing is lost, nothing done twice."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from specctl import convert_audio
+from specctl.convert import Options
+from tests.convert.audio_files import corpus
+from tests.convert.commands import (
+    assert_nothing_beside,
+    assert_same,
+    group_members,
+    kill_group,
+    parts_of,
+    run,
+    seen_parts,
+    start,
+    wait_for,
+    worker_pids,
+)
+
+FLAGS = ("--n-fft", 1024, "--hop-length", 64, "--workers", 2)
+SETTINGS = {"n_fft": 1024, "hop_length": 64}
+N_KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return corpus(tmp_path_factory.mktemp("kills") / "in", 40, seconds=4)
+
+
+@pytest.fixture(scope="module")
+def wanted(folder):
+    """What no interruption may change, made in this process."""
+    store = folder.parent / "wanted.h5"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
+        convert_audio(folder, store, options=Options(workers=0), **SETTINGS)
+    return store
+
+
+@pytest.fixture(scope="module")
+def durations(folder, tmp_path_factory):
+    """Seconds until the plan is there and until the end, of a run that nobody disturbs."""
+    store = tmp_path_factory.mktemp("measured") / "o.h5"
+    began = time.monotonic()
+    with start(folder, store, *FLAGS) as process:
+        wait_for((store.parent / "o.h5.parts" / "job.json").exists, "the plan")
+        planned = time.monotonic() - began
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    return planned, time.monotonic() - began
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "o.h5"
+
+
+def finish(folder: Path, store: Path, wanted: Path) -> None:
+    """Run the same command to its end; no finished part may be touched."""
+    before = parts_of(store)
+    was_published = store.exists()
+    done = run(folder, store, *FLAGS, small_parts=True, tell_parts=True)
+    assert done.returncode == 0, done.stderr
+    if not was_published:
+        after = seen_parts(store)
+        assert {name: after[name] for name in before} == before
+    assert_same(store, wanted)
+    assert_nothing_beside(store)
+
+
+@pytest.mark.parametrize("number", range(N_KILLS))
+def test_a_kill_at_any_time_loses_nothing(folder, store, wanted, durations, number):
+    planned, total = durations
+    chance = random.Random(number)
+    process = start(folder, store, *FLAGS)
+    if number % 4 == 0:
+        # anywhere before the plan: starting, finding files, reading headers
+        time.sleep(chance.uniform(0, planned))
+    else:
+        # evenly over the rest: converting, joining, publishing, tidying up
+        share = (number + chance.uniform(-0.5, 0.5)) / N_KILLS
+        work = store.parent / "o.h5.parts" / "job.json"
+        wait_for(lambda: work.exists() or process.poll() is not None, "the plan")
+        time.sleep(max(0.0, share * (total - planned)))
+    kill_group(process)
+    finish(folder, store, wanted)
+
+
+def test_a_run_that_is_killed_again_and_again_ends_all_the_same(folder, store, wanted):
+    n_parts = []
+    for number in range(4):
+        process = start(folder, store, *FLAGS)
+        enough = 8 * number + 4
+        wait_for(
+            lambda process=process, enough=enough: (
+                len(parts_of(store)) >= enough or process.poll() is not None
+            ),
+            "more parts",
+        )
+        kill_group(process)
+        n_parts.append(len(parts_of(store)))
+    assert n_parts == sorted(n_parts)
+    finish(folder, store, wanted)
+
+
+def test_half_written_parts_are_swept_and_damaged_ones_made_again(folder, store, wanted):
+    process = start(folder, store, *FLAGS)
+    wait_for(lambda: len(parts_of(store)) >= 6, "some parts")
+    kill_group(process)
+    parts = sorted((store.parent / "o.h5.parts").glob("*.part"))
+    (store.parent / "o.h5.parts" / "000099.part.tmp-1").write_bytes(b"half")
+    (store.parent / "o.h5.parts" / "merged.h5").write_bytes(b"half")
+    parts[0].write_bytes(parts[0].read_bytes()[:-1])
+    parts[1].write_bytes(b"")
+    damaged = bytearray(parts[2].read_bytes())
+    damaged[-100] ^= 1
+    parts[2].write_bytes(damaged)
+    done = run(folder, store, *FLAGS, small_parts=True)
+    assert done.returncode == 0, done.stderr
+    assert_same(store, wanted)
+    assert_nothing_beside(store)
+
+
+def test_a_killed_worker_costs_nothing(folder, store, wanted):
+    process = start(folder, store, *FLAGS)
+    wait_for(lambda: parts_of(store), "the first part")
+    workers = worker_pids(process)
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    wait_for(lambda: len(parts_of(store)) > 8 or process.poll() is not None, "more parts")
+    for worker in worker_pids(process):
+        os.kill(worker, signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "failed" not in errors
+    assert_same(store, wanted)
+    assert_nothing_beside(store)
+
+
+def test_no_process_outlives_a_killed_parent(folder, store, wanted):
+    process = start(folder, store, *FLAGS)
+    wait_for(lambda: parts_of(store), "the first part")
+    assert len(list(group_members(process.pid))) >= 4
+    process.kill()
+    process.wait()
+    wait_for(lambda: not list(group_members(process.pid)), "the workers to end", seconds=5)
+    process.communicate()
+    finish(folder, store, wanted)
+
+
+def test_a_kill_between_publishing_and_tidying_up_is_mended(folder, store, wanted):
+    process = start(folder, store, *FLAGS)
+    wait_for(lambda: parts_of(store), "the first part")
+    kill_group(process)
+    work = store.parent / "o.h5.parts"
+    copy = {path.name: path.read_bytes() for path in work.iterdir()}
+    finish(folder, store, wanted)
+    before = store.stat()
+    work.mkdir()
+    for name, content in copy.items():
+        (work / name).write_bytes(content)
+    done = run(folder, store, *FLAGS)
+    assert done.returncode == 0
+    assert "is complete: 40 items, nothing to do" in done.stderr
+    after = store.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert_nothing_beside(store)
