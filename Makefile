@@ -23,7 +23,7 @@ demo: $(VENV)/.installed
 	@mkdir -p $(DEMO)
 	$(bin)/specctl convert "$(AUDIO)" $(DEMO)/demo.h5 --overwrite
 	$(bin)/specctl info $(DEMO)/demo.h5
-	@$(bin)/specctl info $(DEMO)/demo.h5 "$$($(bin)/specctl info $(DEMO)/demo.h5 --keys | grep -m1 -i -E 'speech|voice' || $(bin)/specctl info $(DEMO)/demo.h5 --keys | head -n 1)"
+	@$(bin)/specctl info $(DEMO)/demo.h5 "$$($(bin)/specctl info $(DEMO)/demo.h5 --keys | grep -m1 music || $(bin)/specctl info $(DEMO)/demo.h5 --keys | head -n 1)"
 	@echo 'The store is $(DEMO)/demo.h5. Convert your own: make demo AUDIO=/my/folder'
 
 test: $(VENV)/.installed-test

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,14 +12,17 @@ from rich.text import Text
 
 from specctl.cli.app import app, out, reported_errors
 from specctl.cli.draw import MAX_PNG_COLUMNS, picture, printable, text_lines, write_png
+from specctl.cli.words import duration, size
 from specctl.errors import ParameterError, StoreError
 
 if TYPE_CHECKING:
     from specctl.store.reader import Store
 
 _MAX_SHOWN_FAILURES = 5
+_MAX_SHOWN_CLASSES = 20
 _MAX_HEIGHT = 24
 _NAME_WIDTH = 12
+_TEXT_WIDTH = 86
 
 
 @app.command("info")
@@ -58,24 +62,24 @@ def _print_store(store: Store, as_json: bool) -> None:
     if as_json:
         _print_line(json.dumps(facts))
         return
-    audio = "an unknown length" if facts["hours"] is None else _duration(facts["hours"] * 3600)
+    audio = "an unknown length" if facts["hours"] is None else duration(facts["hours"] * 3600)
     lines = {
-        "store": f"{printable(str(store.path))}, {_size(facts['n_bytes'])}",
+        "store": f"{printable(str(store.path))}, {size(facts['n_bytes'])}",
         "made": f"{facts['created']} by specctl {facts['specctl_version']}",
         "items": f"{facts['n_items']:,}, {audio} of audio",
-        "labels": f"{facts['n_classes']:,}",
+        "labels": _named(facts["classes"]),
         "frames": f"{facts['n_frames']:,} of {facts['n_bins']} {facts['kind']}",
         "values": f"{facts['long_name']} ({facts['units']}), mean {_span(facts['mean_range'])}, "
         f"standard deviation {_span(facts['std_range'])}",
-        "frequency": f"{_span(facts['frequency_range'])} Hz",
-        **{f"  {name}": json.dumps(value) for name, value in facts["config"].items()},
+        "frequency": "{:,.0f} to {:,.0f} Hz".format(*facts["frequency_range"]),
+        "settings": _settings(facts["config"]),
         "failed": f"{facts['n_failures']:,}",
     }
     for name, text in lines.items():
-        if name.startswith("  "):
-            _print_line(f"{'':{_NAME_WIDTH}}{printable(name.strip())} = {printable(text)}")
-        else:
-            _print_line(f"{name:{_NAME_WIDTH}}{printable(text)}")
+        first, *others = textwrap.wrap(printable(text), _TEXT_WIDTH) or [""]
+        _print_line(f"{name:{_NAME_WIDTH}}{first}")
+        for other in others:
+            _print_line(f"{'':{_NAME_WIDTH}}{other}")
     for failure in facts["failures"][:_MAX_SHOWN_FAILURES]:
         _print_line(
             f"{'':{_NAME_WIDTH}}{printable(failure['key'])}: {printable(failure['reason'])}"
@@ -83,6 +87,18 @@ def _print_store(store: Store, as_json: bool) -> None:
     if facts["n_failures"] > _MAX_SHOWN_FAILURES:
         rest = facts["n_failures"] - _MAX_SHOWN_FAILURES
         _print_line(f"{'':{_NAME_WIDTH}}and {rest:,} more; --json lists them all")
+
+
+def _named(classes: list[str]) -> str:
+    """How many labels there are, and which."""
+    shown = ", ".join(classes[:_MAX_SHOWN_CLASSES])
+    more = ", …" if len(classes) > _MAX_SHOWN_CLASSES else ""
+    return f"{len(classes):,}: {shown}{more}" if classes else "none"
+
+
+def _settings(config: dict[str, Any]) -> str:
+    """The settings that were in use; those without meaning for the feature are null."""
+    return ", ".join(f"{name} {value}" for name, value in config.items() if value is not None)
 
 
 def _store_facts(store: Store) -> dict[str, Any]:
@@ -154,17 +170,3 @@ def _print_line(text: str) -> None:
 
 def _span(limits: list[float]) -> str:
     return f"{limits[0]:.4g} to {limits[1]:.4g}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 3600 else f"{seconds / 3600:,.4g} h"
-
-
-def _size(n_bytes: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.3g} TB"

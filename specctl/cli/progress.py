@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
+from specctl.cli.words import duration
+
 if TYPE_CHECKING:
     from specctl.convert import Progress
 
@@ -94,18 +96,3 @@ class ConvertProgress:
             if left > 0:
                 parts.append(f"{duration(left / speed)} left")
         return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people: ``42 s``, ``3 min 20 s``, ``5 h 10 min``."""
-    seconds = max(0.0, seconds)
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 10:
-        return f"{int(seconds) // 60} min {int(seconds) % 60} s"
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"

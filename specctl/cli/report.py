@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from specctl.cli.app import err, out
 from specctl.cli.draw import printable
-from specctl.cli.progress import duration
+from specctl.cli.words import duration, size
 
 if TYPE_CHECKING:
     from specctl.convert import Estimate, Summary
@@ -48,19 +48,6 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
     ]
     for line in lines:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def size(n_bytes: float) -> str:
-    """A number of bytes for people: ``312 MB``."""
-    for unit in ("bytes", "kB", "MB", "GB"):  # noqa: B007 - used after the loop
-        if n_bytes < 1000:
-            break
-        n_bytes /= 1000
-    else:
-        unit = "TB"
-    return (
-        f"{n_bytes:,.0f} {unit}" if n_bytes >= 10 or unit == "bytes" else f"{n_bytes:.1f} {unit}"
-    )
 
 
 def _complete_lines(summary: "Summary") -> list[str]:

@@ -48,11 +48,11 @@ def test_shows_what_a_store_holds(made):
         f"store       {made.path}, ",
         "made        2026-11-01T12:00:00+00:00 by specctl",
         "items       6, 0.5 s of audio",
-        "labels      2",
+        "labels      2: ",
         "frames      50 of 7 float32, compressed",
         "values      log mel spectrogram (dB), mean -",
         "frequency   0 to 8000 Hz",
-        "hop_length = 160",
+        "hop_length 160",
         "failed      2",
         "anna/bad.wav: cannot decode",
     ):

@@ -1,0 +1,23 @@
+"""Sizes and lengths of time in the words of people."""
+
+
+def size(n_bytes: float) -> str:
+    """A number of bytes: ``312 MB``."""
+    if n_bytes < 1000:
+        return f"{n_bytes:.0f} bytes"
+    for unit in ("kB", "MB", "GB"):
+        n_bytes /= 1000
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+    return f"{n_bytes / 1000:,.3g} TB"
+
+
+def duration(seconds: float) -> str:
+    """A length of time: ``1.4 s``, ``3 min 20 s``, ``5 h 10 min``."""
+    if seconds < 60:
+        return f"{max(0.0, seconds):.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min"
