@@ -4,11 +4,18 @@ No locks and no queue: a worker that is killed while writing cannot block anybod
 numbers outlive it, so that the file it died on can be named.
 """
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from specctl.store.durable import reported_os_errors
+
 _FIELDS = ("count", "source", "n_done", "n_failed", "milliseconds")
+_SLOWEST_READ = 10e6
+"""Bytes a second that a disk or a network gives at the least."""
 
 
 class Beats:
@@ -20,11 +27,20 @@ class Beats:
     n_parts : int
     create : bool
         Make the file anew instead of opening it.
+
+    Raises
+    ------
+    StoreError
+        If the disk cannot take it.
     """
 
     def __init__(self, path: Path, n_parts: int, *, create: bool) -> None:
-        shape = (max(1, n_parts), len(_FIELDS))
-        self._rows = np.memmap(path, dtype=np.int64, mode="w+" if create else "r+", shape=shape)
+        rows = np.zeros((max(1, n_parts), len(_FIELDS)), np.int64)
+        if create:
+            with reported_os_errors(path):
+                # all of it: a hole that a full disk cannot fill would end the process by SIGBUS
+                path.write_bytes(rows.tobytes())
+        self._rows = np.memmap(path, dtype=rows.dtype, mode="r+", shape=rows.shape)
 
     def row(self, part: int) -> "Beat":
         """The row of one part."""
@@ -81,3 +97,38 @@ class Beat:
     def finish(self, *, n_done: int, n_failed: int, seconds: float) -> None:
         """Fill the row of a part that was finished by an earlier run."""
         self._row[:] = (1, 0, n_done, n_failed, round(seconds * 1000))
+
+
+def patience(timeout: float, n_bytes: int) -> float:
+    """Seconds without a sign of life after which a worker counts as hung.
+
+    A large file is hashed in one go, which takes its time on a slow disk.
+    """
+    return timeout + n_bytes / _SLOWEST_READ
+
+
+@dataclass(slots=True)
+class Watch:
+    """Notices parts whose worker no longer gives a sign of life.
+
+    ``patience`` says how many seconds without one are too many, for a source of a part.
+    """
+
+    beats: Beats
+    patience: Callable[[int, int], float]
+    _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
+
+    def hung(self) -> list[int]:
+        """Parts that have stood at the same file without progress for too long."""
+        now = time.monotonic()
+        seen, self._seen = self._seen, {}
+        stuck = []
+        for part in self.beats.active():
+            beat = self.beats.row(part)
+            count, place = beat.count, beat.source
+            before, since = seen.get(part, (count, now))
+            self._seen[part] = (count, since if before == count else now)
+            if place >= 0 and now - self._seen[part][1] > self.patience(part, place):
+                stuck.append(part)
+                del self._seen[part]
+        return stuck

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from specctl.convert import planning, work_names
-from specctl.convert.beats import Beats
-from specctl.convert.executors import Control, Executor, Task
+from specctl.convert.beats import Beats, Watch, patience
+from specctl.convert.executors import Executor, Outcome, Task
 from specctl.convert.jobs import Description, PartJob, Receipt, part_path
 from specctl.convert.plan import Plan, PlannedSource, stored_bytes
 from specctl.convert.run import Conversion, Stopped
@@ -36,7 +36,7 @@ def estimate(conversion: Conversion) -> Estimate:
             raise Stopped("stopped before the estimate was made")
         job, plan = made
         config = ConvertConfig.from_dict(job.config)
-        receipt, n_bytes, sample = _rehearsal(executor, plan, config, description)
+        receipt, n_bytes, sample = _rehearsal(conversion, executor, plan, config, description)
     sources = plan.sources
     expected = sum(stored_bytes(source, config) for source in sources)
     sampled = sum(stored_bytes(source, config) for source in sample)
@@ -56,32 +56,42 @@ def estimate(conversion: Conversion) -> Estimate:
 
 
 def _rehearsal(
-    executor: Executor, plan: Plan, config: ConvertConfig, description: Description
+    conversion: Conversion,
+    executor: Executor,
+    plan: Plan,
+    config: ConvertConfig,
+    description: Description,
 ) -> tuple[Receipt, int, Sequence[PlannedSource]]:
     """Convert a few sources spread over the plan; the receipt, the size, and which they were."""
     usable = [source for source in plan.sources if 0 < source.seconds <= _LONGEST_SAMPLE]
     usable = usable or list(plan.sources)
     sample = tuple(usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES])
     with tempfile.TemporaryDirectory(prefix="specctl-") as name:
-        folder = Path(name)
-        Beats(folder / "beats", 1, create=True)
-        part = PartJob(
-            number=0,
-            folder=name,
-            n_parts=1,
-            sources=sample,
-            config=config,
-            kernel=description.kernel,
-        )
-        tasks = deque([Task(0, work_names.convert_part, (part,))])
-        for outcome in executor.run(tasks, Control(), lambda: ()):
+        while sample:
+            part = PartJob(
+                number=0,
+                folder=name,
+                n_parts=1,
+                sources=sample,
+                config=config,
+                kernel=description.kernel,
+            )
+            outcome, place = _converted(conversion, executor, part)
             if outcome.error is not None:
                 raise outcome.error
-            if outcome.death:
-                return _empty_receipt(), 0, ()
-            receipt: Receipt = outcome.value
-        return receipt, part_path(folder, 0).stat().st_size, sample
+            if not outcome.death:
+                return outcome.value, part_path(Path(name), 0).stat().st_size, sample
+            # without the one that ended its worker
+            sample = sample[:place] + sample[place + 1 :] if place >= 0 else ()
+    return Receipt(0, 0, 0, 0, 0.0, ()), 0, ()
 
 
-def _empty_receipt() -> Receipt:
-    return Receipt(0, 0, 0, 0, 0.0, ())
+def _converted(conversion: Conversion, executor: Executor, part: PartJob) -> tuple[Outcome, int]:
+    """What came of a part, and the place of the source that was in hand at its end."""
+    beats = Beats(Path(part.folder) / "beats", 1, create=True)
+    timeout = conversion.options.timeout
+    watch = Watch(beats, lambda _, place: patience(timeout, part.sources[place].size))
+    tasks = deque([Task(0, work_names.convert_part, (part,))])
+    for outcome in executor.run(tasks, conversion.control, watch.hung):
+        return outcome, beats.row(0).source
+    raise Stopped("stopped before the estimate was made")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from specctl.convert import work_names
-from specctl.convert.beats import Beats
+from specctl.convert.beats import Beats, Watch, patience
 from specctl.convert.executors import Control, Executor, Outcome, Task
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, PartJob, Receipt
@@ -17,8 +17,6 @@ from specctl.convert.summary import Progress
 from specctl.errors import AudioError, StoreError
 
 _MOST_UNEXPLAINED_DEATHS = 3
-_SLOWEST_READ = 10e6
-"""Bytes a second that a disk or a network gives at the least."""
 
 
 @dataclass(slots=True)
@@ -51,7 +49,7 @@ class PartsRun:
         for number in range(n_parts):
             if not self._resumed(number, beats):
                 tasks.append(self._task(number))
-        watch = _Watch(beats, self._patience)
+        watch = Watch(beats, self._patience)
         total = sum(source.seconds for source in self.plan.sources)
 
         def look() -> list[int]:
@@ -101,11 +99,7 @@ class PartsRun:
         return True
 
     def _patience(self, number: int, place: int) -> float:
-        """Seconds without a sign of life after which a worker counts as hung.
-
-        A large file is hashed in one go, which takes its time on a slow disk.
-        """
-        return self.options.timeout + self.plan.parts[number][place].size / _SLOWEST_READ
+        return patience(self.options.timeout, self.plan.parts[number][place].size)
 
     def _task(self, number: int) -> Task:
         job = PartJob(
@@ -157,27 +151,3 @@ class PartsRun:
                     f"{in_a_row} files in a row failed, the last one {source.key}: "
                     f"{failed[source.key]}; allow more with --max-failures"
                 )
-
-
-@dataclass(slots=True)
-class _Watch:
-    """Notices parts whose worker no longer gives a sign of life."""
-
-    beats: Beats
-    patience: Callable[[int, int], float]
-    _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
-
-    def hung(self) -> list[int]:
-        """Parts that have stood at the same file without progress for too long."""
-        now = time.monotonic()
-        seen, self._seen = self._seen, {}
-        stuck = []
-        for part in self.beats.active():
-            beat = self.beats.row(part)
-            count, place = beat.count, beat.source
-            before, since = seen.get(part, (count, now))
-            self._seen[part] = (count, since if before == count else now)
-            if place >= 0 and now - self._seen[part][1] > self.patience(part, place):
-                stuck.append(part)
-                del self._seen[part]
-        return stuck
