@@ -51,7 +51,7 @@ def test_shows_what_a_store_holds(made):
         "labels      2: ",
         "frames      50 of 7 float32, compressed",
         "values      log mel spectrogram (dB), mean -",
-        "frequency   0 to 8000 Hz",
+        "frequency   0 to 8,000 Hz",
         "hop_length 160",
         "failed      2",
         "anna/bad.wav: cannot decode",
