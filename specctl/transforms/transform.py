@@ -16,6 +16,7 @@ from specctl.errors import ParameterError
 from specctl.kernels import blocks, registry
 from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain
+from specctl.kernels.precision import product
 
 
 class Transform(nn.Module):
@@ -122,7 +123,10 @@ class Transform(nn.Module):
         """The rest: refer to the peak, clip, take cepstral coefficients."""
         if self._log is not None and peak is not None:
             spec = self._log.finish(spec, peak)
-        return self.dct @ spec if self.dct is not None else spec
+        if self.dct is None:
+            return spec
+        # item by item: the last bit of a product depends on all that is multiplied at once
+        return torch.stack([product(self.dct, item.T, "fp32") for item in spec])
 
     @property
     def kernel_name(self) -> str:

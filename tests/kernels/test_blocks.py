@@ -1,0 +1,108 @@
+import pytest
+import torch
+
+from specctl.config import SpectrogramConfig
+from specctl.kernels.blocks import block_frames, raised
+from specctl.transforms import transform_for
+from tests.dsp.signals import noise
+
+from .test_laws import CPU, KERNEL_NAMES
+
+# float32 sums of the same products in another order
+SUM_TOLERANCE = 2e-6
+# tens of times the largest block
+MANY_MEGABYTES = 200
+
+LONG = {
+    "complex": {"feature": "complex", "n_fft": 1024, "hop_length": 101},
+    "power": {"feature": "power", "n_fft": 1000, "hop_length": 77, "win_length": 999},
+    "mel": {"n_fft": 1024, "hop_length": 97, "n_mels": 80},
+    "small mel": {"n_fft": 100, "hop_length": 33, "n_mels": 20},
+}
+
+
+def waveform_of(config, n_frames):
+    return noise(1, config.n_fft + (n_frames - 1) * config.hop_length)
+
+
+def tile(padded, config, first, last):
+    start = first * config.hop_length
+    return padded[:, start : start + (last - first - 1) * config.hop_length + config.n_fft]
+
+
+@pytest.mark.parametrize("settings", LONG.values(), ids=LONG)
+@pytest.mark.parametrize("kernel", KERNEL_NAMES)
+def test_a_tile_of_whole_blocks_has_the_numbers_of_the_whole_to_the_last_bit(settings, kernel):
+    config = SpectrogramConfig.resolve(**settings)
+    transform = transform_for(config, kernel=kernel)
+    block = block_frames(config.n_fft, CPU)
+    n_frames = 3 * block + block // 3
+    padded = waveform_of(config, n_frames)
+    whole = transform.run(padded)
+    for first, last in ((0, block), (block, 3 * block), (3 * block, n_frames)):
+        part = transform.run(tile(padded, config, first, last).clone())
+        assert torch.equal(part, whole[..., first:last])
+
+
+@pytest.mark.parametrize("n_fft", [2, 3, 16, 100, 101, 8192])
+@pytest.mark.parametrize("kernel", KERNEL_NAMES)
+def test_blocks_are_joined_without_a_seam(n_fft, kernel):
+    config = SpectrogramConfig.resolve(feature="power", n_fft=n_fft, hop_length=7)
+    transform = transform_for(config, kernel=kernel)
+    block = block_frames(n_fft, CPU)
+    padded = waveform_of(config, block + 2)
+    whole = transform.run(padded)
+    seam = transform.run(tile(padded, config, block - 1, block + 1))
+    off = (whole[..., block - 1 : block + 1] - seam).abs()
+    assert off.max() <= SUM_TOLERANCE * seam.max()
+
+
+def test_transforms_of_the_greatest_length_work():
+    config = SpectrogramConfig.resolve(feature="power", n_fft=2**16, hop_length=30_000)
+    waveform = noise(100_001)
+    expected = torch.stft(
+        waveform.double(),
+        2**16,
+        30_000,
+        window=torch.hann_window(2**16, dtype=torch.float64),
+        pad_mode="constant",
+        return_complex=True,
+    )
+    spec = transform_for(config, kernel="fft")(waveform)
+    wanted = expected.abs().square()
+    # float32 over sixteen stages of an FFT
+    assert (spec - wanted).abs().max() <= 2e-6 * wanted.max()
+
+
+@pytest.mark.parametrize("n_fft", [2, 100, 1024, 65536, 2**20])
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_frames_of_a_block_are_bounded_in_memory(n_fft, kind):
+    frames = block_frames(n_fft, torch.device(kind))
+    assert frames >= 1
+    assert frames == 1 or 4 * n_fft * frames <= MANY_MEGABYTES * 2**20
+
+
+@pytest.mark.parametrize("exponent", [0.25, 0.5, 0.75])
+def test_a_power_below_one_has_gradient_zero_at_zero(exponent):
+    power = torch.tensor([0.0, 4.0], requires_grad=True)
+    raised(power, exponent).sum().backward()
+    assert power.grad[0] == 0
+    assert power.grad[1] == pytest.approx(exponent * 4 ** (exponent - 1))
+
+
+def test_memory_of_a_long_waveform_is_bounded_by_its_result():
+    from torch.profiler import ProfilerActivity, profile
+
+    config = SpectrogramConfig.resolve(n_fft=512, hop_length=64, n_mels=8)
+    transform = transform_for(config, kernel="fft")
+    padded = waveform_of(config, 20_000)
+    transform.run(padded)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        spec = transform.run(padded)
+    peak = held = 0
+    for event in record.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    block_bytes = 8 * 1024 * 257
+    assert peak <= spec.nbytes + 2 * block_bytes
