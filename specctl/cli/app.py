@@ -1,6 +1,5 @@
 """The command ``specctl``: one Typer app, each command in a module of its own."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -75,10 +74,3 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    from specctl.cli import commands  # noqa: F401 - importing registers them
-
-    sys.exit(app())

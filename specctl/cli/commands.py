@@ -1,5 +1,13 @@
-"""Imports every command, which registers it with the app."""
+"""The console script: importing the commands registers them with the app."""
+
+import sys
 
 from specctl.cli import convert, info, presets, verify
+from specctl.cli.app import app
 
-__all__ = ["convert", "info", "presets", "verify"]
+__all__ = ["convert", "info", "main", "presets", "verify"]
+
+
+def main() -> None:
+    """Entry point of ``specctl``."""
+    sys.exit(app())

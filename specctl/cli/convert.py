@@ -157,20 +157,20 @@ def _stoppable(bar: ConvertProgress) -> Iterator["Control"]:
     control = Control()
 
     def stop(number: int, frame: object) -> None:
-        if control.killed:
-            raise KeyboardInterrupt
         control.stop(number)
         name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-        if control.killed:
-            bar.say(f"{name}: stopping now")
-        else:
+        if not control.killed:
             bar.say(f"{name}: finishing the parts in hand; once more stops at once")
+            return
+        # nobody may look at the flag for long: a part made in this process, the joining of parts
+        bar.say(f"{name}: stopping now")
+        raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield control
-    except Stopped as stopped:
-        bar.say(f"specctl: {stopped}")
+    except (Stopped, KeyboardInterrupt) as stopped:
+        bar.say(f"specctl: {str(stopped) or 'stopped; the same command goes on from there'}")
         bar.say(f"specctl: to go on: {shlex.join(['specctl', *sys.argv[1:]])}")
         is_terminated = control.signal == signal.SIGTERM
         code = ExitCode.TERMINATED if is_terminated else ExitCode.INTERRUPTED

@@ -1,7 +1,6 @@
 """How far a conversion is, on stderr: a bar on a terminal, a line now and then elsewhere."""
 
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -50,12 +49,7 @@ class ConvertProgress:
             self._task = self._bar.add_task("looking for files", total=None, figures="")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 

@@ -12,7 +12,6 @@ import os
 import shutil
 import socket
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from specctl.convert.jobs import Job, part_path
@@ -50,12 +49,7 @@ class WorkFolder:
             raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self._is_removed and not self._has_job():
             self.remove()
         if self._lock is not None:

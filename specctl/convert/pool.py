@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from types import TracebackType
 from typing import Any, Self
 
 from specctl.convert.executors import Control, Outcome, Task
@@ -56,12 +55,7 @@ class Pool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.end()
 
@@ -130,7 +124,8 @@ class _Worker:
         """What came of the task, once there is something to read."""
         task = self._released()
         try:
-            assert self.pipe is not None
+            if self.pipe is None:
+                raise EOFError("no process")
             value, error = self.pipe.recv()
         except (OSError, EOFError):
             return Outcome(task, death=self._manner_of_death())
@@ -165,13 +160,15 @@ class _Worker:
     def _released(self) -> Task:
         task, self.task = self.task, None
         self._deadline = float("inf")
-        assert task is not None
+        if task is None:
+            raise RuntimeError("a worker without a task was asked for its outcome")
         return task
 
     def _manner_of_death(self) -> str:
-        assert self._process is not None
-        self._process.join(_DEATH_SECONDS)
-        code = self._process.exitcode
+        code = None
+        if self._process is not None:
+            self._process.join(_DEATH_SECONDS)
+            code = self._process.exitcode
         self.end()
         if code is None or code >= 0:
             return f"ended its process with exit code {code}"

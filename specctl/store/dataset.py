@@ -1,14 +1,16 @@
 """A torch dataset over a store, safe in the workers of a ``DataLoader``."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from specctl.errors import ParameterError
-from specctl.store.reader import Store
+
+if TYPE_CHECKING:
+    from specctl.store.reader import Store
 
 
 class Item(NamedTuple):
@@ -48,7 +50,7 @@ class SpectrogramDataset(Dataset[Item]):
 
     def __init__(
         self,
-        store: Store,
+        store: "Store",
         *,
         keys: Sequence[str] | None = None,
         frames: int | None = None,

@@ -29,7 +29,7 @@ def merge_and_tell(folder, *args, **kwargs):
     folder.store.with_suffix(".seen").write_text(json.dumps(seen))
     return merge(folder, *args, **kwargs)
 {tell}run.merge_job = merge_and_tell
-from specctl.cli.app import main
+from specctl.cli.commands import main
 main()
 """
 
@@ -40,7 +40,7 @@ def argv(*arguments: object, small_parts: bool = False, tell_parts: bool = False
     ``small_parts`` makes a part of every file or two; ``tell_parts`` leaves inode and time of
     change of all part files in ``<store>.seen``, as they are right before the merge.
     """
-    program = "from specctl.cli.app import main; main()"
+    program = "from specctl.cli.commands import main; main()"
     if small_parts or tell_parts:
         smallest = 1 if small_parts else "plan._SMALLEST_PART"
         program = _PROGRAM.format(smallest=smallest, tell="" if tell_parts else "# ")
@@ -68,18 +68,23 @@ def run(
     )
 
 
-def start(
+@contextlib.contextmanager
+def started(
     *arguments: object, small_parts: bool = True, **options: object
-) -> "subprocess.Popen[str]":
-    """Start a conversion as the leader of a process group of its own."""
-    return subprocess.Popen(
+) -> "Iterator[subprocess.Popen[str]]":
+    """A conversion as the leader of a process group of its own, all of which ends in the end."""
+    with subprocess.Popen(
         argv(*arguments, small_parts=small_parts),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         **{"env": environment(), **options},
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            kill_group(process)
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
@@ -117,13 +122,12 @@ def worker_pids(process: "subprocess.Popen[str]") -> list[int]:
     return [pid for pid, parent in parents.items() if parents.get(parent) == process.pid]
 
 
-def kill_group(process: "subprocess.Popen[str]", number: int = signal.SIGKILL) -> None:
-    """Signal a whole process group and, after SIGKILL, wait until it is gone."""
+def kill_group(process: "subprocess.Popen[str]") -> None:
+    """Kill a whole process group, or what is left of it, and wait until it is gone."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-    if number == signal.SIGKILL:
-        process.communicate(timeout=LIMIT)
-        wait_for(lambda: not list(group_members(process.pid)), "the group to be gone")
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(LIMIT)
+    wait_for(lambda: not list(group_members(process.pid)), "the group to be gone")
 
 
 def parts_of(store: Path) -> dict[str, list[int]]:
