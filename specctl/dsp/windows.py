@@ -26,7 +26,9 @@ def window(config: StftConfig) -> Tensor:
     turn = 2 * math.pi / config.win_length
     angle = torch.arange(config.win_length, dtype=torch.float64) * turn
     taper = torch.zeros_like(angle)
-    for order, weight in enumerate(_COSINE_TERMS[config.window]):
+    # a single sample is not tapered, which would silence it
+    terms = _COSINE_TERMS[config.window] if config.win_length > 1 else (1.0,)
+    for order, weight in enumerate(terms):
         taper += weight * torch.cos(order * angle)
     before = (config.n_fft - config.win_length) // 2
     return torch.nn.functional.pad(taper, (before, config.n_fft - config.win_length - before))

@@ -123,10 +123,7 @@ class Transform(nn.Module):
         """The rest: refer to the peak, clip, take cepstral coefficients."""
         if self._log is not None and peak is not None:
             spec = self._log.finish(spec, peak)
-        if self.dct is None:
-            return spec
-        # item by item: the last bit of a product depends on all that is multiplied at once
-        return torch.stack([product(self.dct, item.T, "fp32") for item in spec])
+        return spec if self.dct is None else _cepstra(spec, self.dct)
 
     @property
     def kernel_name(self) -> str:
@@ -234,6 +231,13 @@ def transform_for(
 ) -> Transform:
     """The transform of any feature, nothing of it trained."""
     return Transform.from_config(config, kernel=kernel, precision=precision)
+
+
+def _cepstra(spec: Tensor, dct: Tensor) -> Tensor:
+    """(batch, mel, time) to (batch, n_mfcc, time)."""
+    # item by item: the last bit of a product depends on all that is multiplied at once
+    items = [product(dct, item.T, "fp32") for item in spec]
+    return torch.stack(items) if items else spec.new_empty(0, len(dct), spec.shape[-1])
 
 
 def _checked_names(trainable: Sequence[str], config: SpectrogramConfig) -> frozenset[str]:
