@@ -5,6 +5,7 @@ field holds the number that is used. A field that has no meaning for the chosen 
 ``None``; giving one all the same is an error, because it would change nothing.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -35,7 +36,7 @@ _MFCC_FIELDS = {"n_mfcc": 20, "lifter": 0}
 _EXPONENTS: dict[Feature, float | None] = {"complex": None, "magnitude": 1.0, "power": 2.0}
 
 
-class StftConfig(Settings):
+class StftConfig(Settings, allow_inf_nan=False):
     """Short-time Fourier transform settings; lengths are in samples.
 
     Every field holds the value that is used: `resolve` fills in the derived ones,
@@ -65,8 +66,7 @@ class StftConfig(Settings):
         fill_in(values, "sample_rate", DEFAULT_SAMPLE_RATE)
         fill_in(values, "n_fft", 2048)
         fill_in(values, "win_length", values["n_fft"])
-        if isinstance(values["win_length"], int):
-            fill_in(values, "hop_length", max(1, values["win_length"] // 4))
+        fill_in(values, "hop_length", max(1, int(_number(values["win_length"])) // 4))
         fill_in(values, "window", "hann")
         fill_in(values, "center", True)
         fill_in(values, "pad_mode", "constant")
@@ -126,6 +126,25 @@ class SpectrogramConfig(StftConfig):
             raise ParameterError(f"n_mfcc must be in [1, n_mels={self.n_mels}], got {self.n_mfcc}")
         return self
 
+    @model_validator(mode="after")
+    def _check_complete(self) -> Self:
+        # `resolve` sees to it; a config that was stored may be anybody's
+        unused = _without_effect(self.feature, self.scale)
+        for name in (*_MEL_FIELDS, *_MFCC_FIELDS, "ref", "amin"):
+            value = getattr(self, name)
+            if (value is None) != (name in unused):
+                rule = "be absent" if name in unused else "be a value"
+                raise ParameterError(
+                    f"{name} must {rule} with feature {self.feature!r} and scale "
+                    f"{self.scale!r}, got {value!r}"
+                )
+        wanted = _EXPONENTS.get(self.feature, self.power or "a value")
+        if self.power != wanted:
+            raise ParameterError(
+                f"power must be {wanted} with feature {self.feature!r}, got {self.power}"
+            )
+        return self
+
     @classmethod
     def filled_in(cls, given: Mapping[str, Any], preset_name: str | None = None) -> dict[str, Any]:
         """Every field's value for what was given, not yet checked."""
@@ -181,6 +200,15 @@ def _default_scale(feature: Feature) -> Scale:
     return "db" if feature in ("mel", "mfcc") else "none"
 
 
+def _number(value: object) -> float:
+    """What another setting is derived from; what is no number is refused by name afterwards."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return 1.0
+    return number if math.isfinite(number) else 1.0
+
+
 def _fill_feature(values: dict[str, Any], feature: Feature) -> None:
     if feature in _EXPONENTS:
         values["power"] = _EXPONENTS[feature]
@@ -188,7 +216,7 @@ def _fill_feature(values: dict[str, Any], feature: Feature) -> None:
         fill_in(values, "power", 2.0)
         for name, value in _MEL_FIELDS.items():
             fill_in(values, name, value)
-        fill_in(values, "fmax", values["sample_rate"] / 2)
+        fill_in(values, "fmax", _number(values["sample_rate"]) / 2)
     if feature == "mfcc":
         for name, value in _MFCC_FIELDS.items():
             fill_in(values, name, value)
@@ -199,6 +227,6 @@ def _fill_feature(values: dict[str, Any], feature: Feature) -> None:
         )
     if values["scale"] != "none":
         fill_in(values, "ref", 1.0)
-        fill_in(values, "amin", 10.0 ** (-5.0 * values["power"]))
+        fill_in(values, "amin", 10.0 ** (-5.0 * _number(values["power"])))
         # librosa.feature.mfcc clips at 80 dB; everything else is left whole
         values.setdefault("top_db", 80.0 if feature == "mfcc" else None)

@@ -1,0 +1,343 @@
+import json
+import re
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from specctl.config import SpectrogramConfig, StftConfig
+from specctl.errors import ParameterError
+
+FULL = SpectrogramConfig.resolve(feature="mfcc")
+OTHER_VALUES = {
+    "sample_rate": 44100,
+    "n_fft": 4096,
+    "win_length": 1000,
+    "hop_length": 100,
+    "window": "hamming",
+    "center": False,
+    "pad_mode": "reflect",
+    "power": 1.0,
+    "n_mels": 40,
+    "fmin": 20.0,
+    "fmax": 8000.0,
+    "mel_scale": "htk",
+    "mel_norm": "none",
+    "n_mfcc": 13,
+    "lifter": 22.0,
+    "scale": "ln",
+    "ref": "max",
+    "amin": 1e-8,
+    "top_db": 60.0,
+}
+
+
+def valid_keywords():
+    """Settings of any feature that resolve."""
+    common = {
+        "n_fft": st.integers(2, 4096),
+        "hop_length": st.integers(1, 5000),
+        "window": st.sampled_from(["hann", "hamming", "blackman", "boxcar"]),
+        "center": st.booleans(),
+        "pad_mode": st.sampled_from(["constant", "reflect", "edge"]),
+        "sample_rate": st.integers(1, 384_000),
+    }
+    bands = {
+        **common,
+        "n_mels": st.integers(20, 200),
+        "power": st.floats(0.1, 4),
+        "mel_scale": st.sampled_from(["slaney", "htk"]),
+        "mel_norm": st.sampled_from(["slaney", "none"]),
+        "ref": st.just("max") | st.floats(1e-6, 1e6),
+        "top_db": st.floats(1, 200),
+    }
+    return st.one_of(
+        st.fixed_dictionaries(
+            {"feature": st.sampled_from(["complex", "magnitude", "power"])}, optional=common
+        ),
+        st.fixed_dictionaries({"feature": st.just("mel")}, optional=bands),
+        st.fixed_dictionaries(
+            {"feature": st.just("mfcc")}, optional={**bands, "n_mfcc": st.integers(1, 20)}
+        ),
+    )
+
+
+def test_every_field_of_a_resolved_config_holds_the_number_that_is_used():
+    config = SpectrogramConfig.resolve()
+    assert config.to_dict() == {
+        "sample_rate": 22050,
+        "n_fft": 2048,
+        "win_length": 2048,
+        "hop_length": 512,
+        "window": "hann",
+        "center": True,
+        "pad_mode": "constant",
+        "feature": "mel",
+        "power": 2.0,
+        "n_mels": 128,
+        "fmin": 0.0,
+        "fmax": 11025.0,
+        "mel_scale": "slaney",
+        "mel_norm": "slaney",
+        "n_mfcc": None,
+        "lifter": None,
+        "scale": "db",
+        "ref": 1.0,
+        "amin": 1e-10,
+        "top_db": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "derived"),
+    [
+        ({"n_fft": 1000}, {"win_length": 1000, "hop_length": 250}),
+        ({"n_fft": 1000, "win_length": 402}, {"hop_length": 100}),
+        ({"n_fft": 3}, {"win_length": 3, "hop_length": 1}),
+        ({"n_fft": 1024.0}, {"win_length": 1024, "hop_length": 256}),
+        ({"sample_rate": 16000}, {"fmax": 8000.0}),
+        ({"power": 1.0}, {"amin": 1e-5}),
+        ({"feature": "magnitude", "scale": "db"}, {"amin": 1e-5, "ref": 1.0, "power": 1.0}),
+        ({"feature": "mfcc"}, {"top_db": 80.0, "n_mfcc": 20, "scale": "db"}),
+        ({"feature": "mfcc", "top_db": None}, {"top_db": None}),
+        ({"feature": "power"}, {"scale": "none", "amin": None, "n_mels": None}),
+        ({"feature": "complex"}, {"power": None, "scale": "none"}),
+        ({"preset": "speech-16k"}, {"sample_rate": 16000, "hop_length": 160, "n_mels": 80}),
+        ({"preset": "speech-16k", "n_mels": 40}, {"n_mels": 40, "hop_length": 160}),
+        ({"preset": "panns-32k", "feature": "power"}, {"n_mels": None, "pad_mode": "reflect"}),
+    ],
+)
+def test_what_is_not_given_follows_from_what_is(given, derived):
+    config = SpectrogramConfig.resolve(**given)
+    assert {name: getattr(config, name) for name in derived} == derived
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"hop": 1}, "there is no setting 'hop'"),
+        ({"hop_lenght": 1}, "there is no setting 'hop_lenght'; did you mean hop_length"),
+        ({"preset": "librosaa"}, "preset must be one of librosa, .*, got 'librosaa'"),
+        ({"feature": "mell"}, "feature must be one of complex, .*, got 'mell'"),
+        ({"window": "hanning"}, "window must be 'hann', .*, got 'hanning'"),
+        ({"n_fft": 1}, "n_fft must be greater than or equal to 2, got 1"),
+        ({"n_fft": 2**20 + 1}, "n_fft must be less than or equal to 1048576"),
+        ({"n_fft": "big"}, "n_fft must be a valid integer.*, got 'big'"),
+        ({"n_fft": 3.5}, "n_fft must be .*integer.*, got 3.5"),
+        ({"n_fft": float("inf")}, "n_fft must be a finite number, got inf"),
+        ({"sample_rate": "high"}, "sample_rate must be a valid integer.*, got 'high'"),
+        ({"sample_rate": 0}, "sample_rate must be greater than 0, got 0"),
+        ({"win_length": 2049}, r"win_length must be in \[1, n_fft=2048\], got 2049"),
+        ({"win_length": 0}, "win_length must be greater than 0, got 0"),
+        ({"hop_length": -1}, "hop_length must be greater than 0, got -1"),
+        ({"fmin": -1}, "fmin must be greater than or equal to 0, got -1"),
+        ({"fmin": 9000, "fmax": 9000}, "fmin must be below fmax=9000, got 9000"),
+        ({"fmax": 11026}, "fmax must be at most half the sample rate, 11025 Hz, got 11026"),
+        ({"power": 0}, "power must be greater than 0, got 0"),
+        ({"power": "two"}, "power must be a valid number.*, got 'two'"),
+        ({"power": float("inf")}, "power must be a finite number, got inf"),
+        ({"ref": "mean"}, "ref must be .*, got 'mean'"),
+        ({"ref": float("inf")}, "ref must be a finite number, got inf"),
+        ({"top_db": float("nan")}, "top_db must be .*, got nan"),
+        ({"amin": 0}, "amin must be greater than 0, got 0"),
+        ({"scale": "dB"}, "scale must be 'none', 'db', .*, got 'dB'"),
+        (
+            {"feature": "mfcc", "n_mels": 10, "n_mfcc": 11},
+            r"n_mfcc must be in \[1, n_mels=10\], got 11",
+        ),
+        (
+            {"feature": "complex", "scale": "db"},
+            "scale must be 'none' with feature 'complex', got 'db'",
+        ),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(given, message):
+    with pytest.raises(ParameterError, match=message):
+        SpectrogramConfig.resolve(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"feature": "power", "n_mels": 80}, "n_mels has no effect with feature 'power'"),
+        ({"feature": "complex", "fmin": 0}, "fmin has no effect with feature 'complex'"),
+        ({"feature": "magnitude", "power": 2}, "power has no effect with feature 'magnitude'"),
+        ({"feature": "mel", "n_mfcc": 13}, "n_mfcc has no effect with feature 'mel'"),
+        ({"feature": "mel", "lifter": 22}, "lifter has no effect with feature 'mel'"),
+        ({"scale": "none", "top_db": 80}, "top_db has no effect with scale 'none'"),
+        ({"feature": "power", "ref": 1}, "ref has no effect with scale 'none'"),
+        ({"feature": "complex", "amin": 1}, "amin has no effect with feature 'complex'"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(given, message):
+    with pytest.raises(ParameterError, match=message):
+        SpectrogramConfig.resolve(**given)
+
+
+@given(valid_keywords())
+def test_a_config_survives_a_store(keywords):
+    config = SpectrogramConfig.resolve(**keywords)
+    again = SpectrogramConfig.from_dict(json.loads(config.to_json()))
+    assert again == config
+    assert again.fingerprint() == config.fingerprint()
+
+
+@given(valid_keywords())
+def test_resolving_what_is_resolved_changes_nothing(keywords):
+    config = SpectrogramConfig.resolve(**keywords)
+    again = config.to_dict()
+    if config.n_mels is None:
+        # the exponent is the feature's own there and cannot be given
+        del again["power"]
+    assert SpectrogramConfig.resolve(**again) == config
+
+
+@given(valid_keywords(), valid_keywords())
+def test_fingerprints_differ_exactly_where_configs_do(one, other):
+    first, second = SpectrogramConfig.resolve(**one), SpectrogramConfig.resolve(**other)
+    assert (first == second) == (first.fingerprint() == second.fingerprint())
+
+
+@pytest.mark.parametrize("name", [*OTHER_VALUES, "feature"])
+def test_a_fingerprint_sees_every_field(name):
+    assert {*OTHER_VALUES, "feature"} == set(SpectrogramConfig.model_fields)
+    if name == "feature":
+        other = SpectrogramConfig.resolve(feature="mel", top_db=80.0)
+    else:
+        other = SpectrogramConfig.resolve(**{**FULL.to_dict(), name: OTHER_VALUES[name]})
+    assert other.fingerprint() != FULL.fingerprint()
+
+
+def test_a_fingerprint_is_the_same_on_every_machine():
+    assert SpectrogramConfig.resolve().fingerprint() == (
+        "4eacd9d6079b69e3e05b25f46f82ba909760987f2d0fa74ab25c7eb83481e28b"
+    )
+
+
+def test_settings_come_from_toml(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text('preset = "speech-16k"\nn_mels = 40\nfmin = 20\nref = "max"\n')
+    config = SpectrogramConfig.from_toml(path)
+    wanted = SpectrogramConfig.resolve("speech-16k", n_mels=40, fmin=20.0, ref="max")
+    assert config == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"n_mels = ", r"settings are not TOML: .*settings\.toml: "),
+        (b"\xff\xfe", r"settings are not TOML: .*settings\.toml: "),
+        (b"n_mel = 3", "there is no setting 'n_mel'; did you mean n_mels"),
+        (b"[mel]\nn_mels = 3", "there is no setting 'mel'"),
+    ],
+)
+def test_a_file_that_holds_no_settings_is_refused(tmp_path, content, message):
+    path = tmp_path / "settings.toml"
+    path.write_bytes(content)
+    with pytest.raises(ParameterError, match=message):
+        SpectrogramConfig.from_toml(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    path = tmp_path / "nothing.toml"
+    with pytest.raises(ParameterError, match=f"cannot read settings: {re.escape(str(path))}: No"):
+        SpectrogramConfig.from_toml(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_mels": None},
+        {"power": None},
+        {"fmax": None},
+        {"amin": None},
+        {"feature": "complex"},
+        {"feature": "power", "power": 3.0},
+        {"scale": "none"},
+        {"n_mfcc": 13},
+        {"n_fft": 1},
+        {"more": 1},
+        {"n_fft": None},
+    ],
+    ids=str,
+)
+def test_a_stored_config_that_does_not_hold_together_is_refused(change):
+    stored = {**SpectrogramConfig.resolve().to_dict(), **change}
+    with pytest.raises(ParameterError):
+        SpectrogramConfig.from_dict(stored)
+
+
+def test_a_stored_config_with_a_field_missing_is_refused():
+    stored = SpectrogramConfig.resolve().to_dict()
+    del stored["hop_length"]
+    with pytest.raises(ParameterError, match="setting 'hop_length' is missing"):
+        SpectrogramConfig.from_dict(stored)
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        SpectrogramConfig.resolve().n_fft = 4
+
+
+def test_an_stft_config_resolves_alone():
+    config = StftConfig.resolve(n_fft=400)
+    assert (config.hop_length, config.n_freqs, config.padding) == (100, 201, 200)
+
+
+# librosa compiles on its first call
+@settings(deadline=None)
+@given(
+    n_samples=st.integers(1, 3000),
+    n_fft=st.integers(2, 300),
+    hop_length=st.integers(1, 400),
+    center=st.booleans(),
+)
+def test_the_number_of_frames_is_librosas(n_samples, n_fft, hop_length, center):
+    config = StftConfig.resolve(n_fft=n_fft, hop_length=hop_length, center=center)
+    if not center and n_samples < n_fft:
+        assert config.n_frames(n_samples) == 0
+        return
+    padded = np.zeros(n_samples + (n_fft // 2 * 2 if center else 0))
+    if padded.size < n_fft:
+        # an odd FFT of a single sample: librosa has no frame either
+        assert config.n_frames(n_samples) == 0
+        return
+    frames = librosa.util.frame(padded, frame_length=n_fft, hop_length=hop_length)
+    assert config.n_frames(n_samples) == frames.shape[-1]
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=128 is too large for input signal:UserWarning")
+@pytest.mark.parametrize("n_samples", [1, 2, 511, 512, 513, 1023, 1024, 1025, 22050, 99_999])
+@pytest.mark.parametrize("hop_length", [1, 100, 512, 3000])
+def test_the_number_of_frames_is_that_of_librosas_stft(n_samples, hop_length):
+    config = StftConfig.resolve(n_fft=128, hop_length=hop_length)
+    spectrum = librosa.stft(np.zeros(n_samples, np.float32), n_fft=128, hop_length=hop_length)
+    assert config.n_frames(n_samples) == spectrum.shape[-1]
+
+
+@pytest.mark.parametrize("n_samples", [0, -5])
+def test_nothing_has_no_frames(n_samples):
+    assert StftConfig.resolve().n_frames(n_samples) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "n_bins"),
+    [
+        ({"feature": "complex", "n_fft": 101}, 51),
+        ({"feature": "power", "n_fft": 100}, 51),
+        ({"n_mels": 7}, 7),
+        ({"feature": "mfcc", "n_mfcc": 5}, 5),
+    ],
+)
+def test_rows_are_counted_as_the_feature_has_them(given, n_bins):
+    assert SpectrogramConfig.resolve(**given).n_bins == n_bins
+
+
+@pytest.mark.parametrize(
+    ("given", "needs_peak"),
+    [({}, False), ({"ref": "max"}, True), ({"top_db": 80}, True), ({"feature": "mfcc"}, True)],
+)
+def test_says_whether_a_value_depends_on_its_whole_item(given, needs_peak):
+    assert SpectrogramConfig.resolve(**given).needs_peak == needs_peak
