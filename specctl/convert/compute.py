@@ -8,7 +8,6 @@ from torch import Tensor
 
 from specctl.config import SpectrogramConfig
 from specctl.dsp.decibel import peaks
-from specctl.errors import AudioError
 from specctl.transforms import Transform
 
 
@@ -71,11 +70,6 @@ class Computer:
         Returns
         -------
         ndarray, shape (n_frames, n_bins) or (n_frames, n_bins, 2), float32
-
-        Raises
-        ------
-        AudioError
-            If a value is not finite.
         """
         item = spec[None]
         finished = self.transform.finish(item, self.transform.peak(item) if peak is None else peak)
@@ -83,8 +77,6 @@ class Computer:
         if finished.is_complex():
             finished = torch.view_as_real(finished)
         rows: np.ndarray = finished.contiguous().cpu().numpy()
-        if not np.isfinite(rows.sum(dtype=np.float64)):
-            raise AudioError("samples are so large that the spectrogram is not finite")
         return rows
 
     def _packed(self, tiles: Sequence[Tensor]) -> list[Tensor]:
