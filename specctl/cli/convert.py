@@ -156,15 +156,23 @@ def _stoppable(bar: ConvertProgress) -> Iterator["Control"]:
 
     control = Control()
 
+    is_speaking = False
+
     def stop(number: int, frame: object) -> None:
+        nonlocal is_speaking
         control.stop(number)
+        if is_speaking:
+            # a second signal within the print for the first, which then goes on to the end
+            return
         name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        is_speaking = True
         if not control.killed:
             bar.say(f"{name}: finishing the parts in hand; once more stops at once")
-            return
-        # nobody may look at the flag for long: a part made in this process, the joining of parts
-        bar.say(f"{name}: stopping now")
-        raise KeyboardInterrupt
+        if control.killed:
+            # the flag may not be seen for long: in a part made in this process, in the merge
+            bar.say(f"{name}: stopping now")
+            raise KeyboardInterrupt
+        is_speaking = False
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -14,7 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Self
@@ -222,6 +222,8 @@ def _die_with_parent() -> None:
 @contextmanager
 def _terminations_held_back() -> Iterator[None]:
     """Processes started in here inherit that SIGTERM is blocked: the fork server must go on."""
+    # starting this one, as the fork server does, would unblock the signal
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield

@@ -87,12 +87,19 @@ def started(
             kill_group(process)
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Look again and again until something is true."""
+def wait_for(
+    condition: Callable[[], object],
+    what: str,
+    process: "subprocess.Popen[str] | None" = None,
+    seconds: float = 60,
+) -> None:
+    """Look again and again until something is true; pointless when ``process`` has ended."""
     end = time.monotonic() + seconds
     while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {seconds} s for {what}")
+        has_ended = process is not None and process.poll() is not None
+        if time.monotonic() > end or (has_ended and not condition()):
+            errors = process.communicate()[1] if has_ended else ""
+            raise AssertionError(f"waited for {what}: {errors}")
         time.sleep(0.005)
 
 

@@ -15,11 +15,10 @@ from tests.convert.commands import (
     assert_nothing_beside,
     assert_same,
     group_members,
-    kill_group,
     parts_of,
     run,
     seen_parts,
-    start,
+    started,
     wait_for,
     worker_pids,
 )
@@ -49,8 +48,8 @@ def durations(folder, tmp_path_factory):
     """Seconds until the plan is there and until the end, of a run that nobody disturbs."""
     store = tmp_path_factory.mktemp("measured") / "o.h5"
     began = time.monotonic()
-    with start(folder, store, *FLAGS) as process:
-        wait_for((store.parent / "o.h5.parts" / "job.json").exists, "the plan")
+    with started(folder, store, *FLAGS) as process:
+        wait_for((store.parent / "o.h5.parts" / "job.json").exists, "the plan", process)
         planned = time.monotonic() - began
         process.communicate(timeout=60)
     assert process.returncode == 0
@@ -79,41 +78,33 @@ def finish(folder: Path, store: Path, wanted: Path) -> None:
 def test_a_kill_at_any_time_loses_nothing(folder, store, wanted, durations, number):
     planned, total = durations
     chance = random.Random(number)
-    process = start(folder, store, *FLAGS)
-    if number % 4 == 0:
-        # anywhere before the plan: starting, finding files, reading headers
-        time.sleep(chance.uniform(0, planned))
-    else:
-        # evenly over the rest: converting, joining, publishing, tidying up
-        share = (number + chance.uniform(-0.5, 0.5)) / N_KILLS
-        work = store.parent / "o.h5.parts" / "job.json"
-        wait_for(lambda: work.exists() or process.poll() is not None, "the plan")
-        time.sleep(max(0.0, share * (total - planned)))
-    kill_group(process)
+    with started(folder, store, *FLAGS) as process:
+        if number % 4 == 0:
+            # anywhere before the plan: starting, finding files, reading headers
+            time.sleep(chance.uniform(0, planned))
+        else:
+            # evenly over the rest: converting, joining, publishing, tidying up
+            share = (number + chance.uniform(-0.5, 0.5)) / N_KILLS
+            work = store.parent / "o.h5.parts" / "job.json"
+            wait_for(lambda: work.exists() or process.poll() is not None, "the plan")
+            time.sleep(max(0.0, share * (total - planned)))
     finish(folder, store, wanted)
 
 
 def test_a_run_that_is_killed_again_and_again_ends_all_the_same(folder, store, wanted):
     n_parts = []
     for number in range(4):
-        process = start(folder, store, *FLAGS)
         enough = 8 * number + 4
-        wait_for(
-            lambda process=process, enough=enough: (
-                len(parts_of(store)) >= enough or process.poll() is not None
-            ),
-            "more parts",
-        )
-        kill_group(process)
+        with started(folder, store, *FLAGS) as process:
+            wait_for(lambda enough=enough: len(parts_of(store)) >= enough, "more parts", process)
         n_parts.append(len(parts_of(store)))
     assert n_parts == sorted(n_parts)
     finish(folder, store, wanted)
 
 
 def test_half_written_parts_are_swept_and_damaged_ones_made_again(folder, store, wanted):
-    process = start(folder, store, *FLAGS)
-    wait_for(lambda: len(parts_of(store)) >= 6, "some parts")
-    kill_group(process)
+    with started(folder, store, *FLAGS) as process:
+        wait_for(lambda: len(parts_of(store)) >= 6, "some parts", process)
     parts = sorted((store.parent / "o.h5.parts").glob("*.part"))
     (store.parent / "o.h5.parts" / "000099.part.tmp-1").write_bytes(b"half")
     (store.parent / "o.h5.parts" / "merged.h5").write_bytes(b"half")
@@ -129,15 +120,15 @@ def test_half_written_parts_are_swept_and_damaged_ones_made_again(folder, store,
 
 
 def test_a_killed_worker_costs_nothing(folder, store, wanted):
-    process = start(folder, store, *FLAGS)
-    wait_for(lambda: parts_of(store), "the first part")
-    workers = worker_pids(process)
-    assert len(workers) == 2
-    os.kill(workers[0], signal.SIGKILL)
-    wait_for(lambda: len(parts_of(store)) > 8 or process.poll() is not None, "more parts")
-    for worker in worker_pids(process):
-        os.kill(worker, signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    with started(folder, store, *FLAGS) as process:
+        wait_for(lambda: parts_of(store), "the first part", process)
+        workers = worker_pids(process)
+        assert len(workers) == 2
+        os.kill(workers[0], signal.SIGKILL)
+        wait_for(lambda: len(parts_of(store)) > 8 or process.poll() is not None, "more parts")
+        for worker in worker_pids(process):
+            os.kill(worker, signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "failed" not in errors
     assert_same(store, wanted)
@@ -145,20 +136,18 @@ def test_a_killed_worker_costs_nothing(folder, store, wanted):
 
 
 def test_no_process_outlives_a_killed_parent(folder, store, wanted):
-    process = start(folder, store, *FLAGS)
-    wait_for(lambda: parts_of(store), "the first part")
-    assert len(list(group_members(process.pid))) >= 4
-    process.kill()
-    process.wait()
-    wait_for(lambda: not list(group_members(process.pid)), "the workers to end", seconds=5)
-    process.communicate()
+    with started(folder, store, *FLAGS) as process:
+        wait_for(lambda: parts_of(store), "the first part", process)
+        assert len(list(group_members(process.pid))) >= 4
+        process.kill()
+        process.wait()
+        wait_for(lambda: not list(group_members(process.pid)), "the workers to end", seconds=5)
     finish(folder, store, wanted)
 
 
 def test_a_kill_between_publishing_and_tidying_up_is_mended(folder, store, wanted):
-    process = start(folder, store, *FLAGS)
-    wait_for(lambda: parts_of(store), "the first part")
-    kill_group(process)
+    with started(folder, store, *FLAGS) as process:
+        wait_for(lambda: parts_of(store), "the first part", process)
     work = store.parent / "o.h5.parts"
     copy = {path.name: path.read_bytes() for path in work.iterdir()}
     finish(folder, store, wanted)
