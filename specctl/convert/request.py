@@ -5,7 +5,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -104,7 +105,8 @@ class Request:
         """SHA-256 that is equal for equal requests; says nothing about where files lie."""
         labels = self.labels
         if labels not in (None, "folder"):
-            labels = hashlib.sha256(Path(str(labels)).read_bytes()).hexdigest()
+            with _reported(Path(str(labels))):
+                labels = hashlib.sha256(Path(str(labels)).read_bytes()).hexdigest()
         paths = sorted(os.path.realpath(path) for path in self.paths)
         asked = json.dumps([paths, self.include, self.exclude, labels])
         return hashlib.sha256(asked.encode("utf-8", "surrogateescape")).hexdigest()
@@ -137,15 +139,23 @@ def read_labels(path: Path) -> dict[str, str]:
     ParameterError
         If it cannot be read or lacks a column.
     """
+    with _reported(path), path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = {"path", "label"} - set(reader.fieldnames or ())
+        if missing:
+            raise ParameterError(
+                f"labels must have the columns path and label, {path} has "
+                f"{', '.join(reader.fieldnames or ['none'])}"
+            )
+        return {row["path"]: row["label"] or "" for row in reader}
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turn what can go wrong with a CSV file into ParameterError."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = {"path", "label"} - set(reader.fieldnames or ())
-            if missing:
-                raise ParameterError(
-                    f"labels must have the columns path and label, {path} has "
-                    f"{', '.join(reader.fieldnames or ['none'])}"
-                )
-            return {row["path"]: row["label"] or "" for row in reader}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        yield
+    except OSError as error:
+        raise ParameterError(f"cannot read labels: {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ParameterError(f"cannot read labels: {path}: {error}") from error

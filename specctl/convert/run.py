@@ -16,12 +16,14 @@ from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job
 from specctl.convert.merging import merge_job
 from specctl.convert.parts import PartsRun
+from specctl.convert.plan import Plan
 from specctl.convert.pool import Pool
 from specctl.convert.request import Options, Request
 from specctl.convert.settings import ConvertConfig, GivenSettings, differences
-from specctl.convert.stored import Finished, job_of
+from specctl.convert.stored import Finished, job_of, may_be_store
 from specctl.convert.summary import Progress, Summary
 from specctl.errors import AudioError, SpecctlError, StoreError
+from specctl.store.durable import reported_os_errors
 from specctl.store.layout import Layout
 from specctl.store.merge import MergeSummary
 from specctl.version import __version__
@@ -46,30 +48,39 @@ class Conversion:
     def run(self) -> Summary:
         """Everything, from the first file to the store under its name."""
         self.given.check()
-        if not self.store.parent.is_dir():
-            raise StoreError(f"cannot write {self.store}: no such folder")
+        self._check_target()
         if self._is_finished() and not WorkFolder(self.store).path.exists():
             return self._already_there()
         with WorkFolder(self.store) as folder:
-            job = self._begun(folder)
-            if job is None and self._is_finished():
+            begun = self._begun(folder)
+            if begun is None and self._is_finished():
                 return self._already_there()
             with self.executor(("cpu",)) as executor:
-                if job is None:
+                if begun is None:
                     base = self._base()
                     found = planning.find(self.request, base)
                     if base is not None and not found.sources:
                         return self._nothing_new(base, found)
                     description = planning.describe(executor, self.given, self.options)
-                    job = self._plan(folder, executor, found, base)
+                    begun = self._plan(folder, executor, found, base)
                 else:
                     description = planning.describe(executor, self.given, self.options)
-                if job is None or self.control.draining:
+                if begun is None or self.control.draining:
                     raise Stopped("stopped before the first file")
                 if description.devices == ("cpu",):
-                    return self._convert(folder, job, executor, description)
+                    return self._convert(folder, *begun, executor, description)
             with self.executor(description.devices) as executor:
-                return self._convert(folder, job, executor, description)
+                return self._convert(folder, *begun, executor, description)
+
+    def _check_target(self) -> None:
+        """Raise StoreError where no store can be, or should be."""
+        with reported_os_errors(self.store):
+            if not self.store.parent.is_dir():
+                raise StoreError(f"cannot write {self.store}: no such folder")
+            if self.options.overwrite and not may_be_store(self.store):
+                raise StoreError(f"{self.store} is no HDF5 file; --overwrite replaces stores only")
+            # the longer of the two names
+            WorkFolder(self.store).path.exists()
 
     def _is_finished(self) -> bool:
         """Whether there is a store that nobody asked to change."""
@@ -103,8 +114,18 @@ class Conversion:
         config = self.given.resolve(rate if isinstance(rate, int) and rate > 0 else 48_000)
         return differences(dict(stored), config.to_dict())
 
-    def _begun(self, folder: WorkFolder) -> Job | None:
+    def _begun(self, folder: WorkFolder) -> tuple[Job, Plan] | None:
         """The unfinished job to go on with; ``None`` to plan a new one."""
+        try:
+            job = self._same_job(folder)
+            return (job, folder.read_plan()) if job is not None else None
+        except StoreError:
+            if self.options.overwrite:
+                return None
+            raise
+
+    def _same_job(self, folder: WorkFolder) -> Job | None:
+        """The unfinished job, if there is one; an error if it is not what was asked for."""
         job = folder.read_job()
         if job is not None and job.id == job_of(self.store):
             # killed between giving the store its name and removing the folder
@@ -117,16 +138,19 @@ class Conversion:
             differing = f"specctl {job.version} there, {__version__} here"
         if not differing and job.request != self.request.identity():
             differing = "other files"
-        if not differing and job.update != self.options.update:
+        if not differing and job.update != (self.options.update and self.store.exists()):
             differing = "--update there" if job.update else "--update here"
-        if not differing:
-            return job
-        if self.options.overwrite:
-            return None
-        raise StoreError(
-            f"{folder.path} holds an unfinished conversion with other settings: {differing}; "
-            "repeat its command to finish it, or pass --overwrite to start anew"
-        )
+        if differing:
+            raise StoreError(
+                f"{folder.path} holds an unfinished conversion with other settings: {differing}; "
+                "repeat its command to finish it, or pass --overwrite to start anew"
+            )
+        if self._is_finished():
+            raise StoreError(
+                f"{self.store} already exists; pass --overwrite to finish the conversion in "
+                f"{folder.path} and replace it"
+            )
+        return job
 
     def _base(self) -> Finished | None:
         """The store to be updated, if that is what is asked for."""
@@ -140,13 +164,11 @@ class Conversion:
 
     def _plan(
         self, folder: WorkFolder, executor: Executor, found: planning.Found, base: Finished | None
-    ) -> Job | None:
+    ) -> tuple[Job, Plan] | None:
         made = self.planner().plan(executor, found, base)
-        if made is None:
-            return None
-        job, plan = made
-        folder.begin(job, plan)
-        return job
+        if made is not None:
+            folder.begin(*made)
+        return made
 
     def executor(self, devices: tuple[str, ...]) -> Executor:
         """Workers for these devices, or this process."""
@@ -155,14 +177,19 @@ class Conversion:
         return Pool(devices, self.options.n_workers, work_names.WORK_MODULE)
 
     def _convert(
-        self, folder: WorkFolder, job: Job, executor: Executor, description: Description
+        self,
+        folder: WorkFolder,
+        job: Job,
+        plan: Plan,
+        executor: Executor,
+        description: Description,
     ) -> Summary:
         folder.sweep()
         config = ConvertConfig.from_dict(job.config)
         layout, frequencies = self._layout(executor, config)
         parts = PartsRun(
             folder=folder,
-            plan=folder.read_plan(),
+            plan=plan,
             config=config,
             description=description,
             options=self.options,

@@ -9,6 +9,8 @@ from specctl.audio.discover import Source
 from specctl.errors import StoreError
 from specctl.store.reader import open_store
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -73,3 +75,13 @@ def job_of(path: Path) -> str:
             return str(store.attributes.get("job", ""))
     except StoreError:
         return ""
+
+
+def may_be_store(path: Path) -> bool:
+    """Whether nothing but a store, damaged perhaps, would be lost with a file."""
+    if not path.exists():
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_HDF5)) in (b"", _HDF5)

@@ -1,0 +1,252 @@
+"""What the same command, or nearly the same, does to an unfinished and to a finished store."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from specctl import convert_audio, open_store
+from specctl.convert import Control, Options, Stopped
+from specctl.errors import ParameterError, StoreError
+from tests.convert.audio_files import corpus, write_noise
+from tests.convert.commands import (
+    assert_nothing_beside,
+    assert_same,
+    parts_of,
+    run,
+    started,
+    wait_for,
+)
+from tests.convert.stub_decoder import StubDecoder
+
+HERE = Options(workers=0)
+SETTINGS = {"n_fft": 512, "n_mels": 20}
+FLAGS = ("--n-fft", 512, "--n-mels", 20)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return corpus(tmp_path / "in", 9)
+
+
+@pytest.fixture
+def store(tmp_path):
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "o.h5"
+
+
+def leave_unfinished(folder, store, options=HERE, n_parts=4, **settings):
+    """Stop a conversion after a few parts."""
+    control = Control()
+
+    def look(progress):
+        if progress.stage == "converting" and progress.n_done >= n_parts:
+            control.stop()
+
+    with pytest.raises(Stopped, match="parts are done; the same command goes on from there"):
+        convert_audio(
+            folder,
+            store,
+            options=options,
+            control=control,
+            progress=look,
+            **{**SETTINGS, **settings},
+        )
+    assert len(parts_of(store)) == n_parts
+
+
+def identity(path):
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, path.read_bytes()
+
+
+def test_the_same_command_on_a_finished_store_touches_nothing(folder, store):
+    done = run(folder, store, *FLAGS)
+    assert done.returncode == 0
+    before = identity(store)
+    again = run(folder, store, *FLAGS)
+    assert (again.returncode, again.stdout) == (0, "")
+    assert again.stderr == f"{store} is complete: 9 items, nothing to do\n"
+    as_json = run(folder, store, *FLAGS, "--json")
+    assert json.loads(as_json.stdout)["status"] == "complete"
+    assert identity(store) == before
+    assert_nothing_beside(store)
+
+
+def test_a_stopped_run_is_finished_by_the_same_call(folder, store, tmp_path):
+    convert_audio(folder, tmp_path / "wanted.h5", options=HERE, **SETTINGS)
+    leave_unfinished(folder, store)
+    summary = convert_audio(folder, store, options=HERE, **SETTINGS)
+    assert (summary.n_resumed, summary.n_converted, summary.n_found) == (4, 9, 9)
+    assert_same(store, tmp_path / "wanted.h5")
+    assert_nothing_beside(store)
+
+
+def test_files_that_come_later_are_left_to_an_update(folder, store):
+    leave_unfinished(folder, store)
+    write_noise(folder / "x" / "later.wav")
+    assert convert_audio(folder, store, options=HERE, **SETTINGS).n_found == 9
+    summary = convert_audio(folder, store, options=Options(workers=0, update=True), **SETTINGS)
+    assert (summary.n_converted, summary.n_unchanged) == (1, 9)
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+@pytest.mark.parametrize(
+    ("flags", "difference"),
+    [
+        (("--n-fft", 1024, "--n-mels", 20), "n_fft 512 there, 1024 here"),
+        (("--n-fft", 512, "--n-mels", 21), "n_mels 20 there, 21 here"),
+        ((*FLAGS, "--dtype", "float16"), "dtype float32 there, float16 here"),
+        ((*FLAGS, "--sample-rate", 8000), "sample_rate 16000 there, 8000 here"),
+        ((*FLAGS, "--segment", 1), "segment None there, 1.0 here"),
+    ],
+    ids=["n_fft", "n_mels", "dtype", "rate", "segment"],
+)
+def test_other_settings_are_refused_with_the_difference(
+    folder, store, is_finished, flags, difference
+):
+    settings = dict(zip((str(f)[2:].replace("-", "_") for f in flags[::2]), flags[1::2], strict=1))
+    if is_finished:
+        convert_audio(folder, store, options=HERE, **SETTINGS)
+        before = identity(store)
+    else:
+        leave_unfinished(folder, store)
+        before = parts_of(store)
+    with pytest.raises(StoreError) as refused:
+        convert_audio(folder, store, options=HERE, **settings)
+    assert difference in str(refused.value)
+    assert "pass --overwrite" in str(refused.value)
+    assert (identity(store) if is_finished else parts_of(store)) == before
+    # unlike the store's own
+    convert_audio(folder, store, options=HERE, **SETTINGS)
+    assert_nothing_beside(store)
+
+
+def test_other_files_are_refused(folder, store, tmp_path):
+    others = corpus(tmp_path / "others", 3)
+    leave_unfinished(folder, store)
+    with pytest.raises(StoreError, match="unfinished conversion with other settings: other files"):
+        convert_audio(others, store, options=HERE, **SETTINGS)
+    convert_audio(folder, store, options=HERE, **SETTINGS)
+    with pytest.raises(StoreError, match="already exists, made from other files; pass --overwri"):
+        convert_audio(others, store, options=HERE, **SETTINGS)
+
+
+def test_overwriting_replaces_a_store_and_whatever_was_begun(folder, store, tmp_path):
+    convert_audio(folder, store, options=HERE, **SETTINGS)
+    before = identity(store)
+    replace = Options(workers=0, overwrite=True)
+    leave_unfinished(folder, store, replace, n_fft=1024)
+    # until the new one is whole, the old one stays
+    assert identity(store) == before
+    convert_audio(folder, store, options=replace, n_fft=256, n_mels=20)
+    with open_store(store) as made:
+        assert made.config["n_fft"] == 256
+    assert_nothing_beside(store)
+
+
+def test_what_was_begun_to_overwrite_a_store_is_not_finished_without_saying_so_again(
+    folder, store
+):
+    convert_audio(folder, store, options=HERE, **SETTINGS)
+    before = identity(store)
+    leave_unfinished(folder, store, Options(workers=0, overwrite=True), n_fft=1024)
+    with pytest.raises(StoreError, match=r"already exists.*pass --overwrite"):
+        convert_audio(folder, store, options=HERE, **{**SETTINGS, "n_fft": 1024})
+    assert identity(store) == before
+    replace = Options(workers=0, overwrite=True)
+    summary = convert_audio(folder, store, options=replace, **{**SETTINGS, "n_fft": 1024})
+    assert summary.n_resumed == 4
+    assert_nothing_beside(store)
+
+
+@pytest.mark.parametrize("kind", ["audio", "text", "folder"])
+def test_only_stores_are_overwritten(folder, tmp_path, kind):
+    target = folder / "y" / "001.flac" if kind == "audio" else tmp_path / kind
+    if kind == "text":
+        target.write_text("a letter")
+    if kind == "folder":
+        target.mkdir()
+    before = target.is_file() and target.read_bytes()
+    with pytest.raises(StoreError, match="is no HDF5 file; --overwrite replaces stores only"):
+        convert_audio(folder, target, options=Options(workers=0, overwrite=True), **SETTINGS)
+    assert (target.is_file() and target.read_bytes()) == before
+    assert not target.with_name(target.name + ".parts").exists()
+
+
+def test_of_two_at_once_the_second_is_told_who_holds_the_store(folder, store, tmp_path):
+    stub = StubDecoder(tmp_path / "stub")
+    stub.write(folder / "zz.m4a", "hang", 1)
+    with started(folder, store, *FLAGS, env=stub.environment) as first:
+        wait_for(lambda: stub.n_opened(folder / "zz.m4a") == 2, "the hang", first)
+        before = parts_of(store)
+        for more in ((), ("--overwrite",), ("--update",)):
+            second = run(folder, store, *FLAGS, *more, env=stub.environment)
+            assert (second.returncode, second.stdout) == (1, "")
+            assert second.stderr == (
+                f"specctl: {store} is being written by process {first.pid} on "
+                f"{os.uname().nodename}; wait for it or stop it\n"
+            )
+        assert parts_of(store) == before
+    assert second.returncode == 1
+
+
+def test_a_program_may_change_its_folder_between_two_conversions(folder, tmp_path):
+    program = """\
+import os, sys
+import specctl
+from specctl.convert import Options
+for name in ("one", "two"):
+    os.makedirs(name)
+    os.chdir(name)
+    made = specctl.convert_audio(sys.argv[1], "o.h5", options=Options(workers=2), n_fft=512)
+    assert made.n_converted == 9
+    os.chdir("..")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path / "one" / "o.h5", tmp_path / "two" / "o.h5")
+
+
+def test_labels_that_are_gone_are_an_error_in_one_line(folder, store, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\nx/000.wav,a\n")
+    options = Options(workers=0, labels=labels)
+    convert_audio(folder, store, options=options, **SETTINGS)
+    labels.unlink()
+    with pytest.raises(ParameterError, match=f"cannot read labels: {labels}: No such file"):
+        convert_audio(folder, store, options=options, **SETTINGS)
+
+
+def test_changed_labels_are_other_labels(folder, store, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\nx/000.wav,a\n")
+    options = Options(workers=0, labels=labels)
+    convert_audio(folder, store, options=options, **SETTINGS)
+    labels.write_text("path,label\nx/000.wav,b\n")
+    with pytest.raises(StoreError, match="pass --overwrite"):
+        convert_audio(folder, store, options=options, **SETTINGS)
+
+
+def test_a_job_that_cannot_be_read_is_an_error_until_it_is_overwritten(folder, store):
+    leave_unfinished(folder, store)
+    for name in ("plan.jsonl", "job.json"):
+        (store.parent / "o.h5.parts" / name).write_text("{")
+        with pytest.raises(StoreError, match=f"cannot read .*{name}.*; pass --overwrite"):
+            convert_audio(folder, store, options=HERE, **SETTINGS)
+    convert_audio(folder, store, options=Options(workers=0, overwrite=True), **SETTINGS)
+    assert_nothing_beside(store)
