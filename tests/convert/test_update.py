@@ -1,0 +1,214 @@
+"""``--update``: new, changed and once failed files are made, the rest is left as it is."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from specctl import convert_audio, open_store
+from specctl.convert import Control, Options, Stopped
+from specctl.errors import StoreError
+from specctl.store.verify import verify_store
+from tests.convert.audio_files import corpus, write_noise
+from tests.convert.commands import (
+    assert_nothing_beside,
+    parts_of,
+    run,
+    seen_parts,
+    started,
+    wait_for,
+)
+
+UPDATE = Options(workers=0, update=True)
+SETTINGS = {"n_fft": 512, "n_mels": 20}
+FLAGS = ("--n-fft", 512, "--n-mels", 20)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = corpus(tmp_path / "in", 6)
+    (folder / "x" / "bad.wav").write_bytes(b"RIFF")
+    (folder / "z" / "worse.wav").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def store(folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    convert_audio(folder, tmp_path / "out" / "o.h5", options=Options(workers=0), **SETTINGS)
+    return tmp_path / "out" / "o.h5"
+
+
+def arrays(store):
+    with open_store(store) as opened:
+        return {key: opened[key] for key in opened}
+
+
+def change(folder):
+    """A new file, a changed one, a repaired one."""
+    write_noise(folder / "y" / "new.wav", 1.5, seed=50)
+    write_noise(folder / "x" / "000.wav", 2.5, seed=51)
+    write_noise(folder / "x" / "bad.wav", 1.1, seed=52)
+
+
+def assert_is_updated(store, folder, tmp_path):
+    """What a conversion of everything gives, in another order."""
+    convert_audio(folder, tmp_path / "fresh.h5", options=Options(workers=0), **SETTINGS)
+    updated, fresh = arrays(store), arrays(tmp_path / "fresh.h5")
+    assert set(updated) == set(fresh)
+    for key, values in fresh.items():
+        assert updated[key].tobytes() == values.tobytes()
+    with open_store(store) as left, open_store(tmp_path / "fresh.h5") as right:
+        assert left.errors == right.errors
+        assert {r.key: r for r in left.records} == {r.key: r for r in right.records}
+        np.testing.assert_allclose(left.mean, right.mean, rtol=1e-12)
+        np.testing.assert_allclose(left.std, right.std, rtol=1e-12)
+    assert verify_store(store) == []
+
+
+def test_adds_new_changed_and_repaired_files(folder, store, tmp_path):
+    change(folder)
+    summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert summary.status == "updated"
+    assert (summary.n_converted, summary.n_failed, summary.n_unchanged) == (3, 1, 5)
+    assert summary.n_found == 9
+    assert summary.failures == (("z/worse.wav", "empty file"),)
+    with open_store(store) as opened:
+        # what was there first, in its order; then what was made
+        assert list(opened) == [
+            "x/003.flac",
+            "y/001.flac",
+            "y/004.wav",
+            "z/002.wav",
+            "z/005.flac",
+            "x/000.wav",
+            "x/bad.wav",
+            "y/new.wav",
+        ]
+    assert_is_updated(store, folder, tmp_path)
+    assert_nothing_beside(store)
+
+
+def test_nothing_new_touches_nothing(folder, store):
+    (folder / "x" / "bad.wav").unlink()
+    (folder / "z" / "worse.wav").unlink()
+    before = store.stat()
+    done = run(folder, store, *FLAGS, "--update")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        f"{store} is complete: 6 items, nothing to do",
+        "6 files unchanged",
+    ]
+    after = store.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert_nothing_beside(store)
+
+
+def test_a_file_that_is_bad_now_leaves_the_store(folder, store, tmp_path):
+    (folder / "y" / "001.flac").write_bytes(b"fLaC")
+    summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert (summary.n_converted, summary.n_failed) == (0, 3)
+    assert_is_updated(store, folder, tmp_path)
+
+
+def test_a_file_that_is_gone_stays_in_the_store(folder, store):
+    before = arrays(store)
+    (folder / "y" / "001.flac").unlink()
+    write_noise(folder / "y" / "new.wav")
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    after = arrays(store)
+    assert set(after) == {*before, "y/new.wav"}
+    assert after["y/001.flac"].tobytes() == before["y/001.flac"].tobytes()
+
+
+def test_a_touched_file_is_made_again_with_the_same_values(folder, store):
+    before = arrays(store)
+    os.utime(folder / "y" / "001.flac", ns=(1, 1))
+    summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert summary.n_converted == 1
+    assert arrays(store)["y/001.flac"].tobytes() == before["y/001.flac"].tobytes()
+
+
+def test_segments_of_a_changed_file_are_all_replaced(tmp_path):
+    folder, store = corpus(tmp_path / "in", 3, seconds=3), tmp_path / "o.h5"
+    settings = {**SETTINGS, "segment": 1.0}
+    convert_audio(folder, store, options=Options(workers=0), **settings)
+    write_noise(folder / "x" / "000.wav", 1.5, seed=9)
+    convert_audio(folder, store, options=UPDATE, **settings)
+    keys = [key for key in arrays(store) if key.startswith("x/000")]
+    assert keys == ["x/000.wav#s00000", "x/000.wav#s00001"]
+    assert verify_store(store) == []
+
+
+def test_the_stores_own_rate_is_kept(folder, store):
+    for number in range(20):
+        write_noise(folder / "new" / f"{number}.wav", 0.2, rate=8000)
+    summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert (summary.sample_rate, summary.n_resampled) == (16000, 20)
+
+
+def test_other_settings_are_refused(folder, store):
+    change(folder)
+    with pytest.raises(StoreError, match="n_mels 20 there, 30 here"):
+        convert_audio(folder, store, options=UPDATE, n_fft=512, n_mels=30)
+    assert len(arrays(store)) == 6
+    assert_nothing_beside(store)
+
+
+def test_other_settings_are_refused_though_nothing_is_new(folder, store):
+    (folder / "x" / "bad.wav").unlink()
+    (folder / "z" / "worse.wav").unlink()
+    with pytest.raises(StoreError, match="n_mels 20 there, 30 here"):
+        convert_audio(folder, store, options=UPDATE, n_fft=512, n_mels=30)
+
+
+def test_without_a_store_an_update_makes_one_and_can_be_finished(folder, tmp_path):
+    store = tmp_path / "new.h5"
+    control = Control()
+
+    def look(progress):
+        if progress.stage == "converting" and progress.n_done >= 3:
+            control.stop()
+
+    with pytest.raises(Stopped):
+        convert_audio(folder, store, options=UPDATE, control=control, progress=look, **SETTINGS)
+    summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert (summary.n_resumed, summary.n_converted) == (3, 6)
+
+
+def test_a_killed_update_leaves_the_old_store_and_is_finished(folder, store, tmp_path):
+    change(folder)
+    for number in range(20):
+        write_noise(folder / "y" / f"more{number}.wav", 4, seed=number)
+    before = store.read_bytes()
+    flags = (*FLAGS, "--update", "--workers", 2)
+    with started(folder, store, *flags) as process:
+        wait_for(lambda: len(parts_of(store)) > 3, "some parts", process)
+    assert store.read_bytes() == before
+    parts = parts_of(store)
+    refused = run(folder, store, *FLAGS)
+    assert refused.returncode == 1
+    assert "--update there" in refused.stderr
+    kept = tmp_path / "kept"
+    shutil.copytree(store.parent / "o.h5.parts", kept)
+    done = run(folder, store, *flags, tell_parts=True)
+    assert done.returncode == 3, done.stderr
+    seen = seen_parts(store)
+    assert {name: seen[name] for name in parts} == parts
+    assert_is_updated(store, folder, tmp_path)
+    assert_nothing_beside(store)
+    # killed after the store had its name and before the rest was tidied up
+    shutil.copytree(kept, store.parent / "o.h5.parts")
+    updated = store.stat()
+    (folder / "z" / "worse.wav").unlink()
+    again = run(folder, store, *flags)
+    assert again.returncode == 0, again.stderr
+    assert "nothing to do" in again.stderr
+    assert store.stat().st_mtime_ns == updated.st_mtime_ns
+    assert_nothing_beside(store)
