@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -28,7 +29,6 @@ class _Tile:
 
     item: Item
     padded: Tensor
-    is_first: bool
     is_last: bool
     peak: Tensor | None
 
@@ -121,20 +121,27 @@ class PartWorker:
     def _tiles(self, reader: AudioReader, file: _File) -> Iterator[_Tile]:
         """All tiles of all items of a file."""
         for item in items(reader, file.source.key, self._config, self._clock, file.counted):
+            pieces = self._pieces(item)
             peak = None
-            is_first = True
-            for padded, is_last in tiles(item.blocks(), self._config):
-                self._beat.step()
-                if is_first and not is_last and self._config.needs_peak:
+            first = next(pieces, None)
+            if first is not None:
+                pieces = chain([first], pieces)
+                if self._config.needs_peak and not first[1]:
                     # the peak of a long item is known only after a pass of its own
-                    peak = self._peak(item)
-                yield _Tile(item, padded, is_first, is_last, peak)
-                is_first = False
+                    peak = self._peak(pieces)
+                    pieces = self._pieces(item)
+            for padded, is_last in pieces:
+                yield _Tile(item, padded, is_last, peak)
 
-    def _peak(self, item: Item) -> Tensor | None:
-        peak = None
-        for padded, _ in tiles(item.blocks(), self._config):
+    def _pieces(self, item: Item) -> Iterator[tuple[Tensor, bool]]:
+        """Padded stretches of an item from its start; each is a sign of life."""
+        for piece in tiles(item.blocks(), self._config):
             self._beat.step()
+            yield piece
+
+    def _peak(self, pieces: Iterable[tuple[Tensor, bool]]) -> Tensor | None:
+        peak = None
+        for padded, _ in pieces:
             with self._clock.stage("transform"):
                 here = self._computer.peak(padded)
             peak = here if peak is None else torch.maximum(peak, here)
