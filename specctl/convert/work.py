@@ -4,7 +4,8 @@ Every function here is called in a worker process by name and with plain data, a
 plain data. The module is imported once, in the process that all workers are forked from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -88,10 +89,21 @@ def convert_part(job: PartJob, device: str) -> Receipt:
     beat = Beats(folder / "beats", job.n_parts, create=False).row(job.number)
     beat.start()
     computer = _computer(job.config, device, job.kernel, job.vram_budget, job.n_sharing)
-    with PartWriter(part_path(folder, job.number), layout) as writer:
+    with _one_thread(), PartWriter(part_path(folder, job.number), layout) as writer:
         worker = PartWorker(job, writer, computer, beat)
         worker.convert_all()
         return worker.commit()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread for torch: there is a process for each core, and numbers must not differ."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=1)
@@ -100,9 +112,6 @@ def _computer(
 ) -> Computer:
     """The transform on its device; kept from part to part."""
     where = torch.device(device)
-    if where.type == "cpu":
-        # one process for each core: more threads would only get in each other's way
-        torch.set_num_threads(1)
     transform = transform_for(config.spectrogram, kernel=kernel, precision=config.precision)
     transform.requires_grad_(False).to(where)
     return Computer(transform, where, memory_budget(where, vram_budget) // n_sharing)
