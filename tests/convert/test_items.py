@@ -1,0 +1,230 @@
+"""How files become items: segments, stored types, labels, names, and which files are taken."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from specctl import convert_audio, open_store
+from specctl.audio.discover import decode_key
+from specctl.convert import Options
+from specctl.errors import AudioError, ParameterError
+from specctl.store.verify import verify_store
+from tests.convert.audio_files import RATE, corpus, noise, write, write_noise
+from tests.convert.commands import run
+
+HERE = Options(workers=0)
+STFT = {"feature": "magnitude", "n_fft": 256, "hop_length": 64}
+
+
+def convert(sources, store, options=HERE, **job):
+    summary = convert_audio(sources, store, options=options, **job)
+    with open_store(store) as opened:
+        return summary, {key: opened[key] for key in opened}
+
+
+def whole(samples, folder):
+    """Spectrogram of an array, by way of a file."""
+    path = write(folder / "piece.wav", samples, subtype="FLOAT")
+    (values,) = convert(path, folder / "piece.h5", **STFT)[1].values()
+    (folder / "piece.h5").unlink()
+    return values
+
+
+@pytest.mark.parametrize("tail", ["pad", "drop"])
+@pytest.mark.parametrize("overlap", [0.0, 0.25])
+@pytest.mark.parametrize("n_samples", [1, 7999, 8000, 8001, 12_000, 20_000, 20_001, 50_000])
+def test_segments_are_stretches_of_the_file(tmp_path, tail, overlap, n_samples):
+    samples = noise(n_samples, seed=6)
+    path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
+    length, step = 8000, 8000 - round(overlap * RATE)
+    starts = range(0, max(1, n_samples), step)
+    kept = [start for start in starts if start + length <= n_samples]
+    last_end = kept[-1] + length if kept else 0
+    if tail == "pad" and last_end < n_samples:
+        kept.append(kept[-1] + step if kept else 0)
+    job = {"segment": 0.5, "overlap": overlap, "tail": tail, **STFT}
+    if not kept:
+        with pytest.raises(AudioError, match=r"a\.wav: shorter than a segment of 0\.5 s"):
+            convert(path, tmp_path / "o.h5", **job)
+        return
+    summary, values = convert(path, tmp_path / "o.h5", **job)
+    assert summary.n_items == len(kept)
+    assert list(values) == [f"a.wav#s{number:05d}" for number in range(len(kept))]
+    with open_store(tmp_path / "o.h5") as store:
+        assert [record.offset for record in store.records] == kept
+        assert {record.n_samples for record in store.records} == {length}
+    assert {spec.shape for spec in values.values()} == {(129, 126)}
+    for start, spec in zip(kept, values.values(), strict=True):
+        piece = samples[start : start + length]
+        padded = np.pad(piece, ((0, length - len(piece)), (0, 0)))
+        np.testing.assert_array_equal(spec, whole(padded, tmp_path))
+
+
+def test_a_file_shorter_than_a_segment_among_others_is_a_failure_when_tails_are_dropped(tmp_path):
+    write_noise(tmp_path / "in" / "a.wav", 2)
+    write_noise(tmp_path / "in" / "b.wav", 0.4)
+    job = {"segment": 0.5, "tail": "drop", **STFT}
+    summary, values = convert(tmp_path / "in", tmp_path / "o.h5", **job)
+    assert summary.failures == (("b.wav", "shorter than a segment of 0.5 s"),)
+    assert len(values) == 4
+
+
+def test_segments_of_channels_have_keys_of_both(tmp_path):
+    write(tmp_path / "in" / "a.wav", noise(RATE, 2))
+    job = {"segment": 0.5, "channels": "each", **STFT}
+    _, values = convert(tmp_path / "in", tmp_path / "o.h5", **job)
+    assert list(values) == [f"a.wav#ch{c}#s0000{s}" for c in (0, 1) for s in (0, 1)]
+
+
+def test_a_name_that_looks_like_a_segment_stays_apart(tmp_path):
+    for name in ("a.wav", "a.wav#s00001.wav", "a.wav#ch0.wav"):
+        write_noise(tmp_path / "in" / name, 1.2)
+    _, values = convert(tmp_path / "in", tmp_path / "o.h5", segment=0.5, **STFT)
+    assert len(values) == 9
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int16", "uint8"])
+@pytest.mark.parametrize(
+    "job",
+    [
+        {},
+        {"ref": "max", "top_db": 80.0},
+        {"scale": "ln", "feature": "power"},
+        {"scale": "log10", "feature": "magnitude", "amin": 1e-3},
+    ],
+    ids=["db", "ref-max", "ln", "log10"],
+)
+def test_a_stored_type_keeps_the_error_it_states(tmp_path, dtype, job, compression):
+    write(tmp_path / "in" / "full.wav", np.sign(noise(RATE, seed=1)), subtype="FLOAT")
+    write(tmp_path / "in" / "silent.wav", noise(RATE) * 0, subtype="FLOAT")
+    write_noise(tmp_path / "in" / "usual.wav", seed=2)
+    job = {"n_fft": 512, **job}
+    _, exact = convert(tmp_path / "in", tmp_path / "exact.h5", **job)
+    stored = {"dtype": dtype, "compression": compression}
+    _, values = convert(tmp_path / "in", tmp_path / "o.h5", **job, **stored)
+    with h5py.File(tmp_path / "o.h5") as file:
+        dataset = file["spectrogram"]
+        assert dataset.dtype == dtype
+        assert dataset.compression == {"none": None, "gzip": "gzip"}[compression]
+        max_error = dataset.attrs["max_error"]
+        # by the two attributes alone, as any reader of CF conventions would
+        scale, offset = dataset.attrs.get("scale_factor", 1.0), dataset.attrs.get("add_offset", 0)
+        first = dataset[: exact["full.wav"].shape[1]] * float(scale) + float(offset)
+    assert max_error == 0 if dtype == "float32" else 0 < max_error < 0.3
+    for key, wanted in exact.items():
+        assert np.abs(values[key] - wanted).max() <= max_error
+    assert np.abs(first.T - exact["full.wav"]).max() <= max_error * (1 + 1e-6)
+    assert verify_store(tmp_path / "o.h5") == []
+
+
+def test_labels_by_folder(tmp_path):
+    corpus(tmp_path / "in", 4)
+    write_noise(tmp_path / "in" / "loose.wav")
+    summary, _ = convert(
+        tmp_path / "in", tmp_path / "o.h5", Options(workers=0, labels="folder"), **STFT
+    )
+    assert summary.n_unlabelled == 1
+    with open_store(tmp_path / "o.h5") as store:
+        labels = {record.key: record.label for record in store.records}
+    assert labels == {
+        "loose.wav": "",
+        "x/000.wav": "x",
+        "x/003.flac": "x",
+        "y/001.flac": "y",
+        "z/002.wav": "z",
+    }
+
+
+def test_labels_by_table(tmp_path):
+    corpus(tmp_path / "in", 3)
+    table = tmp_path / "labels.csv"
+    table.write_text('\ufeffwho,label,path\n1,"dog, large",x/000.wav\n2,Käfer,y/001.flac\n')
+    options = Options(workers=0, labels=table)
+    summary, _ = convert(tmp_path / "in", tmp_path / "o.h5", options, **STFT)
+    assert summary.n_unlabelled == 1
+    with open_store(tmp_path / "o.h5") as store:
+        assert [record.label for record in store.records] == ["dog, large", "Käfer", ""]
+        assert store.classes == ["Käfer", "dog, large"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"path,class\na,b\n", "must have the columns path and label, .* has path, class"),
+        (b"", "must have the columns path and label, .* has none"),
+        (b"path,label\n\xff,b\n", "cannot read labels: .*utf-8"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(tmp_path, text, message):
+    corpus(tmp_path / "in", 3)
+    (tmp_path / "labels.csv").write_bytes(text)
+    options = Options(workers=0, labels=tmp_path / "labels.csv")
+    with pytest.raises(ParameterError, match=message):
+        convert(tmp_path / "in", tmp_path / "o.h5", options, **STFT)
+    assert not (tmp_path / "o.h5.parts").exists()
+
+
+def test_patterns_choose_files(tmp_path):
+    corpus(tmp_path / "in", 6)
+    options = Options(workers=0, include=("*.wav", "y/*"), exclude=("*4*",))
+    _, values = convert(tmp_path / "in", tmp_path / "o.h5", options, **STFT)
+    assert list(values) == ["x/000.wav", "y/001.flac", "z/002.wav"]
+    none = Options(workers=0, include=("*.mp3",))
+    with pytest.raises(AudioError, match="no audio files that the patterns allow: "):
+        convert(tmp_path / "in", tmp_path / "none.h5", none, **STFT)
+
+
+NAMES = ["ü.wav", "u\u0308.wav", "日本/音.wav", "a\nb.wav", "100%.wav", "%41.wav", "x #s1.wav"]
+NOT_UTF8 = b"caf\xe9/\xff\xfe.wav"
+
+
+def test_names_of_all_kinds_are_kept_reversibly(tmp_path):
+    folder = tmp_path / "in"
+    for seed, name in enumerate(NAMES):
+        write_noise(folder / name, 0.3, seed=seed)
+    odd = folder / os.fsdecode(NOT_UTF8)
+    write_noise(odd, 0.3)
+    for same in ("a/1.wav", "b/1.wav", "b/a/1.wav"):
+        write_noise(folder / same, 0.3)
+    for workers in (0, 2):
+        summary, values = convert(
+            folder, tmp_path / f"{workers}.h5", Options(workers=workers), **STFT
+        )
+        assert (summary.n_converted, summary.n_found) == (11, 11)
+        assert b"caf\xe9/\xff\xfe.wav" in {decode_key(key) for key in values}
+        for key in values:
+            assert (folder / os.fsdecode(decode_key(key))).is_file()
+            key.encode("utf-8")
+    assert {"ü.wav", "u\u0308.wav", "a\nb.wav", "100%.wav", "b/1.wav", "b/a/1.wav"} < set(values)
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\0", b"\r\n"], ids=["lines", "nul", "windows"])
+@pytest.mark.parametrize("place", ["file", "stdin"])
+def test_files_from_a_list(tmp_path, separator, place):
+    folder = corpus(tmp_path / "in", 5)
+    names = [b"x/000.wav", b"z/002.wav"]
+    if separator == b"\0":
+        names.append(b"y/new\nline.wav")
+        write_noise(folder / "y" / "new\nline.wav")
+    listed = separator.join(names) + separator
+    (folder / "list").write_bytes(listed)
+    flags = ("--n-fft", 256, "--workers", 0)
+    if place == "file":
+        done = run("--files-from", folder / "list", tmp_path / "o.h5", *flags)
+    else:
+        command = ("--files-from", "-", tmp_path / "o.h5", *flags)
+        done = run(*command, input=listed.decode(), cwd=folder, env=None)
+    assert done.returncode == 0, done.stderr
+    with open_store(tmp_path / "o.h5") as store:
+        assert set(store) == {os.fsdecode(name) for name in names}
+
+
+def test_several_folders_and_files_have_keys_from_what_they_share(tmp_path):
+    for name in ("one/a.wav", "two/deep/a.wav", "three/a.wav", "three/b.wav"):
+        write_noise(tmp_path / name, 0.3)
+    sources = [tmp_path / "one", tmp_path / "two", tmp_path / "three" / "b.wav"]
+    _, values = convert(sources, tmp_path / "o.h5", **STFT)
+    assert list(values) == ["one/a.wav", "three/b.wav", "two/deep/a.wav"]

@@ -1,0 +1,156 @@
+"""Long files go through in tiles, with the numbers of the whole and in bounded memory."""
+
+import subprocess
+import sys
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from specctl import convert_audio, open_store
+from specctl.convert import Options
+from specctl.convert import tiles as tiling
+from tests.convert.audio_files import RATE, noise, write
+from tests.convert.commands import assert_same
+
+HERE = Options(workers=0)
+SHORT = 2.0
+"""Minutes."""
+LONG = 60.0
+MOST_MORE_MEMORY = 40
+"""MB; the long file alone is 115 MB as float32, its spectrogram 240 MB."""
+
+
+def convert(path, store, **job):
+    convert_audio(path, store, options=HERE, **job)
+    return store
+
+
+@pytest.fixture
+def smallest_tiles(monkeypatch):
+    """A function that makes tiles, and the decoder's blocks, as small as they can be."""
+
+    def make():
+        monkeypatch.setattr(tiling, "_TILE_SAMPLES", 1)
+        monkeypatch.setattr("specctl.audio.decode.BLOCK_SIZE", 1)
+        monkeypatch.setattr("specctl.audio.decode.MIN_BLOCK_LENGTH", 1000)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {},
+        {"top_db": 30.0},
+        {"ref": "max"},
+        {"feature": "mfcc"},
+        {"feature": "complex"},
+        {"feature": "power", "pad_mode": "reflect"},
+        {"feature": "magnitude", "pad_mode": "edge", "win_length": 300},
+        {"feature": "magnitude", "center": False},
+        {"hop_length": 700},
+        {"sample_rate": 11025},
+        {"channels": "each", "ref": "max"},
+        {"segment": 30.0, "overlap": 1.0},
+        {"dtype": "uint8", "ref": "max", "top_db": 60.0},
+    ],
+    ids=lambda job: "-".join(f"{name}={value}" for name, value in job.items()) or "defaults",
+)
+@pytest.mark.parametrize("kernel", ["fft", "conv"])
+def test_tiles_give_the_numbers_of_the_whole(tmp_path, smallest_tiles, job, kernel):
+    samples = noise(65 * RATE + 1, 2, seed=4)
+    # the loudest and the softest place are in tiles of their own
+    samples[50 * RATE] = 0.9
+    samples[20 * RATE : 25 * RATE] *= 1e-4
+    path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
+    job = {"n_fft": 512, "hop_length": 200, **job}
+    if "feature" not in job:
+        job["n_mels"] = 20
+    options = Options(workers=0, kernel=kernel)
+    convert_audio(path, tmp_path / "whole.h5", options=options, **job)
+    smallest_tiles()
+    convert_audio(path, tmp_path / "tiled.h5", options=options, **job)
+    assert_same(tmp_path / "tiled.h5", tmp_path / "whole.h5")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    n_fft=st.sampled_from([64, 100, 257]),
+    hop_length=st.integers(1, 150),
+    n_samples=st.integers(20_000, 60_000),
+    pad_mode=st.sampled_from(["constant", "reflect", "edge"]),
+    center=st.booleans(),
+)
+def test_tiles_of_any_size_join_without_a_seam(
+    tmp_path_factory, n_fft, hop_length, n_samples, pad_mode, center
+):
+    folder = tmp_path_factory.mktemp("seam")
+    path = write(folder / "a.wav", noise(n_samples, seed=hop_length), subtype="FLOAT")
+    job = {
+        "feature": "magnitude",
+        "n_fft": n_fft,
+        "hop_length": hop_length,
+        "pad_mode": pad_mode,
+        "center": center,
+        "compression": "none",
+    }
+    convert(path, folder / "whole.h5", **job)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiling, "_TILE_SAMPLES", 1)
+        convert(path, folder / "tiled.h5", **job)
+    assert_same(folder / "tiled.h5", folder / "whole.h5")
+
+
+@pytest.fixture(scope="module")
+def twenty_minutes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("long") / "a.wav"
+    with soundfile.SoundFile(path, "w", RATE, 1) as file:
+        for minute in range(20):
+            file.write(noise(60 * RATE, seed=minute) * (0.2 + 0.03 * minute))
+    return path
+
+
+def test_twenty_minutes_are_those_of_librosa(twenty_minutes, tmp_path):
+    job = {"n_fft": 1024, "n_mels": 40, "top_db": 50.0, "ref": "max", "pad_mode": "reflect"}
+    convert(twenty_minutes, tmp_path / "o.h5", **job)
+    samples, _ = librosa.load(twenty_minutes, sr=None)
+    power = librosa.feature.melspectrogram(
+        y=samples, sr=RATE, n_fft=1024, hop_length=256, n_mels=40, pad_mode="reflect"
+    )
+    wanted = librosa.power_to_db(power, ref=np.max, top_db=50)
+    with open_store(tmp_path / "o.h5") as store:
+        values = store["a.wav"]
+        # the contract: 0.001 dB down to 60 dB below the peak
+        np.testing.assert_allclose(values, wanted, atol=1e-3)
+        middle = store.read("a.wav", 30_000, 30_010)
+        assert middle.tobytes() == np.ascontiguousarray(values[:, 30_000:30_010]).tobytes()
+
+
+def peak_memory(path, store):
+    """MB that a process has at the most while it converts a file."""
+    program = """\
+import resource, sys
+import specctl
+from specctl.convert import Options
+specctl.convert_audio(sys.argv[1], sys.argv[2], options=Options(workers=0), n_fft=512, top_db=80)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    command = [sys.executable, "-c", program, str(path), str(store)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    return int(done.stdout)
+
+
+def test_memory_does_not_grow_with_the_length_of_a_file(tmp_path):
+    second = (noise(8000)[:, 0] * 2**15).astype(np.int16)
+    used = {}
+    for minutes in (SHORT, LONG):
+        path = tmp_path / f"{minutes}.wav"
+        with soundfile.SoundFile(path, "w", 8000, 1) as file:
+            for _ in range(round(minutes * 60)):
+                file.write(second)
+        used[minutes] = peak_memory(path, tmp_path / f"{minutes}.h5")
+    assert used[LONG] - used[SHORT] < MOST_MORE_MEMORY
