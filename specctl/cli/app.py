@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from specctl.errors import ParameterError, SpecctlError
+from specctl.errors import KernelError, ParameterError, SpecctlError
 from specctl.version import __version__
 
 app = typer.Typer(
@@ -38,12 +38,13 @@ class ExitCode:
 def reported_errors() -> Iterator[None]:
     """Turn a :class:`SpecctlError` into one line on stderr and an exit code.
 
-    A setting that is wrong exits with 2, as a wrong flag does, everything else with 1.
+    A setting that is wrong, or cannot be had here, exits with 2, as a wrong flag does,
+    everything else with 1.
     Anything that is no `SpecctlError` is a bug and goes through with its traceback.
     """
     try:
         yield
-    except ParameterError as error:
+    except (ParameterError, KernelError) as error:
         _print_error(error)
         raise typer.Exit(ExitCode.USAGE) from error
     except SpecctlError as error:

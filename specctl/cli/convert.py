@@ -132,8 +132,12 @@ def _given(
 def _sources(paths: list[Path], files_from: Path | None, dry_run: bool) -> tuple[list[Path], Path]:
     """What to convert, and the store, which is the last path."""
     *sources, store = paths
-    if dry_run and store.suffix not in (".h5", ".hdf5"):
-        sources, store = paths, Path("none.h5")
+    if dry_run:
+        from specctl.convert.stored import may_be_store
+
+        # a dry run can do without a store
+        if not may_be_store(store) or not (sources or files_from):
+            sources, store = paths, Path("none.h5")
     if files_from is not None:
         from specctl.audio.discover import read_file_list
 

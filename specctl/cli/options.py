@@ -158,7 +158,7 @@ def parse_size(text: str | None) -> int | None:
     unit = letters[-1:] if letters[-1:] in _UNITS and not letters[-1:].isdigit() else ""
     try:
         return int(float(letters.removesuffix(unit)) * _UNITS[unit])
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ParameterError(f"size must be a number such as 4GiB, got {text!r}") from error
 
 

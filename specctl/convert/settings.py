@@ -145,7 +145,10 @@ class GivenSettings:
     def check(self) -> None:
         """Raise ParameterError for whatever can be seen to be wrong before a file is opened."""
         highest = self.given.get("fmax")
-        self.resolve(2 * int(highest) + 2 if isinstance(highest, (int, float)) else 2**20)
+        rate = 2**20
+        if isinstance(highest, (int, float)) and math.isfinite(highest):
+            rate = 2 * int(highest) + 2
+        self.resolve(rate)
 
 
 def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> str:

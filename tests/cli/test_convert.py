@@ -1,0 +1,308 @@
+"""``specctl convert`` as a command: what it says, where, and its exit code."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from specctl import open_store
+from specctl.cli import commands  # noqa: F401 - registers all commands
+from specctl.cli.app import app
+from tests.convert.audio_files import corpus, write_noise
+from tests.convert.commands import argv, assert_nothing_beside, environment, run
+
+FLAGS = ("--n-fft", 512, "--n-mels", 20, "--workers", 0)
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+ESCAPE = "\x1b"
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["convert", *map(str, arguments)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return corpus(tmp_path / "in", 4)
+
+
+@pytest.fixture
+def store(tmp_path):
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "o.h5"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--feature loud", "feature must be one of complex, magnitude, power, mel, mfcc"),
+        ("--n-fft 1", "n_fft must be greater than or equal to 2, got 1"),
+        ("--win-length 4096", "win_length must be in [1, n_fft=2048], got 4096"),
+        ("--hop-length 0", "hop_length must be greater than 0, got 0"),
+        ("--sample-rate 8000 --fmax 5000", "fmax must be at most half the sample rate, 4000 Hz"),
+        ("--fmax inf", "fmax must be a finite number, got inf"),
+        ("--fmax nan", "fmax must be a finite number, got nan"),
+        ("--fmin -1", "fmin must be greater than or equal to 0, got -1.0"),
+        ("--fmin 100 --fmax 50", "fmin must be below fmax=50, got 100"),
+        ("--top-db loud", "top_db must be a number or none, got 'loud'"),
+        ("--top-db -3", "top_db must be greater than 0, got -3.0"),
+        ("--ref loud", "ref must be a number or max, got 'loud'"),
+        ("--sample-rate fast", "sample_rate must be a number or auto, got 'fast'"),
+        ("--sample-rate 0", "sample_rate must be greater than 0, got 0"),
+        ("--sample-rate 8000.5", "sample_rate must be a valid integer"),
+        ("--sample-rate inf", "sample_rate must be a"),
+        ("--segment 0", "segment must be greater than 0, got 0"),
+        ("--segment nan", "segment must be a finite number, got nan"),
+        ("--segment 1e-9", "segment and its step must be at least one sample"),
+        ("--segment 1 --overlap 1", "overlap must be below segment=1 s, got 1"),
+        ("--overlap 1", "overlap has no effect without segment"),
+        ("--tail pad", "tail has no effect without segment"),
+        (
+            "--dtype int16 --feature power",
+            "dtype must be float32 or float16 unless values are log",
+        ),
+        ("--dtype float64", "dtype must be 'float32', 'float16', 'int16' or 'uint8'"),
+        ("--feature power --n-mels 3", "n_mels has no effect with feature 'power'"),
+        ("--n-mfcc 3", "n_mfcc has no effect with feature 'mel'"),
+        ("--workers -1", "workers must be at least 0, got -1"),
+        ("--timeout 0", "timeout must be above 0 s, got 0"),
+        ("--timeout nan", "timeout must be above 0 s, got nan"),
+        ("--max-failures 0", "max_failures must be at least 1, got 0"),
+        ("--vram-budget inf", "size must be a number such as 4GiB, got 'inf'"),
+        ("--vram-budget much", "size must be a number such as 4GiB, got 'much'"),
+        ("--vram-budget 0", "vram_budget must be at least 1, got 0"),
+        ("--overwrite --update", "overwrite and update must not both be given"),
+        ("--preset nope", "nope"),
+        ("--config nope.toml", "cannot read settings: nope.toml: No such file or directory"),
+        ("--kernel nope", "kernel must be auto, fft or conv, got 'nope'"),
+        ("--device gpu", "device 'gpu' is not on this machine; here: cpu"),
+        ("--device cpu,tpu", "device 'tpu' is not on this machine; here: cpu"),
+        ("--labels nope.csv", "cannot read labels: nope.csv: No such file or directory"),
+        ("--files-from nope", "cannot read nope: No such file or directory"),
+    ],
+)
+def test_a_wrong_setting_is_a_usage_error_in_one_line(folder, store, flags, message):
+    result = invoke(folder, store, "--workers", 0, *flags.split())
+    assert result.exit_code == 2, result.stderr
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("specctl: ")
+    assert message in line
+    assert list(store.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nope", "o.h5"], "no such file or folder: '{cwd}/nope'"),
+        (["{empty}", "o.h5"], "no audio files: {empty}"),
+        (["{empty}", "{empty}/no/o.h5"], "cannot write {empty}/no/o.h5: no such folder"),
+        (["{empty}", "{empty}"], "{empty} is not a file"),
+        (["{empty}", "x" * 252], "File name too long"),
+    ],
+    ids=["missing", "empty", "no-folder", "a-folder", "long-name"],
+)
+def test_what_cannot_be_done_is_an_error_in_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    names = {"cwd": tmp_path, "empty": empty}
+    result = invoke(*(each.format(**names) for each in arguments), "--workers", 0)
+    assert result.exit_code == 1, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("specctl: ")
+    assert message.format(**names) in line
+    assert os.listdir(tmp_path) == ["empty"]
+    assert os.listdir(empty) == []
+
+
+def test_one_path_is_too_few(folder):
+    result = invoke(folder)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "specctl: SOURCE and STORE must both be given, got one path\n",
+    )
+
+
+def test_a_flag_that_is_none_is_a_usage_error_with_the_nearest(folder, store):
+    result = invoke(folder, store, "--hop-lenght", 3)
+    assert result.exit_code == 2
+    assert "--hop-length" in result.stderr
+
+
+def test_the_report_goes_to_stderr_in_plain_lines(folder, store):
+    done = run(folder, store, *FLAGS)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert ESCAPE not in done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith(f"{store}: 4 items, ")
+    assert lines[1] == "4 files found: 4 converted"
+    assert lines[2] == "sample rate 16000 Hz"
+    assert re.fullmatch(r"0\.00 h of audio in .* s, [\d,]+ × real time", lines[3])
+    assert "bottleneck: " in lines[4]
+    for stage in ("decode", "resample", "transform", "compress", "write"):
+        assert f"{stage} " in lines[4]
+
+
+def test_json_is_one_object_on_stdout(folder, store):
+    (folder / "bad.wav").write_bytes(b"")
+    done = run(folder, store, *FLAGS, "--json")
+    assert done.returncode == 3
+    summary = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert summary["store"] == str(store)
+    assert summary["n_found"] == 5
+    assert summary["failures"] == [["bad.wav", "empty file"]]
+    assert summary["bottleneck"] in summary["seconds"]
+    assert "failed: bad.wav: empty file" in done.stderr.splitlines()
+
+
+def test_json_of_an_error_is_nothing(folder, store):
+    done = run(folder / "nope", store, *FLAGS, "--json")
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_quiet_says_nothing_but_errors(folder, store):
+    done = run(folder, store, *FLAGS, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (folder / "bad.wav").write_bytes(b"")
+    done = run(folder, store, *FLAGS, "-q", "--overwrite")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "failed: bad.wav: empty file\n"
+
+
+def test_verbose_says_what_was_skipped_and_why_this_kernel(folder, store):
+    (folder / "gone.wav").symlink_to("nowhere.wav")
+    (folder / "again.wav").symlink_to("x/000.wav")
+    done = run(folder, store, *FLAGS, "-v")
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert "skipped: gone.wav: a symbolic link that leads nowhere" in lines
+    assert "skipped: again.wav: the same file as x/000.wav" in lines
+    assert "6 files found: 4 converted, 2 skipped" in lines
+    assert any(line.startswith("kernel fft on cpu: ") for line in lines)
+
+
+def on_a_terminal(*arguments, **changes):
+    """Exit code and all that a terminal shows of a command."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        argv(*arguments), stdout=theirs, stderr=theirs, env=environment(TERM="xterm", **changes)
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while data := os.read(ours, 65536):
+                shown += data
+        except OSError:  # the other end was closed
+            pass
+    os.close(ours)
+    return process.returncode, shown.decode()
+
+
+def test_a_terminal_shows_a_bar_and_colours_unless_told_not_to(folder, tmp_path):
+    (folder / "bad.wav").write_bytes(b"")
+    code, shown = on_a_terminal(folder, tmp_path / "1.h5", *FLAGS)
+    assert code == 3
+    assert "looking for files" in shown
+    assert "writing the store" in shown
+    assert "━" in shown
+    assert "\x1b[31mfailed: bad.wav: empty file" in shown
+    code, shown = on_a_terminal(folder, tmp_path / "2.h5", *FLAGS, NO_COLOR="1")
+    assert code == 3
+    assert "failed: bad.wav: empty file" in shown
+    # bold and the like are no colours
+    codes = {code for found in COLOUR.findall(shown) for code in found[2:-1].split(";")}
+    assert codes <= {"", "0", "1", "2", "3", "4"}
+
+
+def test_a_dry_run_makes_nothing_and_tells_what_would_be_made(folder, store, tmp_path):
+    (folder / "bad.wav").write_bytes(b"")
+    before = sorted(tmp_path.rglob("*"))
+    told = run(folder, store, *FLAGS, "--dry-run", "--json")
+    assert told.returncode == 0, told.stderr
+    estimate = json.loads(told.stdout)
+    assert (estimate["n_found"], estimate["n_unreadable"]) == (5, 1)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert run(folder, store, *FLAGS).returncode == 3
+    size = store.stat().st_size
+    assert size / 4 < estimate["n_bytes"] < size * 4
+    assert estimate["audio_hours"] * 3600 == pytest.approx(4.06)
+
+
+@pytest.mark.parametrize("store_name", [[], ["new.h5"], ["new.store"]])
+def test_a_dry_run_needs_no_store(folder, tmp_path, store_name):
+    names = [tmp_path / name for name in store_name]
+    result = invoke(folder, *names, "--dry-run", *FLAGS)
+    assert result.exit_code == 0, result.stderr
+    assert "4 files, 0.00 h of audio" in result.stdout
+    assert result.stderr == ""
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def test_a_dry_run_of_several_folders_takes_them_all(folder, tmp_path):
+    more = corpus(tmp_path / "more", 2)
+    result = invoke(folder, more, "--dry-run", *FLAGS)
+    assert "6 files" in result.stdout
+    result = invoke(folder / "x" / "000.wav", more / "x" / "000.wav", "--dry-run", *FLAGS)
+    assert "2 files" in result.stdout
+
+
+def test_settings_of_a_file_give_way_to_flags(folder, store, tmp_path):
+    toml = tmp_path / "settings.toml"
+    toml.write_text('preset = "librosa"\nn_fft = 1024\nn_mels = 30\ndtype = "float16"\n')
+    assert invoke(folder, store, "--config", toml, "--n-mels", 20, "-j", 0).exit_code == 0
+    with open_store(store) as made:
+        chosen = {name: made.config[name] for name in ("n_fft", "n_mels", "dtype")}
+    assert chosen == {"n_fft": 1024, "n_mels": 20, "dtype": "float16"}
+    toml.write_text("n_ftf = 1024\n")
+    result = invoke(folder, store, "--config", toml)
+    assert result.exit_code == 2
+    assert "there is no setting 'n_ftf'; did you mean n_fft" in result.stderr
+
+
+def test_names_that_are_not_utf8_are_reported(tmp_path):
+    folder = tmp_path / os.fsdecode(b"in \xff")
+    write_noise(folder / "a.wav")
+    (folder / os.fsdecode(b"b\xe9.wav")).write_bytes(b"")
+    store = folder / os.fsdecode(b"o\xfe.h5")
+    done = run(folder, store, *FLAGS, "--json")
+    assert done.returncode == 3, done.stderr
+    assert json.loads(done.stdout)["failures"] == [["b%E9.wav", "empty file"]]
+    assert "failed: b%E9.wav: empty file" in done.stderr
+    assert run(folder, store, *FLAGS).returncode == 0
+    assert run(folder, store, *FLAGS, "--n-fft", 64).returncode == 1
+
+
+def test_the_installed_command_works(folder, store):
+    from pathlib import Path
+
+    command = Path(sys.executable).with_name("specctl")
+    if not command.exists():
+        pytest.skip("the console script is not installed here")
+    arguments = [str(each) for each in ("convert", folder, store, "--n-fft", 512)]
+    done = subprocess.run([command, *arguments], check=False, capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert_nothing_beside(store)
+
+
+def test_help_has_an_example_and_says_what_the_exit_code_means():
+    result = CliRunner().invoke(app, ["convert", "--help"])
+    assert result.exit_code == 0
+    assert "specctl convert recordings/ out.h5" in result.stdout
+    assert "exit code 3" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"], ["--version"]])
+def test_help_does_not_wait_for_what_it_does_not_need(arguments):
+    program = "from specctl.cli.commands import main; main()"
+    command = [sys.executable, "-X", "importtime", "-c", program, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    slow = {"torch", "h5py", "numpy", "librosa", "soundfile", "matplotlib", "scipy"}
+    assert imported & slow == set()
