@@ -1,0 +1,123 @@
+"""``specctl convert`` told what it cannot do: one line, the right exit code, no trace of it."""
+
+import os
+
+import pytest
+from typer.testing import CliRunner
+
+from specctl.cli import commands  # noqa: F401 - registers all commands
+from specctl.cli.app import app
+from tests.convert.audio_files import corpus
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["convert", *map(str, arguments)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return corpus(tmp_path / "in", 4)
+
+
+@pytest.fixture
+def store(tmp_path):
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "o.h5"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--feature loud", "feature must be one of complex, magnitude, power, mel, mfcc"),
+        ("--n-fft 1", "n_fft must be greater than or equal to 2, got 1"),
+        ("--win-length 4096", "win_length must be in [1, n_fft=2048], got 4096"),
+        ("--hop-length 0", "hop_length must be greater than 0, got 0"),
+        ("--sample-rate 8000 --fmax 5000", "fmax must be at most half the sample rate, 4000 Hz"),
+        ("--fmax inf", "fmax must be a finite number, got inf"),
+        ("--fmax nan", "fmax must be a finite number, got nan"),
+        ("--fmin -1", "fmin must be greater than or equal to 0, got -1.0"),
+        ("--fmin 100 --fmax 50", "fmin must be below fmax=50, got 100"),
+        ("--top-db loud", "top_db must be a number or none, got 'loud'"),
+        ("--top-db -3", "top_db must be greater than 0, got -3.0"),
+        ("--ref loud", "ref must be a number or max, got 'loud'"),
+        ("--sample-rate fast", "sample_rate must be a number or auto, got 'fast'"),
+        ("--sample-rate 0", "sample_rate must be greater than 0, got 0"),
+        ("--sample-rate 8000.5", "sample_rate must be a valid integer"),
+        ("--sample-rate inf", "sample_rate must be a"),
+        ("--segment 0", "segment must be greater than 0, got 0"),
+        ("--segment nan", "segment must be a finite number, got nan"),
+        ("--segment 1e-9", "segment and its step must be at least one sample"),
+        ("--segment 1 --overlap 1", "overlap must be below segment=1 s, got 1"),
+        ("--overlap 1", "overlap has no effect without segment"),
+        ("--tail pad", "tail has no effect without segment"),
+        (
+            "--dtype int16 --feature power",
+            "dtype must be float32 or float16 unless values are log",
+        ),
+        ("--dtype float64", "dtype must be 'float32', 'float16', 'int16' or 'uint8'"),
+        ("--feature power --n-mels 3", "n_mels has no effect with feature 'power'"),
+        ("--n-mfcc 3", "n_mfcc has no effect with feature 'mel'"),
+        ("--workers -1", "workers must be at least 0, got -1"),
+        ("--timeout 0", "timeout must be above 0 s, got 0"),
+        ("--timeout nan", "timeout must be above 0 s, got nan"),
+        ("--max-failures 0", "max_failures must be at least 1, got 0"),
+        ("--vram-budget inf", "size must be a number such as 4GiB, got 'inf'"),
+        ("--vram-budget much", "size must be a number such as 4GiB, got 'much'"),
+        ("--vram-budget 0", "vram_budget must be at least 1, got 0"),
+        ("--overwrite --update", "overwrite and update must not both be given"),
+        ("--preset nope", "nope"),
+        ("--config nope.toml", "cannot read settings: nope.toml: No such file or directory"),
+        ("--kernel nope", "kernel must be auto, fft or conv, got 'nope'"),
+        ("--device gpu", "device 'gpu' is not on this machine; here: cpu"),
+        ("--device cpu,tpu", "device 'tpu' is not on this machine; here: cpu"),
+        ("--labels nope.csv", "cannot read labels: nope.csv: No such file or directory"),
+        ("--files-from nope", "cannot read nope: No such file or directory"),
+    ],
+)
+def test_a_wrong_setting_is_a_usage_error_in_one_line(folder, store, flags, message):
+    result = invoke(folder, store, "--workers", 0, *flags.split())
+    assert result.exit_code == 2, result.stderr
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("specctl: ")
+    assert message in line
+    assert list(store.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nope", "o.h5"], "no such file or folder: '{cwd}/nope'"),
+        (["{empty}", "o.h5"], "no audio files: {empty}"),
+        (["{empty}", "{empty}/no/o.h5"], "cannot write {empty}/no/o.h5: no such folder"),
+        (["{empty}", "{empty}"], "{empty} is not a file"),
+        (["{empty}", "x" * 252], "File name too long"),
+    ],
+    ids=["missing", "empty", "no-folder", "a-folder", "long-name"],
+)
+def test_what_cannot_be_done_is_an_error_in_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    names = {"cwd": tmp_path, "empty": empty}
+    result = invoke(*(each.format(**names) for each in arguments), "--workers", 0)
+    assert result.exit_code == 1, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("specctl: ")
+    assert message.format(**names) in line
+    assert os.listdir(tmp_path) == ["empty"]
+    assert os.listdir(empty) == []
+
+
+def test_one_path_is_too_few(folder):
+    result = invoke(folder)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "specctl: SOURCE and STORE must both be given, got one path\n",
+    )
+
+
+def test_a_flag_that_is_none_is_a_usage_error_with_the_nearest(folder, store):
+    result = invoke(folder, store, "--hop-lenght", 3)
+    assert result.exit_code == 2
+    assert "--hop-length" in result.stderr

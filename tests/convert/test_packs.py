@@ -1,0 +1,154 @@
+"""What a GPU does, several tiles in one pack, done here on a CPU: the same numbers come out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from specctl import convert_audio, open_store
+from specctl.convert import ConvertConfig, Options, work
+from specctl.convert.compute import Computer
+from specctl.convert.settings import GivenSettings
+from specctl.errors import AudioError
+from specctl.store.verify import verify_store
+from specctl.transforms import transform_for
+from tests.convert.audio_files import RATE, bad_files, corpus, noise, write
+
+HERE = Options(workers=0)
+CPU = torch.device("cpu")
+STFT = {"n_fft": 512, "hop_length": 100, "n_mels": 20}
+TOLERANCE = 1e-5
+"""Relative; the last bits of a matrix product depend on how many rows it has."""
+
+
+class PackingComputer(Computer):
+    """Makes packs on a CPU; memory is short for packs of more than ``most`` tiles."""
+
+    most = 10**9
+    sizes: list[int]
+
+    def __init__(self, transform, budget):
+        super().__init__(transform, CPU, budget)
+        self.sizes = []
+        # from here on the class believes in a GPU, but for the making of packs
+        self.device = torch.device("cuda")
+
+    def _packed(self, tiles):
+        if len(tiles) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.sizes.append(len(tiles))
+        self.device = CPU
+        try:
+            return super()._packed(tiles)
+        finally:
+            self.device = torch.device("cuda")
+
+
+@pytest.fixture
+def packing(monkeypatch):
+    """A function that makes conversions use packs of so many bytes; returns the computers."""
+    made = []
+
+    def use(budget, most=PackingComputer.most):
+        def computer(config, device, kernel, vram_budget, n_sharing):
+            transform = transform_for(config.spectrogram, kernel=kernel).requires_grad_(False)
+            made.append(PackingComputer(transform, budget))
+            made[-1].most = most
+            return made[-1]
+
+        monkeypatch.setattr(work, "_computer", computer)
+        return made
+
+    return use
+
+
+@pytest.mark.parametrize("kernel", ["fft", "conv"])
+@pytest.mark.parametrize("feature", ["complex", "magnitude", "mel", "mfcc"])
+@pytest.mark.parametrize("hop_length", [1, 100, 128, 512, 700])
+def test_packed_tiles_are_those_computed_alone(feature, hop_length, kernel):
+    config = ConvertConfig.resolve(
+        sample_rate=RATE, feature=feature, n_fft=512, hop_length=hop_length
+    ).spectrogram
+    transform = transform_for(config, kernel=kernel).requires_grad_(False)
+    computer = Computer(transform, CPU, 0)
+    lengths = [512, 513, 5000, 1024, 700, 511 + hop_length, 512 + hop_length]
+    tiles = [torch.from_numpy(noise(n, seed=n)[:, 0]) for n in lengths]
+    packed = computer._packed(tiles)
+    for tile, spec in zip(tiles, packed, strict=True):
+        (alone,) = computer.spectra([tile])
+        assert spec.shape == alone.shape
+        exact = kernel == "fft" and config.n_mels is None
+        atol = 0 if exact else TOLERANCE * alone.abs().max().item()
+        torch.testing.assert_close(spec, alone, rtol=0, atol=atol)
+
+
+def assert_near(store, wanted):
+    with open_store(store) as left, open_store(wanted) as right:
+        assert list(left) == list(right)
+        assert left.failures == right.failures
+        for key, values in right.items():
+            np.testing.assert_allclose(left[key], values, rtol=0, atol=100 * TOLERANCE)
+        assert [replace(record, digest="") for record in left.records] == [
+            replace(record, digest="") for record in right.records
+        ]
+    assert verify_store(store) == []
+
+
+@pytest.mark.parametrize(
+    "job",
+    [{}, {"ref": "max", "top_db": 40.0}, {"segment": 0.5}, {"channels": "each"}],
+    ids=["whole", "peaks", "segments", "channels"],
+)
+@pytest.mark.parametrize("budget", [1, 2**20, 2**30], ids=["each", "some", "all"])
+def test_a_store_does_not_depend_on_packs(tmp_path, packing, job, budget):
+    folder = corpus(tmp_path / "in", 9)
+    bad_files(folder / "xx", tmp_path)
+    write(folder / "y" / "stereo.wav", noise(RATE, 2), subtype="FLOAT")
+    settings = {**STFT, "sample_rate": RATE, **job}
+    convert_audio(folder, tmp_path / "alone.h5", options=HERE, **settings)
+    computers = packing(budget)
+    convert_audio(folder, tmp_path / "packed.h5", options=HERE, **settings)
+    assert_near(tmp_path / "packed.h5", tmp_path / "alone.h5")
+    sizes = [size for computer in computers for size in computer.sizes]
+    assert max(sizes) > 1 or budget == 1
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7])
+def test_packs_are_halved_when_memory_is_short(tmp_path, packing, most):
+    folder = corpus(tmp_path / "in", 20)
+    convert_audio(folder, tmp_path / "alone.h5", options=HERE, **STFT)
+    computers = packing(2**30, most)
+    convert_audio(folder, tmp_path / "short.h5", options=HERE, **STFT)
+    assert_near(tmp_path / "short.h5", tmp_path / "alone.h5")
+    (computer,) = computers
+    assert sum(computer.sizes) == 20
+    assert max(computer.sizes) <= most
+
+
+def test_a_file_for_which_memory_never_suffices_fails_alone(tmp_path, packing):
+    folder = corpus(tmp_path / "in", 5)
+    packing(2**30, most=0)
+    with pytest.raises(AudioError, match="none of 5 files could be converted; .*memory"):
+        convert_audio(folder, tmp_path / "o.h5", options=HERE, **STFT)
+    assert not (tmp_path / "o.h5.parts").exists()
+
+
+def test_the_budget_covers_a_packs_samples_and_their_rows():
+    config = GivenSettings(STFT).resolve(RATE).spectrogram
+    computer = Computer(transform_for(config), CPU, 10**6)
+    per_sample = 4 + 3 * 4 * 20 / 100
+    assert computer.pack_samples == pytest.approx(10**6 / per_sample, rel=0.1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_real_gpu_gives_what_the_cpu_gives(tmp_path):
+    folder = corpus(tmp_path / "in", 9)
+    for device in ("cpu", "cuda"):
+        options = Options(workers=2, device=device)
+        convert_audio(folder, tmp_path / f"{device}.h5", options=options, **STFT)
+    with open_store(tmp_path / "cpu.h5") as cpu, open_store(tmp_path / "cuda.h5") as cuda:
+        for key in cpu:
+            torch.testing.assert_close(
+                torch.from_numpy(cuda[key]), torch.from_numpy(cpu[key]), rtol=0, atol=1e-2
+            )
