@@ -26,6 +26,7 @@ _POLL_SECONDS = 0.05
 _DEATH_SECONDS = 10.0
 _MOST_STARTS = 3
 _HUNG = "no progress for too long"
+_GROUP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 class Pool:
@@ -48,9 +49,8 @@ class Pool:
         context.set_forkserver_preload([module])
         share = max(1, n_workers // len(devices))
         self._workers = [_Worker(context, device) for device in devices for _ in range(share)]
-        with _terminations_held_back():
-            # it imports while the caller looks for files
-            forkserver.ensure_running()
+        # it imports while the caller looks for files
+        _ensure_fork_server()
 
     def __enter__(self) -> Self:
         return self
@@ -151,9 +151,10 @@ class _Worker:
     def _start(self) -> None:
         self.pipe, theirs = self._context.Pipe()
         try:
-            with _terminations_held_back():
-                self._process = _WorkerProcess(target=_serve, args=(theirs,), daemon=True)
-                self._process.start()
+            _ensure_fork_server()
+            process = _WorkerProcess(target=_serve, args=(theirs,), daemon=True)
+            process.start()
+            self._process = process
         finally:
             theirs.close()
 
@@ -182,9 +183,9 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
     # what decoders have to say (libmpg123 a line for each doubt) would garble the report
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     # a job manager signals all processes of a job: the task in hand is still to be finished
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _GROUP_SIGNALS)
     _die_with_parent()
     with suppress(EOFError, OSError):
         while True:
@@ -219,14 +220,13 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-@contextmanager
-def _terminations_held_back() -> Iterator[None]:
-    """Processes started in here inherit that SIGTERM is blocked: the fork server must go on."""
-    # starting this one, as the fork server does, would unblock the signal
+def _ensure_fork_server() -> None:
+    """Have a fork server that no signal to the whole group ends, not even while it imports."""
+    # starting this one, as the fork server would, unblocks the signals
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
     try:
-        yield
+        forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

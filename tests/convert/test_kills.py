@@ -30,7 +30,7 @@ N_KILLS = 20
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return corpus(tmp_path_factory.mktemp("kills") / "in", 40, seconds=4)
+    return corpus(tmp_path_factory.mktemp("kills") / "in", 40, seconds=2)
 
 
 @pytest.fixture(scope="module")

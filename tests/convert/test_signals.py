@@ -28,7 +28,7 @@ AT_ONCE = 5.0
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return corpus(tmp_path_factory.mktemp("signals") / "in", 40, seconds=4)
+    return corpus(tmp_path_factory.mktemp("signals") / "in", 40, seconds=2)
 
 
 @pytest.fixture(scope="module")
@@ -129,4 +129,19 @@ def test_a_signal_while_headers_are_read_leaves_nothing(hanging, stub, tmp_path)
         os.kill(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
+    assert list(store.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_while_the_workers_start_leaves_nothing(folder, tmp_path, number):
+    store = tmp_path / "out" / "o.h5"
+    store.parent.mkdir()
+    with started(folder, store, *FLAGS, "--workers", 2) as process:
+        wait_for((store.parent / "o.h5.parts" / "lock").exists, "the lock", process)
+        # the fork server is there and importing
+        wait_for(lambda: len(list(group_members(process.pid))) > 2, "the fork server", process)
+        os.killpg(process.pid, number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number], errors
+    assert errors.splitlines()[1] == "specctl: stopped before the first file"
     assert list(store.parent.iterdir()) == []
