@@ -167,6 +167,8 @@ class Conversion:
     ) -> tuple[Job, Plan] | None:
         made = self.planner().plan(executor, found, base)
         if made is not None:
+            # raises where the stored type cannot hold the values, while nothing is begun yet
+            self._layout(executor, ConvertConfig.from_dict(made[0].config))
             folder.begin(*made)
         return made
 

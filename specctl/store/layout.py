@@ -130,6 +130,12 @@ class Layout:
         low, high = value_range
         if not low < high:
             raise ParameterError(f"value_range must rise, got {low} to {high}")
+        highest = max(abs(low), abs(high))
+        if dtype == "float16" and highest > _FLOAT16_MAX:
+            raise ParameterError(
+                f"dtype must be float32 for values up to {highest:.3g}, "
+                f"float16 holds {_FLOAT16_MAX:g} at most"
+            )
         scale, offset = 1.0, 0.0
         if dtype in ("int16", "uint8"):
             codes = np.iinfo(dtype)
@@ -142,7 +148,7 @@ class Layout:
             compression=compression,
             scale_factor=scale,
             add_offset=offset,
-            max_error=_max_error(dtype, scale, max(abs(low), abs(high))),
+            max_error=_max_error(dtype, scale, highest),
         )
 
     @property
@@ -269,7 +275,9 @@ def _max_error(dtype: str, scale: float, highest: float) -> float:
     if dtype == "float32":
         return 0.0
     if dtype == "float16":
-        return float(np.spacing(np.float16(min(highest, _FLOAT16_MAX)))) / 2
+        # the step below the largest number, which has none above it
+        below = np.nextafter(np.float16(highest), np.float16(0))
+        return float(np.spacing(below)) / 2
     return scale / 2 + float(np.spacing(np.float32(highest)))
 
 

@@ -120,6 +120,13 @@ def test_a_stored_type_keeps_the_error_it_states(tmp_path, dtype, job, compressi
     assert verify_store(tmp_path / "o.h5") == []
 
 
+def test_a_type_that_cannot_hold_the_values_is_refused_before_anything_is_begun(tmp_path):
+    source = write_noise(tmp_path / "a.wav")
+    with pytest.raises(ParameterError, match="dtype must be float32 for values up to"):
+        convert(source, tmp_path / "out.h5", feature="power", dtype="float16", n_fft=512)
+    assert os.listdir(tmp_path) == ["a.wav"]
+
+
 def test_labels_by_folder(tmp_path):
     corpus(tmp_path / "in", 4)
     write_noise(tmp_path / "in" / "loose.wav")

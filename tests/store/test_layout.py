@@ -31,6 +31,16 @@ def test_codes_span_the_range(dtype):
     assert layout.max_error == pytest.approx(layout.scale_factor / 2, rel=0.01)
 
 
+def test_half_floats_state_half_of_their_widest_step():
+    layout = Layout.for_values(80, dtype="float16", value_range=(0, 65504))
+    assert layout.max_error == 16
+
+
+def test_half_floats_are_refused_for_values_beyond_them():
+    with pytest.raises(ParameterError, match="must be float32 for values up to 6.55e"):
+        Layout.for_values(80, dtype="float16", value_range=(0, 65536))
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
