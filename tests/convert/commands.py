@@ -110,7 +110,7 @@ def group_members(group: int) -> Iterator[tuple[int, list[str]]]:
             continue
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            command = (folder / "cmdline").read_text().split("\0")
+            command = os.fsdecode((folder / "cmdline").read_bytes()).split("\0")
         except OSError:
             continue
         if int(fields[2]) == group and fields[0] not in "ZX":
