@@ -48,6 +48,7 @@ def describe(device: str, kernel: str, precision: Precision, _device: str) -> De
     return Description(devices, choice.kernel.name, choice.reason)
 
 
+@lru_cache(maxsize=1)
 def layout_for(config: ConvertConfig, _device: str = "cpu") -> tuple[Layout, np.ndarray]:
     """How the values of a config are stored, and the frequency of each bin in Hz."""
     peak = float(window(config).sum()) ** (config.power or 1.0)
