@@ -5,7 +5,6 @@ whatever it was doing, cannot take a lock or a task of another with it.
 """
 
 import ctypes
-import gc
 import os
 import signal
 import sys
@@ -188,8 +187,6 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _GROUP_SIGNALS)
     _die_with_parent()
-    # what the fork server has imported stays: collecting it again would only copy its pages
-    gc.freeze()
     with suppress(EOFError, OSError):
         while True:
             pipe.send(_result(pipe))

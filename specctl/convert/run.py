@@ -176,7 +176,7 @@ class Conversion:
         """Workers for these devices, or this process."""
         if self.options.n_workers == 0:
             return InProcess(devices[0])
-        return Pool(devices, self.options.n_workers, work_names.WORK_MODULE)
+        return Pool(devices, self.options.n_workers, "specctl.convert.preload")
 
     def _convert(
         self,

@@ -4,24 +4,24 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-WORK_MODULE = "specctl.convert.work"
+_MODULE = "specctl.convert.work"
 
 
 def describe(*args: Any) -> Any:
     """`specctl.convert.work.describe`."""
-    return import_module(WORK_MODULE).describe(*args)
+    return import_module(_MODULE).describe(*args)
 
 
 def layout_for(*args: Any) -> Any:
     """`specctl.convert.work.layout_for`."""
-    return import_module(WORK_MODULE).layout_for(*args)
+    return import_module(_MODULE).layout_for(*args)
 
 
 def probe_all(paths: Sequence[str], device: str) -> Any:
     """`specctl.convert.work.probe_all`."""
-    return import_module(WORK_MODULE).probe_all(paths, device)
+    return import_module(_MODULE).probe_all(paths, device)
 
 
 def convert_part(*args: Any) -> Any:
     """`specctl.convert.work.convert_part`."""
-    return import_module(WORK_MODULE).convert_part(*args)
+    return import_module(_MODULE).convert_part(*args)
