@@ -186,6 +186,8 @@ def test_of_two_at_once_the_second_is_told_who_holds_the_store(folder, store, tm
     stub.write(folder / "zz.m4a", "hang", 1)
     with started(folder, store, *FLAGS, env=stub.environment) as first:
         wait_for(lambda: stub.n_opened(folder / "zz.m4a") == 2, "the hang", first)
+        # the other worker may still have a part in hand
+        wait_for(lambda: len(parts_of(store)) == 9, "all parts but one", first)
         before = parts_of(store)
         for more in ((), ("--overwrite",), ("--update",)):
             second = run(folder, store, *FLAGS, *more, env=stub.environment)
