@@ -116,6 +116,19 @@ class WorkFolder:
             path.unlink()
             return None
 
+    def remove_damaged(self, n_parts: int) -> bool:
+        """Remove parts of which a byte has changed since they were written; whether any was."""
+        found = False
+        for number in range(n_parts):
+            path = part_path(self.path, number)
+            try:
+                for _ in read_part(path).iter_chunks():
+                    pass
+            except StoreError:
+                path.unlink(missing_ok=True)
+                found = True
+        return found
+
     def sweep(self) -> None:
         """Remove what killed workers left half-written."""
         for stray in self.path.glob("*.tmp-*"):

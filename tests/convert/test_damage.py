@@ -1,0 +1,35 @@
+"""A finished part whose bytes change before the store is joined."""
+
+import numpy as np
+import pytest
+
+from specctl import convert_audio, open_store
+from specctl.convert import Options, run
+from specctl.errors import StoreError
+from tests.convert.audio_files import corpus
+
+HERE = Options(workers=0)
+
+
+def test_a_part_that_rots_is_named_and_made_again_by_the_next_run(tmp_path, monkeypatch):
+    folder, store = corpus(tmp_path / "in", 3), tmp_path / "out.h5"
+    convert_audio(folder, tmp_path / "wanted.h5", options=HERE)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run, "merge_job", interrupted)
+        convert_audio(folder, store, options=HERE)
+    (part,) = tmp_path.glob("out.h5.parts/*.part")
+    rotten = bytearray(part.read_bytes())
+    rotten[len(rotten) // 3] ^= 1
+    part.write_bytes(rotten)
+    with pytest.raises(StoreError, match=r"000000\.part is damaged.*the same command"):
+        convert_audio(folder, store, options=HERE)
+    convert_audio(folder, store, options=HERE)
+    with open_store(store) as made, open_store(tmp_path / "wanted.h5") as wanted:
+        assert list(made) == list(wanted)
+        for key in wanted:
+            np.testing.assert_array_equal(made[key], wanted[key])
+    assert not list(tmp_path.glob("*.parts"))
