@@ -62,8 +62,9 @@ def find(request: Request, base: Finished | None) -> Found:
 
 def describe(executor: Executor, given: GivenSettings, options: Options) -> Description:
     """What device and kernel it will be; a worker says, since only workers import torch."""
-    precision = given.resolve(_FALLBACK_RATE * 16).precision
-    task = Task(0, work_names.describe, (options.device, options.kernel, precision))
+    # the rate is not known yet; any that leaves room for the highest fmax
+    config = given.resolve(_FALLBACK_RATE * 16)
+    task = Task(0, work_names.describe, (options.device, options.kernel, config))
     for outcome in executor.run(deque([task]), Control(), lambda: ()):
         if outcome.error is not None:
             raise outcome.error

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from specctl.audio.probe import AudioInfo, probe
-from specctl.config import Precision
 from specctl.convert.beats import Beats
 from specctl.convert.compute import Computer
 from specctl.convert.jobs import Description, PartJob, Receipt, part_path
@@ -23,12 +22,13 @@ from specctl.dsp.mel import centre_frequencies, mel_filterbank
 from specctl.dsp.windows import window
 from specctl.errors import AudioError, ParameterError
 from specctl.kernels import registry
+from specctl.kernels.base import Demand
 from specctl.store.layout import Layout
 from specctl.store.part import PartWriter
 from specctl.transforms import transform_for
 
 
-def describe(device: str, kernel: str, precision: Precision, _device: str) -> Description:
+def describe(device: str, kernel: str, config: ConvertConfig, _device: str) -> Description:
     """Resolve ``--device`` and ``--kernel`` on this machine.
 
     Raises
@@ -39,12 +39,8 @@ def describe(device: str, kernel: str, precision: Precision, _device: str) -> De
         If the kernel cannot run there.
     """
     devices = _devices(device)
-    choice = registry.choose(
-        kernel,
-        device=torch.device(devices[0]),
-        precision=precision,
-        has_trained_basis=False,
-    )
+    demand = Demand(config.spectrogram, torch.device(devices[0]), config.precision)
+    choice = registry.choose(kernel, demand)
     return Description(devices, choice.kernel.name, choice.reason)
 
 

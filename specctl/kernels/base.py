@@ -7,10 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from specctl.config import Precision
+from specctl.config import Precision, SpectrogramConfig
 from specctl.dsp.decibel import LogScale
 from specctl.kernels.bands import Bands
-from specctl.kernels.buffers import Buffers
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,21 @@ class Chain:
         return any(weight is not None and weight.requires_grad for weight in weights)
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a kernel is chosen for."""
+
+    config: SpectrogramConfig
+    device: torch.device
+    precision: Precision
+    trained: frozenset[str] = frozenset()  # names of the weights that are trained
+
+    @property
+    def has_trained_basis(self) -> bool:
+        """Whether the basis is another than the Fourier basis."""
+        return "basis" in self.trained
+
+
 class Kernel(ABC):
     """An implementation of the transform that can be chosen by name and timed."""
 
@@ -54,17 +68,29 @@ class Kernel(ABC):
     takes_trained_basis: ClassVar[bool]
 
     @abstractmethod
-    def problem(self, device: torch.device, precision: Precision) -> str | None:
-        """Why this kernel cannot run there, or ``None`` if it can."""
+    def problem(self, demand: Demand) -> str | None:
+        """Why this kernel cannot do what is wanted, or ``None`` if it can.
+
+        A trained basis is not asked about here; `takes_trained_basis` answers that.
+        """
 
     @abstractmethod
-    def spectrum(self, frames: Tensor, chain: Chain) -> Tensor:
-        """Frames (..., n_fft) to complex spectra (..., n_freqs); differentiable."""
+    def run(self, padded: Tensor, chain: Chain) -> Tensor:
+        """All of ``chain`` over padded waveforms; differentiable.
 
-    @abstractmethod
-    def power_spectrum(self, frames: Tensor, chain: Chain) -> Tensor:
-        """Frames (..., n_fft) to squared magnitudes (..., n_freqs); differentiable."""
+        Parameters
+        ----------
+        padded : Tensor, shape (batch, samples)
+            At least ``n_fft`` samples; padding for centred frames is already there.
 
-    @abstractmethod
-    def power_block(self, frames: Tensor, chain: Chain, buffers: Buffers) -> Tensor:
-        """`power_spectrum` of one block (n, n_fft) without gradients, in reused memory."""
+        Returns
+        -------
+        Tensor, shape (batch, n_bins, n_frames)
+            Complex where ``chain.power`` is ``None``.
+
+        Notes
+        -----
+        A frame's numbers depend on its item alone. On a CPU not even their last bit depends on
+        how a long item was cut, as long as it was cut at multiples of
+        `specctl.kernels.blocks.block_frames`.
+        """

@@ -1,5 +1,7 @@
 """Running a kernel over whole waveforms, as far as it needs no more than a frame at a time."""
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -22,31 +24,29 @@ def block_frames(n_fft: int, device: torch.device) -> int:
     return max(1, _GPU_BLOCK_SAMPLES // n_fft)
 
 
-def run(kernel: Kernel, padded: Tensor, chain: Chain) -> Tensor:
-    """All of ``chain`` over padded waveforms.
+class FrameKernel(Kernel):
+    """A kernel that knows single frames; running it over a waveform is done here, in blocks."""
 
-    Parameters
-    ----------
-    padded : Tensor, shape (batch, samples)
-        At least ``n_fft`` samples; padding for centred frames is already there.
+    @abstractmethod
+    def spectrum(self, frames: Tensor, chain: Chain) -> Tensor:
+        """Frames (..., n_fft) to complex spectra (..., n_freqs); differentiable."""
 
-    Returns
-    -------
-    Tensor, shape (batch, n_bins, n_frames)
-        Complex where ``chain.power`` is ``None``.
+    @abstractmethod
+    def power_spectrum(self, frames: Tensor, chain: Chain) -> Tensor:
+        """Frames (..., n_fft) to squared magnitudes (..., n_freqs); differentiable."""
 
-    Notes
-    -----
-    A block never spans two items and always begins at a multiple of its length, so a frame's
-    numbers depend on its item alone, and on a CPU not even their last bit on how a long item
-    was cut, as long as it was cut at multiples of `block_frames`.
-    """
-    if torch.is_grad_enabled() and (padded.requires_grad or chain.requires_grad):
-        return _whole(kernel, padded, chain)
-    return _blockwise(kernel, padded, chain)
+    @abstractmethod
+    def power_block(self, frames: Tensor, chain: Chain, buffers: Buffers) -> Tensor:
+        """`power_spectrum` of one block (n, n_fft) without gradients, in reused memory."""
+
+    def run(self, padded: Tensor, chain: Chain) -> Tensor:
+        """Block after block; in one piece where gradients are taken."""
+        if torch.is_grad_enabled() and (padded.requires_grad or chain.requires_grad):
+            return _whole(self, padded, chain)
+        return _blockwise(self, padded, chain)
 
 
-def _whole(kernel: Kernel, padded: Tensor, chain: Chain) -> Tensor:
+def _whole(kernel: FrameKernel, padded: Tensor, chain: Chain) -> Tensor:
     frames = padded.unfold(-1, chain.n_fft, chain.hop_length)
     if chain.power is None:
         return kernel.spectrum(frames, chain).transpose(-1, -2)
@@ -58,7 +58,7 @@ def _whole(kernel: Kernel, padded: Tensor, chain: Chain) -> Tensor:
 
 
 @torch.no_grad()
-def _blockwise(kernel: Kernel, padded: Tensor, chain: Chain) -> Tensor:
+def _blockwise(kernel: FrameKernel, padded: Tensor, chain: Chain) -> Tensor:
     n_items, n_samples = padded.shape
     padded = padded.contiguous()
     n_frames = 1 + (n_samples - chain.n_fft) // chain.hop_length
@@ -73,7 +73,7 @@ def _blockwise(kernel: Kernel, padded: Tensor, chain: Chain) -> Tensor:
     return spec
 
 
-def _block(kernel: Kernel, frames: Tensor, chain: Chain, spec: Tensor) -> None:
+def _block(kernel: FrameKernel, frames: Tensor, chain: Chain, spec: Tensor) -> None:
     """One block (n, n_fft) into its place (n_bins, n)."""
     if chain.power is None:
         spec.copy_(kernel.spectrum(frames, chain).T)

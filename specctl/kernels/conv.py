@@ -8,23 +8,23 @@ of the waveform, block by block; nothing the size of all frames together is ever
 import torch
 from torch import Tensor
 
-from specctl.config import Precision
 from specctl.errors import KernelError
-from specctl.kernels.base import Chain, Kernel
+from specctl.kernels.base import Chain, Demand
+from specctl.kernels.blocks import FrameKernel
 from specctl.kernels.buffers import Buffers
 from specctl.kernels.precision import product
 
 
-class ConvKernel(Kernel):
+class ConvKernel(FrameKernel):
     """Works with any basis, on any device, at any precision that the device has."""
 
     name = "conv"
     takes_trained_basis = True
 
-    def problem(self, device: torch.device, precision: Precision) -> str | None:
+    def problem(self, demand: Demand) -> str | None:
         """Only TF32 is tied to a kind of device."""
-        if precision == "tf32" and device.type != "cuda":
-            return f"precision 'tf32' runs on cuda, not on {device.type}"
+        if demand.precision == "tf32" and demand.device.type != "cuda":
+            return f"precision 'tf32' runs on cuda, not on {demand.device.type}"
         return None
 
     def spectrum(self, frames: Tensor, chain: Chain) -> Tensor:

@@ -3,21 +3,21 @@
 import torch
 from torch import Tensor
 
-from specctl.config import Precision
-from specctl.kernels.base import Chain, Kernel
+from specctl.kernels.base import Chain, Demand
+from specctl.kernels.blocks import FrameKernel
 from specctl.kernels.buffers import Buffers
 
 
-class FftKernel(Kernel):
+class FftKernel(FrameKernel):
     """37 to 270 times fewer operations than the product with the basis, and exact float32."""
 
     name = "fft"
     takes_trained_basis = False
 
-    def problem(self, device: torch.device, precision: Precision) -> str | None:
+    def problem(self, demand: Demand) -> str | None:
         """FFTs are computed in float32 on every device."""
-        if precision != "fp32":
-            return f"computes in fp32, not in {precision}"
+        if demand.precision != "fp32":
+            return f"computes in fp32, not in {demand.precision}"
         return None
 
     def spectrum(self, frames: Tensor, chain: Chain) -> Tensor:

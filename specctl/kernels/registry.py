@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 
-import torch
-
-from specctl.config import Precision
 from specctl.errors import KernelError
-from specctl.kernels.base import Kernel
+from specctl.kernels.base import Demand, Kernel
 from specctl.kernels.conv import ConvKernel
 from specctl.kernels.fft import FftKernel
 
@@ -22,9 +19,7 @@ class Choice:
     reason: str
 
 
-def choose(
-    name: str, *, device: torch.device, precision: Precision, has_trained_basis: bool
-) -> Choice:
+def choose(name: str, demand: Demand) -> Choice:
     """The kernel of that name, or with ``"auto"`` the cheapest exact one.
 
     Raises
@@ -35,10 +30,7 @@ def choose(
     """
     if name != "auto" and name not in KERNELS:
         raise KernelError(f"kernel must be auto, {' or '.join(KERNELS)}, got {name!r}")
-    problems = {
-        kernel.name: _problem(kernel, device, precision, has_trained_basis)
-        for kernel in KERNELS.values()
-    }
+    problems = {kernel.name: _problem(kernel, demand) for kernel in KERNELS.values()}
     able = [candidate for candidate, problem in problems.items() if problem is None]
     if name != "auto":
         if problems[name] is not None:
@@ -50,12 +42,10 @@ def choose(
     return Choice(KERNELS[able[0]], _reason(able[0], problems))
 
 
-def _problem(
-    kernel: Kernel, device: torch.device, precision: Precision, has_trained_basis: bool
-) -> str | None:
-    if has_trained_basis and not kernel.takes_trained_basis:
+def _problem(kernel: Kernel, demand: Demand) -> str | None:
+    if demand.has_trained_basis and not kernel.takes_trained_basis:
         return "computes the Fourier basis only, this basis is trained"
-    return kernel.problem(device, precision)
+    return kernel.problem(demand)
 
 
 def _reason(name: str, problems: dict[str, str | None]) -> str:

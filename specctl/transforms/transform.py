@@ -13,9 +13,9 @@ from specctl.dsp.mel import dct_matrix, mel_filterbank
 from specctl.dsp.padding import pad_waveform
 from specctl.dsp.windows import window
 from specctl.errors import ParameterError
-from specctl.kernels import blocks, registry
+from specctl.kernels import registry
 from specctl.kernels.bands import Bands
-from specctl.kernels.base import Chain
+from specctl.kernels.base import Chain, Demand
 from specctl.kernels.precision import product
 
 
@@ -113,7 +113,7 @@ class Transform(nn.Module):
         What depends on an item's peak, and cepstral coefficients, are left to `finish`.
         """
         with torch.autocast(padded.device.type, enabled=False):
-            return blocks.run(self._choice.kernel, padded, self._chain())
+            return self._choice.kernel.run(padded, self._chain())
 
     def peak(self, spec: Tensor) -> Tensor | None:
         """The peak of each item, (batch, 1, 1), where the scale needs it."""
@@ -177,12 +177,8 @@ class Transform(nn.Module):
         return fourier_basis(self.config)
 
     def _choose(self, device: torch.device) -> None:
-        self._choice = registry.choose(
-            self._kernel,
-            device=device,
-            precision=self._precision,
-            has_trained_basis="basis" in self._trainable,
-        )
+        demand = Demand(self.config, device, self._precision, self._trainable)
+        self._choice = registry.choose(self._kernel, demand)
 
     def _add(self, name: str, value: Tensor | None) -> None:
         """A parameter where it is trained, else a constant that checkpoints need not carry."""

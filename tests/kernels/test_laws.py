@@ -8,12 +8,14 @@ import torch
 from specctl.config import SpectrogramConfig
 from specctl.dsp.reference import reference_spectrogram
 from specctl.errors import ParameterError
+from specctl.kernels.base import Demand
 from specctl.kernels.registry import KERNELS
 from specctl.transforms import Transform, transform_for
 from tests.dsp.signals import noise
 
 CPU = torch.device("cpu")
-KERNEL_NAMES = [name for name, kernel in KERNELS.items() if kernel.problem(CPU, "fp32") is None]
+DEMAND = Demand(SpectrogramConfig.resolve(), CPU, "fp32")
+KERNEL_NAMES = [name for name, kernel in KERNELS.items() if kernel.problem(DEMAND) is None]
 
 SMALL = {"sample_rate": 8000, "n_fft": 128, "hop_length": 37}
 CASES = {

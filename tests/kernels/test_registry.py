@@ -1,15 +1,19 @@
 import pytest
 import torch
 
+from specctl.config import SpectrogramConfig
 from specctl.errors import KernelError
+from specctl.kernels.base import Demand
 from specctl.kernels.registry import KERNELS, choose
 from specctl.transforms import MelSpectrogram
 
 CPU = torch.device("cpu")
+CONFIG = SpectrogramConfig.resolve()
 
 
 def chosen(name="auto", precision="fp32", has_trained_basis=False):
-    return choose(name, device=CPU, precision=precision, has_trained_basis=has_trained_basis)
+    trained = frozenset({"basis"} if has_trained_basis else ())
+    return choose(name, Demand(CONFIG, CPU, precision, trained))
 
 
 def test_takes_the_fft_for_a_fourier_basis():
