@@ -4,10 +4,11 @@ The layers, from the top; each imports only from those below it:
 
 ``cli``
     The command line; the only place that prints or exits.
-``convert``
-    The job behind ``specctl convert``, callable from Python, silent.
-``audio`` · ``store`` · ``transforms``
-    Decoding, the HDF5 store, and the ``nn.Module`` transforms; they meet only above.
+``convert`` · ``training``
+    The jobs behind ``specctl convert`` and ``specctl train-basis``, callable from Python, silent.
+``audio`` · ``store`` · ``augment`` · ``transforms``
+    Decoding, the HDF5 store, augmentation, and the ``nn.Module`` transforms; they meet only
+    above.
 ``kernels``
     Frames to spectra: one transform, several implementations that must agree.
 ``dsp``
@@ -40,6 +41,8 @@ _HOMES = {
     "MFCC": "specctl.transforms",
 }
 
+_MODULES = ("augment", "training")
+
 __all__ = [
     "MFCC",
     "MelSpectrogram",
@@ -54,6 +57,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"specctl.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'specctl' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -19,3 +19,8 @@ class StoreError(SpecctlError):
 
 class KernelError(SpecctlError):
     """A kernel cannot run here, or not with these settings."""
+
+
+class TrainingError(SpecctlError):
+    """A training cannot go on: its loss is no number, its checkpoint is damaged, a class is
+    missing."""

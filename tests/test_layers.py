@@ -24,8 +24,13 @@ LAYERS = {
     "transforms": {"kernels", "dsp", *BASE},
     "audio": BASE,
     "store": BASE,
+    "augment": BASE,
+    "training": {"augment", "audio", "store", "transforms", "kernels", "dsp", *BASE},
     "convert": {"audio", "store", "transforms", "kernels", "dsp", *BASE},
-    "cli": {"convert", "audio", "store", "transforms", "kernels", "dsp", *BASE},
+    "cli": {
+        *("convert", "training", "augment", "audio", "store", "transforms", "kernels", "dsp"),
+        *BASE,
+    },
 }
 SLOW = ("torch", "librosa", "h5py", "matplotlib")
 

@@ -1,0 +1,149 @@
+"""What every augmentation is: a module that changes some clips of a batch, each in its own way."""
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from specctl.augment.draws import Draws
+from specctl.errors import ParameterError
+
+SHAPES = {2: "(batch, samples)", 3: "(batch, freq, time)"}
+
+
+class Augmentation(nn.Module):
+    """Base of the augmentations; only in training mode does one change anything.
+
+    Parameters
+    ----------
+    p : float
+        Probability that a clip is changed, decided for each clip by itself.
+    """
+
+    n_dims: ClassVar[int] = 2  # of a batch
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        check_within("p", p, 0.0, 1.0)
+        self.p = p
+
+    def forward(
+        self,
+        batch: Tensor,
+        lengths: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Change a batch.
+
+        Parameters
+        ----------
+        batch : Tensor, shape (batch, samples) or (batch, freq, time)
+            Not changed in place.
+        lengths : Tensor, shape (batch,), int64, optional
+            Valid samples or frames of each clip, the rest is padding; all by default.
+        generator : torch.Generator, optional
+            On the CPU, whatever the device of the batch. By default that of torch.
+
+        Returns
+        -------
+        Tensor
+            Padded to the longest clip where an augmentation changes lengths.
+
+        Raises
+        ------
+        ParameterError
+            If the batch or the lengths have another shape.
+        """
+        if lengths is None:
+            lengths = torch.full((len(batch),), batch.shape[-1])
+        draws = Draws.from_generator(len(batch), generator)
+        return self.augment(batch, lengths, draws)[0]
+
+    def augment(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """As ``forward``, with the numbers to draw from; gives the new lengths too (CPU)."""
+        check_batch(batch, lengths, self.n_dims)
+        lengths = lengths.to("cpu", torch.int64)
+        if not self.training:
+            return batch, lengths
+        chosen = (draws.uniform() < self.p).nonzero()[:, 0]
+        if not len(chosen):
+            return batch, lengths
+        changed, new_lengths = self.change(
+            batch[chosen.to(batch.device)], lengths[chosen], draws[chosen]
+        )
+        lengths = lengths.index_copy(0, chosen, new_lengths)
+        width = max(batch.shape[-1], changed.shape[-1])
+        result = nn.functional.pad(batch, (0, width - batch.shape[-1]))
+        changed = nn.functional.pad(changed, (0, width - changed.shape[-1]))
+        return result.index_copy(0, chosen.to(batch.device), changed), lengths
+
+    def change(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Change all clips of a batch; what children define."""
+        raise NotImplementedError
+
+
+class Compose(Augmentation):
+    """Several augmentations, one after the other.
+
+    Parameters
+    ----------
+    augmentations : sequence of Augmentation
+        All for waveforms or all for spectrograms.
+    p : float
+        Probability that a clip goes through them at all.
+    """
+
+    def __init__(self, augmentations: Sequence[Augmentation], p: float = 1.0) -> None:
+        super().__init__(p)
+        kinds = {augmentation.n_dims for augmentation in augmentations}
+        if len(kinds) != 1:
+            raise ParameterError(
+                "augmentations must all take waveforms or all take spectrograms, got "
+                f"{', '.join(type(each).__name__ for each in augmentations) or 'none'}"
+            )
+        self.augmentations = nn.ModuleList(augmentations)
+        self.n_dims = kinds.pop()  # type: ignore[misc]
+
+    def change(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Each in its turn, with random numbers of its own."""
+        for number, augmentation in enumerate(self.augmentations):
+            step = cast("Augmentation", augmentation)
+            batch, lengths = step.augment(batch, lengths, draws.fork(number))
+        return batch, lengths
+
+
+def valid(batch: Tensor, lengths: Tensor) -> Tensor:
+    """Whether a sample or frame is within its clip; (batch, width) bool."""
+    place = torch.arange(batch.shape[-1], device=batch.device)
+    return place < lengths.to(batch.device)[:, None]
+
+
+def check_within(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Refuse what is not in [low, high]."""
+    if not low <= value <= high:
+        rule = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g}]"
+        raise ParameterError(f"{name} must be {rule}, got {value}")
+
+
+def check_range(kind: str, low: float, high: float) -> None:
+    """Refuse a range that ends before it begins, or that has no ends."""
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ParameterError(
+            f"min_{kind} must be at most max_{kind}, both finite, got {low} and {high}"
+        )
+
+
+def check_batch(batch: Tensor, lengths: Tensor, n_dims: int) -> None:
+    """Refuse a batch or lengths of another shape."""
+    if batch.ndim != n_dims or not batch.is_floating_point():
+        raise ParameterError(
+            f"batch must be floating point of shape {SHAPES[n_dims]}, got {batch.dtype} of "
+            f"shape {tuple(batch.shape)}"
+        )
+    if lengths.shape != (len(batch),):
+        raise ParameterError(
+            f"lengths must have shape ({len(batch)},), one for each clip, got "
+            f"{tuple(lengths.shape)}"
+        )

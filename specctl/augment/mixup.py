@@ -1,0 +1,85 @@
+"""Mixtures of two clips and of their labels."""
+
+import torch
+from torch import Tensor, nn
+
+from specctl.augment.base import check_within
+from specctl.augment.draws import Draws
+from specctl.errors import ParameterError
+
+
+class Mixup(nn.Module):
+    """Mix each clip with its neighbour in the batch, and their labels in the same proportion.
+
+    Clips 0 and 1 are mixed with each other, 2 and 3, and so on, each with a proportion of its
+    own; a last one without a neighbour stays as it is. In a batch in random order that is a
+    random partner, and a batch that is cut at an even place gives the same numbers.
+
+    Parameters
+    ----------
+    alpha : float
+        The proportion follows the Beta distribution with both parameters ``alpha``.
+
+    References
+    ----------
+    Zhang et al.: mixup, beyond empirical risk minimization, ICLR 2018.
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        check_within("alpha", alpha, 1e-3)
+        self.alpha = alpha
+
+    def forward(
+        self, batch: Tensor, targets: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mix a batch.
+
+        Parameters
+        ----------
+        batch : Tensor, shape (batch, ...)
+            Waveforms or spectrograms.
+        targets : Tensor, shape (batch, n_classes)
+            Probabilities of the classes, for example one-hot.
+        generator : torch.Generator, optional
+            On the CPU.
+
+        Returns
+        -------
+        batch, targets : Tensor
+            Of the same shapes.
+        """
+        if targets.ndim != 2 or len(targets) != len(batch):
+            raise ParameterError(
+                f"targets must have shape ({len(batch)}, n_classes), got {tuple(targets.shape)}"
+            )
+        mixed, targets, _ = self.augment(
+            batch, targets, None, Draws.from_generator(len(batch), generator)
+        )
+        return mixed, targets
+
+    def augment(
+        self, batch: Tensor, targets: Tensor, lengths: Tensor | None, draws: Draws
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As ``forward``, with the numbers to draw from; a mixture is as long as its longer."""
+        if not self.training:
+            return batch, targets, lengths
+        partner = torch.arange(len(batch)) ^ 1
+        partner = torch.where(partner < len(batch), partner, torch.arange(len(batch)))
+        share = _beta(self.alpha, draws.uniform())
+        if lengths is not None:
+            lengths = torch.maximum(lengths, lengths[partner])
+        partner = partner.to(batch.device)
+
+        def mix(values: Tensor) -> Tensor:
+            own = share.to(values).reshape(-1, *[1] * (values.ndim - 1))
+            return own * values + (1.0 - own) * values[partner]
+
+        return mix(batch), mix(targets), lengths
+
+
+def _beta(alpha: float, uniform: Tensor) -> Tensor:
+    """The inverse of Beta(alpha, alpha)'s distribution function."""
+    from scipy.special import betaincinv
+
+    return torch.from_numpy(betaincinv(alpha, alpha, uniform.numpy()))

@@ -1,0 +1,172 @@
+"""Pitch and tempo by a phase vocoder, each clip at its own rate."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from specctl.augment.base import Augmentation, check_range, check_within, valid
+from specctl.augment.draws import Draws
+from specctl.errors import ParameterError
+
+MAX_SEMITONES = 24.0
+RATE_RANGE = (0.1, 10.0)
+
+
+class TimeStretch(Augmentation):
+    """Make clips faster or slower without changing their pitch.
+
+    Parameters
+    ----------
+    min_rate, max_rate : float
+        Range of the rate, within [0.1, 10]; 2 is twice as fast.
+    leave_length_unchanged : bool
+        Cut or fill up with silence to the length that a clip had; else it is as long as the
+        rate makes it.
+    n_fft : int
+        Samples of a frame of the phase vocoder; frames overlap by three quarters.
+    p : float
+        Probability that a clip is changed.
+    """
+
+    def __init__(
+        self,
+        min_rate: float = 0.8,
+        max_rate: float = 1.25,
+        leave_length_unchanged: bool = True,
+        n_fft: int = 1024,
+        p: float = 0.5,
+    ) -> None:
+        super().__init__(p)
+        check_range("rate", min_rate, max_rate)
+        check_within("min_rate", min_rate, *RATE_RANGE)
+        check_within("max_rate", max_rate, *RATE_RANGE)
+        _check_n_fft(n_fft)
+        self.range = (min_rate, max_rate)
+        self.leave_length_unchanged = leave_length_unchanged
+        self.n_fft = n_fft
+
+    def change(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """One rate for a clip."""
+        stretched, new_lengths = stretch(batch, lengths, draws.uniform(*self.range), self.n_fft)
+        if not self.leave_length_unchanged:
+            return stretched, new_lengths
+        missing = batch.shape[-1] - stretched.shape[-1]
+        stretched = torch.nn.functional.pad(stretched, (0, missing))
+        new_lengths = torch.minimum(new_lengths, lengths)
+        return stretched * valid(stretched, new_lengths), new_lengths
+
+
+class PitchShift(Augmentation):
+    """Move the pitch of clips without changing their length.
+
+    Parameters
+    ----------
+    min_semitones, max_semitones : float
+        Range of the shift, within [-24, 24].
+    n_fft : int
+        Samples of a frame of the phase vocoder.
+    p : float
+        Probability that a clip is changed.
+
+    Notes
+    -----
+    A clip is stretched and then resampled back to its length. Lengths are whole samples, so
+    the ratio of frequencies is off by at most one part in the clip's length.
+    """
+
+    def __init__(
+        self,
+        min_semitones: float = -4.0,
+        max_semitones: float = 4.0,
+        n_fft: int = 1024,
+        p: float = 0.5,
+    ) -> None:
+        super().__init__(p)
+        check_range("semitones", min_semitones, max_semitones)
+        check_within("min_semitones", min_semitones, -MAX_SEMITONES, MAX_SEMITONES)
+        check_within("max_semitones", max_semitones, -MAX_SEMITONES, MAX_SEMITONES)
+        _check_n_fft(n_fft)
+        self.range = (min_semitones, max_semitones)
+        self.n_fft = n_fft
+
+    def change(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """One interval for a clip."""
+        rates = 2.0 ** (-draws.uniform(*self.range) / 12.0)
+        stretched, stretched_lengths = stretch(batch, lengths, rates, self.n_fft)
+        shifted = torch.zeros_like(batch)
+        for clip, (old, new) in enumerate(
+            zip(stretched_lengths.tolist(), lengths.tolist(), strict=True)
+        ):
+            if old and new:
+                shifted[clip, :new] = _resampled(stretched[clip, :old], new)
+        return shifted, lengths
+
+
+def stretch(
+    batch: Tensor, lengths: Tensor, rates: Tensor, n_fft: int = 1024
+) -> tuple[Tensor, Tensor]:
+    """Change the tempo of each clip by a phase vocoder.
+
+    Parameters
+    ----------
+    batch : Tensor, shape (batch, samples)
+    lengths : Tensor, shape (batch,), int64, CPU
+    rates : Tensor, shape (batch,), CPU
+        Above 0; 2 halves the length.
+    n_fft : int
+
+    Returns
+    -------
+    stretched : Tensor, shape (batch, samples of the longest)
+    lengths : Tensor, shape (batch,), int64, CPU
+
+    References
+    ----------
+    Flanagan, Golden: Phase vocoder, Bell System Technical Journal 45, 1966.
+    """
+    hop_length = n_fft // 4
+    taper = torch.hann_window(n_fft, dtype=batch.dtype, device=batch.device)
+    # every frame that reaches into a clip, wherever the widest of the batch ends
+    padded = torch.nn.functional.pad(batch, (0, n_fft))
+    spectra = torch.stft(
+        padded, n_fft, hop_length, window=taper, pad_mode="constant", return_complex=True
+    )
+    new_lengths = (lengths / rates).round().to(torch.int64)
+    longest = max(1, int(new_lengths.max()))
+    n_frames = 1 + -(-(longest + n_fft // 2) // hop_length)
+    frame = torch.arange(n_frames, dtype=torch.float64) * rates.to(torch.float64)[:, None]
+    spectra = _read_at(spectra, frame.to(batch.device))
+    stretched = torch.istft(spectra, n_fft, hop_length, window=taper, length=longest)
+    return stretched * valid(stretched, new_lengths), new_lengths
+
+
+def _read_at(spectra: Tensor, frame: Tensor) -> Tensor:
+    """Spectra at fractional frames: magnitudes between, phases as the partials would turn."""
+    n_freqs, n_frames = spectra.shape[1:]
+    left = frame.floor().long().clamp(max=n_frames - 1)
+    weight = (frame - left).clamp(0.0, 1.0).to(spectra.real.dtype)[:, None]
+    # a frame of silence behind the last
+    padded = torch.nn.functional.pad(spectra, (0, 1))
+    index = left[:, None].expand(-1, n_freqs, -1)
+    here, following = padded.gather(2, index), padded.gather(2, index + 1)
+    magnitude = (1.0 - weight) * here.abs() + weight * following.abs()
+    # frames are as far apart in the result, so a partial turns as much from one to the next;
+    # whole circles are left out, a long sum of them would lose digits
+    turn = following.angle() - here.angle()
+    turn = turn - 2.0 * math.pi * (turn / (2.0 * math.pi)).round()
+    phase = torch.cumsum(turn, dim=2) - turn + here[:, :, :1].angle()
+    return torch.polar(magnitude, phase)
+
+
+def _resampled(clip: Tensor, n_samples: int) -> Tensor:
+    """(samples,) to another number of samples over the same time, band-limited."""
+    spectrum = torch.fft.rfft(clip)
+    kept = min(len(spectrum), n_samples // 2 + 1)
+    resampled: Tensor = torch.fft.irfft(spectrum[:kept], n=n_samples)
+    return resampled * (n_samples / len(clip))
+
+
+def _check_n_fft(n_fft: int) -> None:
+    if n_fft < 16 or n_fft % 4:
+        raise ParameterError(f"n_fft must be a multiple of 4, at least 16, got {n_fft}")
