@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from specctl.config import Precision, SpectrogramConfig
+from specctl.config import PadMode, Precision, SpectrogramConfig
 from specctl.dsp.decibel import LogScale
+from specctl.dsp.padding import pad_waveform
 from specctl.kernels.bands import Bands
 
 
@@ -73,6 +74,12 @@ class Kernel(ABC):
 
         A trained basis is not asked about here; `takes_trained_basis` answers that.
         """
+
+    def run_centred(
+        self, waveform: Tensor, padding: int, pad_mode: PadMode, chain: Chain
+    ) -> Tensor:
+        """`run` after padding (batch, samples) at both ends; a kernel may pad item by item."""
+        return self.run(pad_waveform(waveform, padding, padding, pad_mode), chain)
 
     @abstractmethod
     def run(self, padded: Tensor, chain: Chain) -> Tensor:

@@ -8,11 +8,14 @@ of the waveform, block by block; nothing the size of all frames together is ever
 import torch
 from torch import Tensor
 
+from specctl.config import PadMode
+from specctl.dsp.padding import pad_waveform
 from specctl.errors import KernelError
 from specctl.kernels.base import Chain, Demand
 from specctl.kernels.blocks import FrameKernel
 from specctl.kernels.buffers import Buffers
 from specctl.kernels.precision import product
+from specctl.kernels.recompute import recomputed
 
 
 class ConvKernel(FrameKernel):
@@ -26,6 +29,23 @@ class ConvKernel(FrameKernel):
         if demand.precision == "tf32" and demand.device.type != "cuda":
             return f"precision 'tf32' runs on cuda, not on {demand.device.type}"
         return None
+
+    def run(self, padded: Tensor, chain: Chain) -> Tensor:
+        """Where gradients are taken, frames are computed a second time rather than kept."""
+        return self.run_centred(padded, 0, "constant", chain)
+
+    def run_centred(
+        self, waveform: Tensor, padding: int, pad_mode: PadMode, chain: Chain
+    ) -> Tensor:
+        """`run` after padding; while training, one item at a time."""
+        wants_gradient = torch.is_grad_enabled() and (
+            waveform.requires_grad or chain.requires_grad
+        )
+        if chain.power is not None and wants_gradient and len(waveform):
+            return recomputed(waveform, padding, pad_mode, chain, super().run)
+        if padding:
+            waveform = pad_waveform(waveform, padding, padding, pad_mode)
+        return super().run(waveform, chain)
 
     def spectrum(self, frames: Tensor, chain: Chain) -> Tensor:
         """Products with the real and the imaginary rows, joined."""

@@ -61,6 +61,15 @@ def product(left: Tensor, right: Tensor, precision: Precision) -> Tensor:
     return result.reshape(*left.shape[:-1], right.shape[0])
 
 
+def add_product(total: Tensor, left: Tensor, right: Tensor, precision: Precision) -> None:
+    """``total += left @ right`` without gradients and, but in bf16, without a copy of it."""
+    if precision == "bf16":
+        total += _matmul(left, right, precision)
+        return
+    with owned_precision(left.device, precision):
+        total.addmm_(left, right)
+
+
 class _Product(torch.autograd.Function):
     """A product whose backward runs at the precision of its forward."""
 

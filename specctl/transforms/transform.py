@@ -10,7 +10,6 @@ from specctl.config import Feature, Precision, SpectrogramConfig
 from specctl.dsp.basis import fourier_basis, unwindowed_basis
 from specctl.dsp.decibel import LogScale, peaks
 from specctl.dsp.mel import dct_matrix, mel_filterbank
-from specctl.dsp.padding import pad_waveform
 from specctl.dsp.windows import window
 from specctl.errors import ParameterError
 from specctl.kernels import registry
@@ -102,8 +101,10 @@ class Transform(nn.Module):
         """
         self._check(waveform)
         batch = waveform.reshape(-1, waveform.shape[-1]).to(self.window.dtype)
-        before = self.config.padding
-        spec = self.run(pad_waveform(batch, before, before, self.config.pad_mode))
+        with torch.autocast(batch.device.type, enabled=False):
+            spec = self._choice.kernel.run_centred(
+                batch, self.config.padding, self.config.pad_mode, self._chain()
+            )
         spec = self.finish(spec, self.peak(spec))
         return spec.reshape(*waveform.shape[:-1], *spec.shape[-2:])
 

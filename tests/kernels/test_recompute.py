@@ -1,0 +1,137 @@
+"""Training through the dense kernel: what is kept, and gradients of every setting."""
+
+import pytest
+import torch
+
+from specctl.transforms import MelSpectrogram, Spectrogram
+from tests.dsp.signals import noise
+
+TINY = {"sample_rate": 8000, "n_fft": 16, "hop_length": 5}
+BANDS = {**TINY, "n_mels": 4, "amin": 1e-6}
+
+
+def kept_bytes(module, waveform):
+    """What autograd keeps between the forward and the backward pass."""
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        module(waveform)
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("power", [0.7, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect", "edge"])
+@pytest.mark.parametrize("scale", ["none", "db"])
+def test_gradients_are_true_derivatives_for_every_exponent_and_padding(power, pad_mode, scale):
+    settings = {**TINY, "n_mels": 4, "pad_mode": pad_mode, "power": power, "scale": scale}
+    transform = MelSpectrogram(**settings, kernel="conv", trainable=("basis", "mel")).double()
+    waveform = 10 * noise(2, 37).double()
+    # a step away from zeros and symmetries, where one-sided derivatives differ
+    start = [
+        (weight + 0.05 * noise(*weight.shape).abs()).detach().requires_grad_()
+        for weight in (transform.basis, transform.mel)
+    ]
+
+    def values(basis, mel, samples):
+        weights = {"basis": basis, "mel": mel}
+        return torch.func.functional_call(transform, weights, (samples,))
+
+    assert torch.autograd.gradcheck(values, (*start, waveform.requires_grad_()))
+
+
+@pytest.mark.parametrize("hop_length", [1, 16, 23])
+def test_gradients_are_true_derivatives_for_steps_of_any_length(hop_length):
+    settings = {**BANDS, "hop_length": hop_length, "center": False}
+    transform = MelSpectrogram(**settings, kernel="conv").double()
+    waveform = 10 * noise(2, 60).double()
+    assert torch.autograd.gradcheck(transform, (waveform.requires_grad_(),))
+
+
+def test_numbers_are_the_same_to_the_last_bit_with_and_without_gradients():
+    transform = MelSpectrogram(**BANDS, trainable=("basis", "mel"))
+    waveform = noise(3, 20_000)
+    with torch.no_grad():
+        without = transform(waveform)
+    assert torch.equal(transform(waveform), without)
+
+
+def test_gradients_of_many_blocks_are_those_of_float64():
+    settings = {"sample_rate": 8000, "n_fft": 64, "hop_length": 3, "n_mels": 8}
+    waveform = noise(2, 9000)
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        transform = MelSpectrogram(**settings, trainable=("basis", "mel")).to(dtype)
+        spec = transform(waveform.to(dtype))
+        weights = torch.linspace(-1, 1, spec.numel(), dtype=dtype).reshape(spec.shape)
+        (spec * weights).sum().backward()
+        gradients.append([transform.basis.grad.double(), transform.mel.grad.double()])
+    for single, double in zip(*gradients, strict=True):
+        # 24 bits, summed over 6000 frames and divided by powers
+        assert (single - double).abs().max() <= 1e-4 * double.abs().max()
+
+
+@pytest.mark.parametrize("trainable", [("basis",), ("basis", "mel"), ("window", "mel")])
+def test_nothing_as_large_as_the_spectrum_is_kept(trainable):
+    transform = MelSpectrogram(
+        n_fft=256, hop_length=64, n_mels=8, kernel="conv", trainable=trainable
+    )
+    waveform = noise(4, 20_000)
+    inputs = 4 * (waveform.numel() + 2 * 258 * 256 + 8 * 129)
+    outputs = 4 * transform(waveform).numel()
+    assert kept_bytes(transform, waveform) <= inputs + 2 * outputs
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("scale", ["none", "db"])
+def test_gradients_at_silence_are_finite(power, scale):
+    floor = {} if scale == "none" else {"amin": 1e-10}
+    settings = {**TINY, "n_mels": 4, "power": power, "scale": scale, **floor}
+    transform = MelSpectrogram(**settings, trainable=("basis", "mel"))
+    waveform = noise(2, 400)
+    waveform[0] = 0
+    waveform[1, :200] = 0
+    waveform.requires_grad_()
+    transform(waveform).sum().backward()
+    for gradient in (transform.basis.grad, transform.mel.grad, waveform.grad):
+        assert torch.isfinite(gradient).all()
+        assert gradient.abs().max() > 0
+    assert (waveform.grad[0] == 0).all()
+
+
+def test_a_frozen_weight_gets_no_gradient():
+    transform = MelSpectrogram(**BANDS, trainable=("mel",), kernel="conv")
+    transform(noise(400)).sum().backward()
+    assert transform.mel.grad is not None
+    assert transform.basis.grad is None
+
+
+def test_an_empty_batch_can_be_trained_on():
+    transform = Spectrogram(**TINY, trainable=("basis",))
+    transform(torch.zeros(0, 300)).sum().backward()
+    assert (transform.basis.grad == 0).all()
+
+
+def test_a_second_derivative_is_refused():
+    transform = Spectrogram(**TINY, trainable=("basis",))
+    values = transform(noise(300))
+    (first,) = torch.autograd.grad(values.sum(), transform.basis, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+def test_autocast_changes_no_number():
+    waveform = noise(2, 400)
+    gradients = []
+    for enabled in (False, True):
+        transform = Spectrogram(**TINY, trainable=("basis",))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            values = transform(waveform)
+            assert values.dtype == torch.float32
+            values.sum().backward()
+        gradients.append(transform.basis.grad)
+    assert torch.equal(*gradients)
