@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from specctl.audio.decode import AudioReader, open_audio
 from specctl.convert.beats import Beat
 from specctl.convert.clock import Clock
-from specctl.convert.compute import Computer
+from specctl.convert.compute import Computer, OutOfDeviceMemoryError
 from specctl.convert.jobs import PartJob, Receipt
 from specctl.convert.plan import PlannedSource
 from specctl.convert.signals import Counted, Item, items
@@ -28,9 +28,9 @@ class _Tile:
     """A tile of an item on its way to the device."""
 
     item: Item
-    padded: Tensor
+    padded: np.ndarray
     is_last: bool
-    peak: Tensor | None
+    peak: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +133,21 @@ class PartWorker:
             for padded, is_last in pieces:
                 yield _Tile(item, padded, is_last, peak)
 
-    def _pieces(self, item: Item) -> Iterator[tuple[Tensor, bool]]:
+    def _pieces(self, item: Item) -> Iterator[tuple[np.ndarray, bool]]:
         """Padded stretches of an item from its start; each is a sign of life."""
         for piece in tiles(item.blocks(), self._config):
             self._beat.step()
             yield piece
 
-    def _peak(self, pieces: Iterable[tuple[Tensor, bool]]) -> Tensor | None:
+    def _peak(self, pieces: Iterable[tuple[np.ndarray, bool]]) -> float | None:
         peak = None
         for padded, _ in pieces:
             with self._clock.stage("transform"):
                 here = self._computer.peak(padded)
-            peak = here if peak is None else torch.maximum(peak, here)
+            peak = here if peak is None else max(peak, here)
         return peak
 
-    def _one_by_one(self, decoded: Iterable[_Tile]) -> Iterator[tuple[_Tile, Tensor]]:
+    def _one_by_one(self, decoded: Iterable[_Tile]) -> Iterator[tuple[_Tile, Any]]:
         for tile in decoded:
             with self._clock.stage("transform"):
                 (spec,) = self._computer.spectra([tile.padded])
@@ -159,7 +159,7 @@ class PartWorker:
         try:
             with self._clock.stage("transform"):
                 spectra = iter(self._computer.spectra(padded) if padded else [])
-        except torch.OutOfMemoryError:
+        except OutOfDeviceMemoryError:
             # even one tile of one of them is too much: the others can do without a pack
             spectra = None
         for file, decoded in held:
@@ -172,7 +172,7 @@ class PartWorker:
                 self._fail(file.source, error)
         held.clear()
 
-    def _store(self, file: _File, spectra: Iterable[tuple[_Tile, Tensor]]) -> None:
+    def _store(self, file: _File, spectra: Iterable[tuple[_Tile, Any]]) -> None:
         """Write all items of a file, or raise; the caller then discards them."""
         self._writer.begin_source()
         n_items = 0
@@ -233,5 +233,5 @@ class PartWorker:
         )
 
 
-_EXPECTED = (AudioError, StoreError, MemoryError, torch.OutOfMemoryError)
+_EXPECTED = (AudioError, StoreError, MemoryError)
 """What a file may do to its own conversion; anything else is a bug and ends the part."""

@@ -60,11 +60,15 @@ def find(request: Request, base: Finished | None) -> Found:
     return Found(fresh, discovery.skipped, len(discovery.sources) - len(fresh), replaced)
 
 
+def early_config(given: GivenSettings) -> ConvertConfig:
+    """The settings before the rate is known: with one that leaves room for the highest fmax."""
+    return given.resolve(_FALLBACK_RATE * 16)
+
+
 def describe(executor: Executor, given: GivenSettings, options: Options) -> Description:
     """What device and kernel it will be; a worker says, since only workers import torch."""
-    # the rate is not known yet; any that leaves room for the highest fmax
-    config = given.resolve(_FALLBACK_RATE * 16)
-    task = Task(0, work_names.describe, (options.device, options.kernel, config))
+    arguments = (options.device, options.kernel, early_config(given))
+    task = Task(0, work_names.describe, arguments)
     for outcome in executor.run(deque([task]), Control(), lambda: ()):
         if outcome.error is not None:
             raise outcome.error

@@ -11,6 +11,7 @@ import numpy as np
 
 from specctl.convert import planning, work_names
 from specctl.convert.clock import STAGES
+from specctl.convert.devices import is_compiled, is_cpu
 from specctl.convert.executors import Control, Executor, InProcess, Task
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job
@@ -176,7 +177,16 @@ class Conversion:
         """Workers for these devices, or this process."""
         if self.options.n_workers == 0:
             return InProcess(devices[0])
-        return Pool(devices, self.options.n_workers, "specctl.convert.preload")
+        module = "preload" if self._is_compiled() else "preload_torch"
+        return Pool(devices, self.options.n_workers, f"specctl.convert.{module}")
+
+    def _is_compiled(self) -> bool:
+        """Whether the workers can do without torch, as far as can be said before a file is open.
+
+        A fork server imports once for all; one that knew less than it should costs time only.
+        """
+        config = planning.early_config(self.given)
+        return is_cpu(self.options.device) and is_compiled(config, "cpu", self.options.kernel)
 
     def _convert(
         self,

@@ -95,7 +95,7 @@ class ConvertConfig(SpectrogramConfig):
     @property
     def units(self) -> str:
         """Unit of the stored values."""
-        return {"db": "dB", "ln": "ln", "log10": "log10", "none": "1"}[self.scale]
+        return {"db": "dB", "ln": "ln", "log10": "log10"}.get(self.scale, "1")
 
     @property
     def long_name(self) -> str:

@@ -8,12 +8,9 @@ tiles together are, bit for bit, those of the waveform in one piece.
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from specctl.config import SpectrogramConfig
-from specctl.dsp.padding import pad_waveform
-from specctl.kernels.blocks import block_frames
+from specctl.kernels.sizes import cpu_block_frames
 
 _TILE_SAMPLES = 2**22
 _TILE_VALUES = 2**23
@@ -21,14 +18,14 @@ _TILE_VALUES = 2**23
 
 def tile_frames(config: SpectrogramConfig) -> int:
     """Frames of a tile: a multiple of a block, bounded in samples and in values."""
-    block = block_frames(config.n_fft, torch.device("cpu"))
+    block = cpu_block_frames(config.n_fft)
     wanted = min(_TILE_SAMPLES // config.hop_length, _TILE_VALUES // max(config.n_freqs, 1))
     return max(1, wanted // block) * block
 
 
 def tiles(
     blocks: Iterable[np.ndarray], config: SpectrogramConfig
-) -> Iterator[tuple[Tensor, bool]]:
+) -> Iterator[tuple[np.ndarray, bool]]:
     """Padded stretches of one waveform, each with whether it is the last.
 
     Parameters
@@ -38,7 +35,7 @@ def tiles(
 
     Yields
     ------
-    padded : Tensor, shape (samples,)
+    padded : ndarray, shape (samples,), float32
         Gives `tile_frames` frames; the last one as many as are left, a few more at most.
         Nothing is yielded for a waveform that is too short for one frame.
     is_last : bool
@@ -55,7 +52,7 @@ def tiles(
             if is_first:
                 kept.pad_start(config)
                 is_first = False
-            yield torch.from_numpy(kept.samples[:length]), False
+            yield kept.samples[:length], False
             kept = kept.without(step)
     if is_first and kept.size == config.padding:
         return
@@ -64,7 +61,7 @@ def tiles(
         kept.pad_start(config)
     kept.pad_end(config, signal_start)
     if kept.size >= config.n_fft:
-        yield torch.from_numpy(kept.samples), True
+        yield kept.samples, True
 
 
 class _Kept:
@@ -119,5 +116,5 @@ def _continued(
     """What padding puts before or after ``samples``, without them."""
     if config.pad_mode == "constant":
         return np.zeros(before + after, np.float32)
-    padded = pad_waveform(torch.from_numpy(samples), before, after, config.pad_mode).numpy()
+    padded = np.pad(samples, (before, after), config.pad_mode)
     return padded[:before] if before else padded[len(samples) :]

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from specctl.config import SpectrogramConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +45,38 @@ class LogScale:
         """Whether `finish` changes anything."""
         return self.ref == "max" or self.drop is not None
 
-    def apply(self, values: Tensor) -> Tensor:
+    def apply(self, values: "Tensor") -> "Tensor":
         """Logarithm against a fixed reference; element by element, differentiable."""
-        logs = torch.log10(values.clamp_min(self.amin)) * self.factor
+        logs = values.clamp_min(self.amin).log10() * self.factor
         return logs - self.offset if self.offset else logs
 
-    def finish(self, logs: Tensor, peak: Tensor) -> Tensor:
+    def finish(self, logs: "Tensor", peak: "Tensor") -> "Tensor":
         """Refer to the peak and clip; ``peak`` is what `peaks` gives for the whole item."""
         if self.ref == "max":
             logs = logs - peak
-            peak = torch.zeros_like(peak)
-        return logs if self.drop is None else torch.maximum(logs, peak - self.drop)
+            peak = peak.new_zeros(peak.shape)
+        return logs if self.drop is None else logs.maximum(peak - self.drop)
+
+    def finish_in_place(self, logs: np.ndarray, peak: np.float32) -> None:
+        """`finish` for an array of one item, float32."""
+        if self.ref == "max":
+            logs -= peak
+            peak = np.float32(0.0)
+        if self.drop is not None:
+            np.maximum(logs, peak - np.float32(self.drop), out=logs)
 
 
-def peaks(logs: Tensor) -> Tensor:
+def peaks(logs: "Tensor") -> "Tensor":
     """Peak of each item: (…, freq, time) to (…, 1, 1)."""
     return logs.amax(dim=(-2, -1), keepdim=True)
 
 
 def power_to_db(
-    spec: Tensor,
+    spec: "Tensor",
     ref: float | Literal["max"] = 1.0,
     amin: float = 1e-10,
     top_db: float | None = None,
-) -> Tensor:
+) -> "Tensor":
     """Power to decibels, ``10 * log10(spec / ref)``.
 
     Parameters

@@ -1,11 +1,14 @@
 """Tapers, in float64."""
 
 import math
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from specctl.config import StftConfig, Window
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _COSINE_TERMS: dict[Window, tuple[float, ...]] = {
     "hann": (0.5, -0.5),
@@ -15,20 +18,26 @@ _COSINE_TERMS: dict[Window, tuple[float, ...]] = {
 }
 
 
-def window(config: StftConfig) -> Tensor:
+def taper(config: StftConfig) -> np.ndarray:
     """Periodic window of ``win_length``, zero-padded on both sides to ``n_fft``.
 
     Returns
     -------
-    Tensor, shape (n_fft,), float64
+    ndarray, shape (n_fft,), float64
         What ``librosa.filters.get_window(fftbins=True)`` gives, centred as librosa does.
     """
-    turn = 2 * math.pi / config.win_length
-    angle = torch.arange(config.win_length, dtype=torch.float64) * turn
-    taper = torch.zeros_like(angle)
+    angle = np.arange(config.win_length) * (2 * math.pi / config.win_length)
     # a single sample is not tapered, which would silence it
     terms = _COSINE_TERMS[config.window] if config.win_length > 1 else (1.0,)
+    values = np.zeros(config.n_fft)
+    start = (config.n_fft - config.win_length) // 2
     for order, weight in enumerate(terms):
-        taper += weight * torch.cos(order * angle)
-    before = (config.n_fft - config.win_length) // 2
-    return torch.nn.functional.pad(taper, (before, config.n_fft - config.win_length - before))
+        values[start : start + config.win_length] += weight * np.cos(order * angle)
+    return values
+
+
+def window(config: StftConfig) -> "Tensor":
+    """`taper` as a tensor."""
+    import torch
+
+    return torch.from_numpy(taper(config))

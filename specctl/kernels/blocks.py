@@ -7,12 +7,10 @@ from torch import Tensor
 
 from specctl.kernels.base import Chain, Kernel
 from specctl.kernels.buffers import Buffers
-
-_CPU_BLOCK_SAMPLES = 2**19
-"""Samples of all frames of a block on a CPU: 2 MB, which stays in the second-level cache."""
+from specctl.kernels.sizes import cpu_block_frames
 
 _GPU_BLOCK_SAMPLES = 2**24
-"""The same on a GPU: 64 MB, enough to fill it, little enough to bound memory."""
+"""Samples of all frames of a block on a GPU: 64 MB, enough to fill it, and bounded."""
 
 _BUFFERS = Buffers()
 
@@ -20,7 +18,7 @@ _BUFFERS = Buffers()
 def block_frames(n_fft: int, device: torch.device) -> int:
     """Frames that are computed together; depends on the FFT length and kind of device only."""
     if device.type == "cpu":
-        return max(1, min(1024, _CPU_BLOCK_SAMPLES // n_fft))
+        return cpu_block_frames(n_fft)
     return max(1, _GPU_BLOCK_SAMPLES // n_fft)
 
 

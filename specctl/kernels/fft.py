@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from specctl.kernels import compiled
 from specctl.kernels.base import Chain, Demand
 from specctl.kernels.blocks import FrameKernel
 from specctl.kernels.buffers import Buffers
@@ -19,6 +20,12 @@ class FftKernel(FrameKernel):
         if demand.precision != "fp32":
             return f"computes in fp32, not in {demand.precision}"
         return None
+
+    def run(self, padded: Tensor, chain: Chain) -> Tensor:
+        """Compiled for this processor where that is possible, else by torch in blocks."""
+        if compiled.takes(padded, chain):
+            return compiled.run(padded, chain)
+        return super().run(padded, chain)
 
     def spectrum(self, frames: Tensor, chain: Chain) -> Tensor:
         """One-sided spectra of the windowed frames."""

@@ -8,7 +8,7 @@ import torch
 
 from specctl import convert_audio, open_store
 from specctl.convert import ConvertConfig, Options, work
-from specctl.convert.compute import Computer
+from specctl.convert.compute_torch import TorchComputer
 from specctl.convert.settings import GivenSettings
 from specctl.errors import AudioError
 from specctl.store.verify import verify_store
@@ -22,7 +22,7 @@ TOLERANCE = 1e-5
 """Relative; the last bits of a matrix product depend on how many rows it has."""
 
 
-class PackingComputer(Computer):
+class PackingComputer(TorchComputer):
     """Makes packs on a CPU; memory is short for packs of more than ``most`` tiles."""
 
     most = 10**9
@@ -71,9 +71,9 @@ def test_packed_tiles_are_those_computed_alone(feature, hop_length, kernel):
         sample_rate=RATE, feature=feature, n_fft=512, hop_length=hop_length
     ).spectrogram
     transform = transform_for(config, kernel=kernel).requires_grad_(False)
-    computer = Computer(transform, CPU, 0)
+    computer = TorchComputer(transform, CPU, 0)
     lengths = [512, 513, 5000, 1024, 700, 511 + hop_length, 512 + hop_length]
-    tiles = [torch.from_numpy(noise(n, seed=n)[:, 0]) for n in lengths]
+    tiles = [noise(n, seed=n)[:, 0] for n in lengths]
     packed = computer._packed(tiles)
     for tile, spec in zip(tiles, packed, strict=True):
         (alone,) = computer.spectra([tile])
@@ -136,7 +136,7 @@ def test_a_file_for_which_memory_never_suffices_fails_alone(tmp_path, packing):
 
 def test_the_budget_covers_a_packs_samples_and_their_rows():
     config = GivenSettings(STFT).resolve(RATE).spectrogram
-    computer = Computer(transform_for(config), CPU, 10**6)
+    computer = TorchComputer(transform_for(config), CPU, 10**6)
     per_sample = 4 + 3 * 4 * 20 / 100
     assert computer.pack_samples == pytest.approx(10**6 / per_sample, rel=0.1)
 

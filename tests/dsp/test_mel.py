@@ -28,14 +28,14 @@ scales = pytest.mark.parametrize("scale", ["slaney", "htk"])
 @scales
 @given(st.floats(0, 96_000))
 def test_hz_to_mel_equals_librosa(scale, hz):
-    got = hz_to_mel(torch.tensor([hz], dtype=torch.float64), scale)
+    got = hz_to_mel(np.array([hz]), scale)
     assert got.item() == pytest.approx(librosa.hz_to_mel(hz, htk=scale == "htk"), rel=1e-12)
 
 
 @scales
 @given(st.floats(0, 96_000))
 def test_mel_to_hz_undoes_hz_to_mel(scale, hz):
-    there = hz_to_mel(torch.tensor([hz], dtype=torch.float64), scale)
+    there = hz_to_mel(np.array([hz]), scale)
     assert mel_to_hz(there, scale).item() == pytest.approx(hz, rel=1e-9, abs=1e-9)
 
 
@@ -93,15 +93,15 @@ def test_centres_are_the_peaks_of_the_bands():
     centres = centre_frequencies(config)
     peaks = mel_filterbank(config).argmax(1) * config.sample_rate / config.n_fft
     # to the nearest bin
-    assert (centres - peaks).abs().max() <= config.sample_rate / config.n_fft
-    assert torch.equal(centres, mel_edges(config)[1:-1])
+    assert np.abs(centres - peaks.numpy()).max() <= config.sample_rate / config.n_fft
+    assert np.array_equal(centres, mel_edges(config)[1:-1])
 
 
 @pytest.mark.parametrize("feature", ["complex", "magnitude", "power"])
 def test_centres_of_bins_are_those_of_the_fft(feature):
     config = SpectrogramConfig.resolve(feature=feature, n_fft=101, sample_rate=8000)
     expected = librosa.fft_frequencies(sr=8000, n_fft=101)
-    np.testing.assert_allclose(centre_frequencies(config).numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(centre_frequencies(config), expected, rtol=1e-12)
 
 
 def test_cepstral_coefficients_are_numbered():

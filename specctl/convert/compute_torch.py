@@ -1,0 +1,147 @@
+"""Tiles to rows of the store by torch: alone on a CPU, packed together on a GPU."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specctl.config import Precision, SpectrogramConfig
+from specctl.convert.compute import OutOfDeviceMemoryError
+from specctl.transforms import Transform, transform_for
+
+
+class TorchComputer:
+    """Runs one transform on one device within a memory budget.
+
+    Parameters
+    ----------
+    transform : Transform
+        Already on the device.
+    device : torch.device
+    memory_budget : int
+        Bytes of device memory for a pack of tiles; read on a GPU only.
+    """
+
+    def __init__(self, transform: Transform, device: torch.device, memory_budget: int) -> None:
+        self.transform = transform
+        self.device = device
+        self.pack_samples = memory_budget // self._bytes_per_sample() if memory_budget else 0
+
+    def spectra(self, tiles: Sequence[np.ndarray]) -> list[Tensor]:
+        """Everything that looks at single frames, of several tiles at once.
+
+        Parameters
+        ----------
+        tiles : sequence of ndarray, each of shape (samples,), float32
+            Padded waveforms of at least ``n_fft`` samples.
+
+        Returns
+        -------
+        list of Tensor, each of shape (n_bins, n_frames), on the device
+        """
+        if self.device.type == "cpu":
+            with _one_thread():
+                return [self.transform.run(torch.from_numpy(tile)[None])[0] for tile in tiles]
+        try:
+            return self._packed(tiles)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if len(tiles) == 1:
+                raise OutOfDeviceMemoryError("not enough memory on the device") from None
+            # half as many from now on; the numbers do not depend on it
+            self.pack_samples = max(1, self.pack_samples // 2)
+            half = len(tiles) // 2
+            return self.spectra(tiles[:half]) + self.spectra(tiles[half:])
+
+    def peak(self, tile: np.ndarray) -> float:
+        """Largest value of one tile before `Transform.finish`."""
+        (spec,) = self.spectra([tile])
+        return float(spec.max())
+
+    def rows(self, spec: Tensor, peak: float | None) -> np.ndarray:
+        """Finish a tile and bring it to the host.
+
+        Parameters
+        ----------
+        spec : Tensor, shape (n_bins, n_frames)
+        peak : float, optional
+            Peak of the whole item; ``None`` if the tile is the whole item.
+
+        Returns
+        -------
+        ndarray, shape (n_frames, n_bins) or (n_frames, n_bins, 2), float32
+        """
+        item = spec[None]
+        with _one_thread():
+            highest = self.transform.peak(item) if peak is None else item.new_full((1, 1, 1), peak)
+            finished = self.transform.finish(item, highest)[0].T
+            if finished.is_complex():
+                finished = torch.view_as_real(finished)
+            rows: np.ndarray = finished.contiguous().cpu().numpy()
+        return rows
+
+    def _packed(self, tiles: Sequence[np.ndarray]) -> list[Tensor]:
+        """One launch for all: tiles laid end to end on a common grid of hops.
+
+        Each tile starts at a multiple of the hop, so every frame of it is a frame of the whole;
+        frames that straddle two tiles are computed too and thrown away.
+        """
+        hop, n_fft = self.transform.config.hop_length, self.transform.config.n_fft
+        starts, total = [], 0
+        for tile in tiles:
+            starts.append(total)
+            total += -(-len(tile) // hop) * hop
+        pack = torch.zeros(total + n_fft, pin_memory=self.device.type == "cuda")
+        for start, tile in zip(starts, tiles, strict=True):
+            pack[start : start + len(tile)] = torch.from_numpy(tile)
+        spec = self.transform.run(pack.to(self.device, non_blocking=True)[None])[0]
+        counts = [1 + (len(tile) - n_fft) // hop for tile in tiles]
+        return [
+            spec[:, start // hop : start // hop + count]
+            for start, count in zip(starts, counts, strict=True)
+        ]
+
+    def _bytes_per_sample(self) -> int:
+        """Device memory that one sample of a pack takes: itself and its share of the output."""
+        config: SpectrogramConfig = self.transform.config
+        value = 8 if config.is_complex else 4
+        # the rows, their finished copy and the transposed one
+        return 4 + -(-3 * value * config.n_bins // config.hop_length)
+
+
+def torch_computer(
+    config: SpectrogramConfig,
+    device: str,
+    kernel: str,
+    precision: Precision,
+    vram_budget: int | None,
+    n_sharing: int,
+) -> TorchComputer:
+    """The transform of a config on its device, ``n_sharing`` of them on it in all."""
+    where = torch.device(device)
+    transform = transform_for(config, kernel=kernel, precision=precision)
+    transform.requires_grad_(False).to(where)
+    return TorchComputer(transform, where, _memory_budget(where, vram_budget) // n_sharing)
+
+
+def _memory_budget(device: torch.device, wanted: int | None) -> int:
+    """Bytes of device memory for all workers: as asked for, else a quarter of what is free."""
+    if device.type != "cuda":
+        return 0
+    if wanted is not None:
+        return wanted
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free // 4)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread for torch: there is a process for each core, and numbers must not differ."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

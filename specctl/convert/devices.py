@@ -1,0 +1,70 @@
+"""Which devices a run uses, and whether it can do without torch."""
+
+import ctypes
+import sys
+
+from specctl.convert.settings import ConvertConfig
+from specctl.errors import ParameterError
+from specctl.kernels.native.plan import problem as native_problem
+
+
+def named_devices(device: str) -> tuple[str, ...]:
+    """Every device that a ``--device`` names.
+
+    Raises
+    ------
+    ParameterError
+        For one that is not there.
+    """
+    n_cuda = 0 if is_cpu(device) else _n_cuda_devices()
+    if device == "auto":
+        device = "cuda" if n_cuda else "cpu"
+    names: list[str] = []
+    for name in device.split(","):
+        kind, _, number = name.strip().partition(":")
+        if kind == "cpu" and not number:
+            names.append("cpu")
+        elif kind == "cuda" and not number and n_cuda:
+            names += [f"cuda:{index}" for index in range(n_cuda)]
+        elif kind == "cuda" and number.isdecimal() and int(number) < n_cuda:
+            names.append(f"cuda:{int(number)}")
+        else:
+            here = ["cpu", *(f"cuda:{index}" for index in range(n_cuda))]
+            raise ParameterError(
+                f"device {name.strip()!r} is not on this machine; here: {', '.join(here)}"
+            )
+    if len({name.partition(":")[0] for name in names}) > 1:
+        raise ParameterError(f"device must be of one kind, cpu or cuda, got {device!r}")
+    return tuple(dict.fromkeys(names))
+
+
+def is_cpu(device: str) -> bool:
+    """Whether a ``--device`` means the CPU, as far as can be told without torch."""
+    return device == "cpu" or (device == "auto" and not _has_cuda_driver())
+
+
+def is_compiled(config: ConvertConfig, device: str, kernel: str) -> bool:
+    """Whether a config is computed by the compiled transform, which does not need torch."""
+    return (
+        device == "cpu"
+        and kernel in ("auto", "fft")
+        and config.precision == "fp32"
+        and config.power in (None, 1.0, 2.0)
+        and native_problem(config.n_fft) is None
+    )
+
+
+def _n_cuda_devices() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _has_cuda_driver() -> bool:
+    """Whether there is a driver of NVIDIA's: without one, torch need not be asked."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,12 @@
+"""What the fork server imports for workers that need torch."""
+
+import gc
+
+gc.disable()
+
+from specctl.convert import compute_torch, work  # noqa: E402
+
+gc.freeze()
+gc.enable()
+
+__all__ = ["compute_torch", "work"]

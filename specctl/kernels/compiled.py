@@ -1,0 +1,137 @@
+"""The compiled transform for tensors: which calls it can take, and all cores for long ones."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specctl.dsp.decibel import LogScale
+from specctl.kernels.base import Chain
+from specctl.kernels.native.program import Logarithm
+from specctl.kernels.native.spectrogram import NativeSpectrogram, problem
+
+_SHARE_FRAMES = 512
+"""Fewest frames for a thread of their own: 0.2 ms of work at 1024 samples each."""
+
+_MOST_KEPT = 16
+
+_Share = tuple[int, int, int]  # item, first frame, end
+
+
+def takes(padded: Tensor, chain: Chain) -> bool:
+    """Whether `run` can compute this; what it cannot is left to torch."""
+    return (
+        padded.device.type == "cpu"
+        and padded.dtype == torch.float32
+        and not (torch.is_grad_enabled() and (padded.requires_grad or chain.requires_grad))
+        and problem(chain.n_fft, chain.power) is None
+    )
+
+
+def run(padded: Tensor, chain: Chain) -> Tensor:
+    """`specctl.kernels.base.Kernel.run` for what `takes` says yes to."""
+    spectrogram = _kept.take(chain)
+    samples = np.ascontiguousarray(padded.detach().numpy())
+    n_frames = spectrogram.n_frames(samples.shape[1])
+    dtype = torch.complex64 if chain.power is None else torch.float32
+    result = torch.empty((len(samples), chain.n_bins, n_frames), dtype=dtype)
+    out = torch.view_as_real(result).numpy() if chain.power is None else result.numpy()
+    hop = chain.hop_length
+
+    def compute(share: _Share) -> None:
+        item, first, end = share
+        stretch = samples[item, first * hop : (end - 1) * hop + chain.n_fft]
+        spectrogram(stretch, out[item][:, first:end])
+
+    _threads.for_all(_shares(len(samples), n_frames), compute)
+    return result
+
+
+def _shares(n_items: int, n_frames: int) -> list[_Share]:
+    """What each call computes."""
+    wanted = -(-torch.get_num_threads() // max(1, n_items))
+    n_parts = max(1, min(wanted, n_frames // _SHARE_FRAMES))
+    ends = [n_frames * (part + 1) // n_parts for part in range(n_parts)]
+    return [
+        (item, first, end)
+        for item in range(n_items)
+        for first, end in zip([0, *ends[:-1]], ends, strict=True)
+        if end > first
+    ]
+
+
+class _Threads:
+    """Threads of this process, as many as torch may use."""
+
+    def __init__(self) -> None:
+        self.forget()
+        if hasattr(os, "register_at_fork"):
+            # a forked process has the objects of its parent's threads but not the threads
+            os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """Start again without threads."""
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._number = 0
+
+    def for_all(self, shares: Sequence[_Share], compute: Callable[[_Share], None]) -> None:
+        """``compute`` every share; raises what one of them raised."""
+        number = torch.get_num_threads()
+        if min(number, len(shares)) <= 1:
+            for share in shares:
+                compute(share)
+            return
+        with self._lock:
+            if self._pool is None or self._number != number:
+                self._pool = ThreadPoolExecutor(number, thread_name_prefix="specctl")
+                self._number = number
+            results = self._pool.map(compute, shares)
+        list(results)
+
+
+class _Kept:
+    """Tables and code of the chains used last."""
+
+    def __init__(self) -> None:
+        self._spectrograms: OrderedDict[object, tuple[Chain, NativeSpectrogram]] = OrderedDict()
+
+    def take(self, chain: Chain) -> NativeSpectrogram:
+        """Those of a chain, made again when its weights are others or were changed."""
+        mel = chain.bands.mel if chain.bands is not None else None
+        key = (_state(chain.window), _state(mel), chain.hop_length, chain.power, chain.log)
+        kept = self._spectrograms.pop(key, None)
+        if kept is None:
+            made = NativeSpectrogram(
+                chain.window.detach().numpy(),
+                chain.hop_length,
+                power=chain.power,
+                mel=None if mel is None else mel.detach().numpy(),
+                log=logarithm(chain.log),
+            )
+            # holding on to the tensors keeps others from taking their ids
+            kept = chain, made
+        self._spectrograms[key] = kept
+        while len(self._spectrograms) > _MOST_KEPT:
+            self._spectrograms.popitem(last=False)
+        return kept[1]
+
+
+_threads = _Threads()
+_kept = _Kept()
+
+
+def _state(weights: Tensor | None) -> tuple[int, int] | None:
+    if weights is None:
+        return None
+    return id(weights), 0 if weights.is_inference() else weights._version
+
+
+def logarithm(log: LogScale | None) -> Logarithm | None:
+    """The part of a scale that looks at single values."""
+    return None if log is None else Logarithm(log.factor, log.amin, log.offset)

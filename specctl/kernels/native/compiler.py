@@ -1,0 +1,70 @@
+"""LLVM for the machine this runs on."""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The processor: its name and abilities as LLVM spells them."""
+
+    name: str
+    features: str
+    lanes: int
+    longest_butterfly: int
+
+
+@cache
+def host() -> Host:
+    """The processor of this machine, and what of it the code should use."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f") and features.get("avx512vl"):
+        lanes, n_registers = 16, 32
+    elif features.get("avx"):
+        lanes, n_registers = 8, 16
+    else:
+        lanes, n_registers = 4, 32 if features.get("neon") else 16
+    # eight complex points and their factors do not fit in 16 registers
+    longest = 8 if n_registers == 32 else 4
+    return Host(llvm.get_host_cpu_name(), features.flatten(), lanes, longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A function in memory; it lives as long as its engine."""
+
+    call: Callable[..., None]
+    engine: llvm.ExecutionEngine
+
+
+@lru_cache(maxsize=64)
+def _function(text: str, name: str, n_pointers_and_numbers: str) -> Compiled:
+    processor = host()
+    module = llvm.parse_assembly(text)
+    module.verify()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=processor.name, features=processor.features, opt=3
+    )
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    kinds = {"p": ctypes.c_void_p, "n": ctypes.c_int64}
+    signature = ctypes.CFUNCTYPE(None, *(kinds[letter] for letter in n_pointers_and_numbers))
+    return Compiled(signature(engine.get_function_address(name)), engine)
+
+
+def compiled(module: ir.Module, name: str, arguments: str) -> Callable[..., None]:
+    """A function of a module, ready to be called; the GIL is free while it runs.
+
+    Parameters
+    ----------
+    arguments : str
+        A letter for each: ``p`` an address, ``n`` a number.
+    """
+    return _function(str(module), name, arguments).call

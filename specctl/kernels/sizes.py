@@ -1,0 +1,9 @@
+"""How much is computed together; known without torch."""
+
+_CPU_BLOCK_SAMPLES = 2**19
+"""Samples of all frames of a block on a CPU: 2 MB, which stays in the second-level cache."""
+
+
+def cpu_block_frames(n_fft: int) -> int:
+    """Frames that are computed together on a CPU; depends on the FFT length only."""
+    return max(1, min(1024, _CPU_BLOCK_SAMPLES // n_fft))
