@@ -27,8 +27,10 @@ LAYERS = {
     "augment": BASE,
     "training": {"augment", "audio", "store", "transforms", "kernels", "dsp", *BASE},
     "convert": {"audio", "store", "transforms", "kernels", "dsp", *BASE},
+    "bench": {"convert", "audio", "store", "transforms", "kernels", "dsp", *BASE},
     "cli": {
-        *("convert", "training", "augment", "audio", "store", "transforms", "kernels", "dsp"),
+        *("bench", "convert", "training", "augment", "audio", "store", "transforms"),
+        *("kernels", "dsp"),
         *BASE,
     },
 }

@@ -2,10 +2,10 @@
 
 import sys
 
-from specctl.cli import convert, info, presets, verify
+from specctl.cli import bench, convert, info, presets, verify
 from specctl.cli.app import app
 
-__all__ = ["convert", "info", "main", "presets", "verify"]
+__all__ = ["bench", "convert", "info", "main", "presets", "verify"]
 
 
 def main() -> None:

@@ -1,0 +1,183 @@
+"""What a call takes in memory beyond its inputs, measured in a process of its own.
+
+A process that did other work before has its buffers and libraries already; so each figure comes
+from a fresh one, after a call on a short clip that loads what is loaded once.
+"""
+
+import contextlib
+import ctypes
+import json
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from specctl.bench.audio import clips
+from specctl.bench.contenders import find_contender
+from specctl.bench.contenders.base import Allocator, Contender, Prepared
+from specctl.bench.timing import n_threads
+from specctl.bench.workload import Workload
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_SHORT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Peaks over what was held before, in bytes; ``None`` where they cannot be seen.
+
+    ``peak_bytes`` is the allocator's, ``peak_rss_bytes`` what the process grew by.
+    """
+
+    peak_bytes: int | None = None
+    peak_rss_bytes: int | None = None
+    problem: str | None = None
+
+
+def measure_apart(contender: Contender, workload: Workload, timeout: float) -> Memory:
+    """Memory of one call, in a fresh process."""
+    with tempfile.TemporaryDirectory(prefix="specctl-bench-") as folder:
+        answer = Path(folder) / "answer.json"
+        task = {
+            "name": contender.name,
+            "precision": contender.precision,
+            "workload": workload.to_dict(),
+        }
+        command = [sys.executable, "-m", "specctl.bench.child", json.dumps(task), str(answer)]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            return Memory(problem="memory was not measured in time")
+        if not answer.exists():
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            return Memory(problem=said[-1] if said else f"exit code {done.returncode}")
+        return Memory(**json.loads(answer.read_text(encoding="utf-8")))
+
+
+def measure_and_write(task: str, answer: Path) -> None:
+    """The other side of `measure_apart`."""
+    given = json.loads(task)
+    workload = Workload(**given["workload"])
+    contender = find_contender(given["name"], given["precision"], workload.device)
+    with n_threads(workload.threads), torch.no_grad():
+        memory = measure_here(contender, workload)
+    answer.write_text(json.dumps(asdict(memory)), encoding="utf-8")
+
+
+def measure_here(contender: Contender, workload: Workload) -> Memory:
+    """Memory of one call in this process, which should have done nothing yet."""
+    if workload.work == "convert":
+        return Memory()
+    short = replace(workload, batch=1, seconds=max(_SHORT_SECONDS, 2.5 * _frame_seconds(workload)))
+    warm, little = contender.prepare(short), clips(short).to(workload.device)
+    warm.call(little)
+    prepared = contender.prepare(workload)
+    waveform = clips(workload).to(workload.device)
+    if workload.device != "cpu":
+        return Memory(peak_bytes=_cuda_peak(prepared, waveform))
+    allocator = _ALLOCATORS[contender.allocator]
+    allocator(lambda: warm.call(little))  # the instrument loads things of its own
+    before = _resident("VmRSS")
+    peak = allocator(lambda: prepared.call(waveform))
+    _forget_gradients(prepared)
+    return Memory(peak, _growth(lambda: prepared.call(waveform), before))
+
+
+def _frame_seconds(workload: Workload) -> float:
+    return workload.n_fft / workload.sample_rate
+
+
+def _forget_gradients(prepared: Prepared) -> None:
+    for parameter in prepared.parameters:
+        parameter.grad = None
+
+
+def _cuda_peak(prepared: Prepared, waveform: Tensor) -> int:
+    # the first call of a size chooses algorithms, which takes memory once
+    prepared.call(waveform)
+    _forget_gradients(prepared)
+    device = waveform.device
+    torch.cuda.synchronize(device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    kept = prepared.call(waveform)
+    torch.cuda.synchronize(device)
+    del kept
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def _growth(run: Callable[[], object], before: int | None) -> int | None:
+    """Largest resident size while ``run`` runs, over ``before``; Linux only."""
+    if before is None:
+        return None
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed must not count as there already
+    try:
+        _CLEAR.write_text("5")  # forget the peak so far
+    except OSError:
+        return None
+    kept = run()
+    peak = _resident("VmHWM")
+    del kept
+    return None if peak is None else max(0, peak - before)
+
+
+def _resident(field: str) -> int | None:
+    if not _STATUS.exists():
+        return None
+    for line in _STATUS.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) * 1024
+    return None
+
+
+def _torch_peak(run: Callable[[], object]) -> int:
+    """Peak of torch's CPU allocator, from its own events."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        kept = run()
+    del kept
+    events = [
+        (event.start_ns(), event.nbytes())
+        for event in profiler.profiler.kineto_results.events()
+        if event.name() == "[memory]"
+    ]
+    held = peak = 0
+    for _, change in sorted(events, key=lambda event: event[0]):
+        held += change
+        peak = max(peak, held)
+    return peak
+
+
+def _numpy_peak(run: Callable[[], object]) -> int:
+    """Peak of what numpy and Python took."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        kept = run()
+        peak = tracemalloc.get_traced_memory()[1] - before
+        del kept
+    finally:
+        tracemalloc.stop()
+    return peak
+
+
+def _unseen(run: Callable[[], object]) -> None:
+    """An allocator that nobody can ask."""
+
+
+_ALLOCATORS: dict[Allocator, Callable[[Callable[[], object]], int | None]] = {
+    "torch": _torch_peak,
+    "numpy": _numpy_peak,
+    "unseen": _unseen,
+}

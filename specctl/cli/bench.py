@@ -1,0 +1,175 @@
+"""``specctl bench``: speed, memory and error of the kernels, beside everybody else's."""
+
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from specctl.cli import options as o
+from specctl.cli.app import ExitCode, app, err, out, reported_errors
+from specctl.cli.bench_options import (
+    Batch,
+    Budget,
+    Contenders,
+    FailBelow,
+    JsonFile,
+    Memory,
+    Rate,
+    ReportFile,
+    Rounds,
+    Seconds,
+    SweepName,
+    ThreadsName,
+    Verify,
+    WorkNames,
+)
+from specctl.cli.bench_table import print_report
+from specctl.errors import ParameterError
+
+if TYPE_CHECKING:
+    from specctl.bench import Report, Request
+
+_HELP = """Measure speed, peak memory and error of the kernels, and of what people use today.
+
+Nobody's speed is printed whose numbers are wrong. Without options: log-mel of a clip of 30 s in \
+two settings, on one core and on all, in under two minutes.
+
+Example: specctl bench --sweep n_fft --json out.json --report out.html
+"""
+
+
+@app.command("bench", help=_HELP)
+def bench(  # one flag for each setting
+    work: WorkNames = None,
+    device: o.Device = "auto",
+    sample_rate: Rate = None,
+    n_fft: o.NFft = None,
+    hop_length: o.HopLength = None,
+    n_mels: o.NMels = None,
+    batch: Batch = None,
+    seconds: Seconds = None,
+    sweep: SweepName = None,
+    threads: ThreadsName = "both",
+    contenders: Contenders = None,
+    json: JsonFile = None,
+    report: ReportFile = None,
+    fail_below: FailBelow = None,
+    verify: Verify = False,
+    rounds: Rounds = 20,
+    budget: Budget = 100.0,
+    memory: Memory = True,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Measure speed, peak memory and error of the kernels, and of what people use today."""
+    with reported_errors():
+        from specctl.bench import Request
+
+        request = Request(
+            works=tuple(work or ("mel",)),  # type: ignore[arg-type]
+            device=device,
+            sample_rate=sample_rate,
+            n_fft=n_fft,
+            hop_length=hop_length,
+            n_mels=n_mels,
+            batch=batch,
+            seconds=seconds,
+            sweep=sweep,  # type: ignore[arg-type]
+            threads=threads,  # type: ignore[arg-type]
+            contenders=_names(contenders),
+            rounds=rounds,
+            budget=budget,
+            memory=memory,
+            verify=verify,
+        )
+        for path in (json, report):
+            _check_folder(path)
+        found = _run(request, json, report, quiet=quiet)
+    if json is not None and str(json) == "-":
+        out.print(
+            json_module.dumps(found.to_dict()), markup=False, highlight=False, soft_wrap=True
+        )
+    else:
+        print_report(found, quiet=quiet, verbose=verbose)
+    _exit_if_bad(found, verify=verify, fail_below=fail_below)
+
+
+def _names(given: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (given or "").split(",") if name.strip())
+
+
+def _check_folder(path: Path | None) -> None:
+    """Refuse before minutes of work what could not be written after them."""
+    if path is not None and str(path) != "-" and not path.absolute().parent.is_dir():
+        raise ParameterError(f"cannot write {path}: {path.absolute().parent} is not a folder")
+
+
+def _run(request: "Request", json: Path | None, report: Path | None, *, quiet: bool) -> "Report":
+    from specctl.bench import run_bench
+    from specctl.bench.page import write_page
+    from specctl.bench.results import write_json
+    from specctl.bench.run import Hooks
+
+    writers: list[Any] = []
+    if json is not None and str(json) != "-":
+        writers.append(write_json(json))
+    if report is not None:
+        writers.append(write_page(report))
+
+    def save(found: "Report") -> None:
+        for write in writers:
+            write(found)
+
+    with err.status("starting") if err.is_terminal and not quiet else _Silent() as status:
+
+        def say(text: str) -> None:
+            if err.is_terminal:
+                status.update(text)
+            elif not quiet and ":" in text:  # a workload, not each of its steps
+                err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        try:
+            return run_bench(request, Hooks(save=save, say=say))
+        except KeyboardInterrupt as stopped:
+            kept = f"; what was measured is in {json or report}" if writers else ""
+            err.print(f"specctl: stopped{kept}", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(ExitCode.INTERRUPTED) from stopped
+
+
+class _Silent:
+    """Stands where a spinner would."""
+
+    def __enter__(self) -> "_Silent":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, text: str) -> None:
+        """Say nothing."""
+
+
+def _exit_if_bad(found: "Report", *, verify: bool, fail_below: float | None) -> None:
+    broken = found.broken()
+    for cell in broken:
+        _complain(f"{cell.contender} on {cell.workload}: {cell.note}")
+    failed = bool(broken) and verify
+    if fail_below is not None:
+        from specctl.bench.results import BASELINES
+
+        ratios = found.best_ratios(BASELINES["ratio_to_torch_stft"])
+        if not ratios:
+            _complain("--fail-below had no mel or stft to look at")
+            failed = True
+        for workload, ratio in ratios.items():
+            if ratio is None or ratio < fail_below:
+                shown = "has no ratio" if ratio is None else f"is {ratio:.2f} ×"
+                _complain(f"specctl over torch.stft {shown} on {workload}, wanted {fail_below:g}")
+                failed = True
+    if failed:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _complain(text: str) -> None:
+    err.print(f"specctl: {text}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,75 @@
+"""Options that only ``specctl bench`` has."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_WHAT = "What is measured"
+_HOW = "How it is measured"
+_RESULTS = "What is done with the results"
+
+
+def _option(panel: str, help_text: str, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(
+        *names, help=help_text, rich_help_panel=panel, metavar=metavar, show_default=False
+    )
+
+
+WorkNames = Annotated[
+    list[str] | None,
+    _option(
+        _WHAT,
+        "Log-mel; spectra; a training step of the basis; a folder to a store (mel). Repeatable.",
+        "--work",
+        metavar="mel|stft|train|convert",
+    ),
+]
+Rate = Annotated[int | None, _option(_WHAT, "Hz (22050).", "--sample-rate")]
+Batch = Annotated[int | None, _option(_WHAT, "Clips at once; files with convert (1, 4, 40).")]
+Seconds = Annotated[float | None, _option(_WHAT, "Length of a clip (30; 10 with train).")]
+SweepName = Annotated[
+    str | None,
+    _option(_WHAT, "See how cost grows with one setting.", metavar="n_fft|batch|seconds|n_mels"),
+]
+Contenders = Annotated[
+    str | None,
+    _option(_WHAT, "Names or their beginnings, such as specctl,torch.stft (all).", metavar="A,B"),
+]
+ThreadsName = Annotated[
+    str, _option(_HOW, "One core, all of them, or one after the other.", metavar="1|all|both")
+]
+Rounds = Annotated[int, _option(_HOW, "Samples of each contender (20).")]
+Budget = Annotated[
+    float, _option(_HOW, "Time for everything; the rest is left out (100).", metavar="SECONDS")
+]
+Memory = Annotated[
+    bool,
+    _option(_HOW, "Measure memory, each contender in a process (yes).", "--memory/--no-memory"),
+]
+Verify = Annotated[
+    bool,
+    _option(
+        _HOW,
+        "Only compare specctl's kernels with float64; exit code 1 if one is wrong.",
+        "--verify",
+    ),
+]
+JsonFile = Annotated[
+    Path | None,
+    _option(
+        _RESULTS, "Write every sample, after each cell; - prints it.", "--json", metavar="FILE"
+    ),
+]
+ReportFile = Annotated[
+    Path | None,
+    _option(_RESULTS, "Write a page with charts, which opens from disk.", metavar="FILE.html"),
+]
+FailBelow = Annotated[
+    float | None,
+    _option(
+        _RESULTS,
+        "Exit code 1 if specctl's best is not so many times as fast as torch.stft.",
+        metavar="RATIO",
+    ),
+]
