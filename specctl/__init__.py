@@ -9,6 +9,8 @@ The layers, from the top; each imports only from those below it:
 ``audio`` · ``store`` · ``augment`` · ``transforms``
     Decoding, the HDF5 store, augmentation, and the ``nn.Module`` transforms; they meet only
     above.
+``basis``
+    Basis files: trained weights as data.
 ``kernels``
     Frames to spectra: one transform, several implementations that must agree.
 ``dsp``
@@ -25,12 +27,15 @@ from typing import TYPE_CHECKING, Any
 from specctl.version import __version__
 
 if TYPE_CHECKING:
+    from specctl.basis import Basis, load_basis
     from specctl.config import SpectrogramConfig, StftConfig
     from specctl.convert import convert_audio
     from specctl.store.reader import Store, open_store
     from specctl.transforms import MFCC, MelSpectrogram, Spectrogram
 
 _HOMES = {
+    "Basis": "specctl.basis",
+    "load_basis": "specctl.basis",
     "SpectrogramConfig": "specctl.config",
     "StftConfig": "specctl.config",
     "convert_audio": "specctl.convert",
@@ -45,6 +50,7 @@ _MODULES = ("augment", "training")
 
 __all__ = [
     "MFCC",
+    "Basis",
     "MelSpectrogram",
     "Spectrogram",
     "SpectrogramConfig",
@@ -52,6 +58,7 @@ __all__ = [
     "Store",
     "__version__",
     "convert_audio",
+    "load_basis",
     "open_store",
 ]
 

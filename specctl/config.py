@@ -19,7 +19,7 @@ PadMode = Literal["constant", "reflect", "edge"]
 Feature = Literal["complex", "magnitude", "power", "mel", "mfcc"]
 MelScale = Literal["slaney", "htk"]
 MelNorm = Literal["slaney", "none"]
-Scale = Literal["none", "db", "ln", "log10"]
+Scale = Literal["none", "db", "ln", "log10", "pcen"]
 Precision = Literal["fp32", "tf32", "bf16"]
 
 DEFAULT_SAMPLE_RATE = 22050
@@ -95,7 +95,8 @@ class SpectrogramConfig(StftConfig):
 
     ``power`` is the exponent of the magnitude (``None`` for complex spectra); ``ref`` is a
     number or ``"max"`` for the peak of each item; ``amin`` is a floor in the units of the
-    feature; ``top_db`` cuts each item that many decibels below its own peak.
+    feature; ``top_db`` cuts each item that many decibels below its own peak. With scale
+    ``"pcen"``, ``amin`` is what is added to the running mean.
     """
 
     feature: Feature
@@ -138,6 +139,8 @@ class SpectrogramConfig(StftConfig):
                     f"{name} must {rule} with feature {self.feature!r} and scale "
                     f"{self.scale!r}, got {value!r}"
                 )
+        if self.scale == "pcen" and self.feature != "mel":
+            raise ParameterError(f"feature must be 'mel' with scale 'pcen', got {self.feature!r}")
         wanted = _EXPONENTS.get(self.feature, self.power or "a value")
         if self.power != wanted:
             raise ParameterError(
@@ -187,6 +190,8 @@ def _without_effect(feature: Feature, scale: Scale | None) -> list[str]:
         names += _MFCC_FIELDS
     if feature == "complex" or (scale or _default_scale(feature)) == "none":
         names += ["ref", "amin", "top_db"]
+    elif scale == "pcen":
+        names += ["ref", "top_db"]
     return names
 
 
@@ -225,7 +230,11 @@ def _fill_feature(values: dict[str, Any], feature: Feature) -> None:
         raise ParameterError(
             f"scale must be 'none' with feature 'complex', got {values['scale']!r}"
         )
-    if values["scale"] != "none":
+    if values["scale"] == "pcen":
+        if feature != "mel":
+            raise ParameterError(f"feature must be 'mel' with scale 'pcen', got {feature!r}")
+        fill_in(values, "amin", 1e-6)
+    elif values["scale"] != "none":
         fill_in(values, "ref", 1.0)
         fill_in(values, "amin", 10.0 ** (-5.0 * _number(values["power"])))
         # librosa.feature.mfcc clips at 80 dB; everything else is left whole

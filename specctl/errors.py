@@ -24,3 +24,7 @@ class KernelError(SpecctlError):
 class TrainingError(SpecctlError):
     """A training cannot go on: its loss is no number, its checkpoint is damaged, a class is
     missing."""
+
+
+class BasisError(SpecctlError):
+    """A basis file cannot be read or written, or is damaged."""

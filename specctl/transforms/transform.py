@@ -1,21 +1,26 @@
 """What every transform has in common: a config, weights, a kernel, ``forward``."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
+from specctl.basis import Basis, load_basis, save_basis
 from specctl.config import Feature, Precision, SpectrogramConfig
 from specctl.dsp.basis import fourier_basis, unwindowed_basis
 from specctl.dsp.decibel import LogScale, peaks
-from specctl.dsp.mel import dct_matrix, mel_filterbank
+from specctl.dsp.mel import dct_matrix
+from specctl.dsp.rows import rows_at
 from specctl.dsp.windows import window
 from specctl.errors import ParameterError
 from specctl.kernels import registry
 from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain, Demand
 from specctl.kernels.precision import product
+from specctl.transforms.pcen import Pcen
+from specctl.transforms.weights import Start, basis_of, checked_names, start_weights
 
 
 class Transform(nn.Module):
@@ -30,7 +35,14 @@ class Transform(nn.Module):
         switched on for others.
     trainable : sequence of str
         Which weights become parameters: ``"basis"`` (2 * n_freqs rows of n_fft), ``"window"``
-        (n_fft) and, where there are mel bands, ``"mel"`` (n_mels, n_freqs).
+        (n_fft), ``"frequencies"`` (n_freqs, the centre of each row in bins), where there are mel
+        bands ``"mel"`` (n_mels, n_freqs), and with scale ``"pcen"`` its numbers ``"pcen"``
+        (4, n_mels).
+    init : str or Path
+        Where the weights start: ``"fourier"``, ``"mel-fourier"`` (rows at n_freqs centres that
+        are even on the mel scale), ``"random"`` (rows of noise) or a basis file.
+    seed : int
+        For ``init="random"``.
     preset : str, optional
         Name of a preset; keywords win over it.
     **settings
@@ -43,6 +55,8 @@ class Transform(nn.Module):
         train nothing.
     KernelError
         If the kernel cannot do what is asked.
+    BasisError
+        If a basis file cannot be read.
     """
 
     features: ClassVar[tuple[Feature, ...]] = get_args(Feature)
@@ -50,7 +64,9 @@ class Transform(nn.Module):
     window: Tensor  # (n_fft,)
     mel: Tensor | None  # (n_mels, n_freqs)
     dct: Tensor | None  # (n_mfcc, n_mels)
-    basis: Tensor | None  # (2 * n_freqs, n_fft)
+    basis: Tensor | None  # (2 * n_freqs, n_fft), without the window where that is trained
+    frequencies: Tensor | None  # (n_freqs,) in bins, where rows are of one frequency each
+    pcen: Pcen | None
 
     def __init__(
         self,
@@ -58,13 +74,15 @@ class Transform(nn.Module):
         kernel: str = "auto",
         precision: Precision = "fp32",
         trainable: Sequence[str] = (),
+        init: str | Path | Basis = "fourier",
+        seed: int = 0,
         preset: str | None = None,
         **settings: Any,
     ) -> None:
         settings.setdefault("feature", self.features[0])
         config = SpectrogramConfig.resolve(preset, **settings)
         super().__init__()
-        self._build(config, kernel, precision, trainable)
+        self._build(config, kernel, precision, trainable, init, seed)
 
     @classmethod
     def from_config(
@@ -74,12 +92,29 @@ class Transform(nn.Module):
         kernel: str = "auto",
         precision: Precision = "fp32",
         trainable: Sequence[str] = (),
+        init: str | Path | Basis = "fourier",
+        seed: int = 0,
     ) -> Self:
         """Build from a resolved config, for example one that a store holds."""
         transform = cls.__new__(cls)
         nn.Module.__init__(transform)
-        transform._build(config, kernel, precision, trainable)
+        transform._build(config, kernel, precision, trainable, init, seed)
         return transform
+
+    @classmethod
+    def from_basis(
+        cls,
+        basis: str | Path | Basis,
+        *,
+        kernel: str = "auto",
+        precision: Precision = "fp32",
+        trainable: Sequence[str] = (),
+    ) -> Self:
+        """Build from a basis file or what one holds, with its settings and its weights."""
+        held = basis if isinstance(basis, Basis) else load_basis(basis)
+        return cls.from_config(
+            held.config, kernel=kernel, precision=precision, trainable=trainable, init=held
+        )
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Spectrograms of a batch of waveforms.
@@ -121,10 +156,55 @@ class Transform(nn.Module):
         return peaks(spec) if self._log is not None and self._log.needs_peak else None
 
     def finish(self, spec: Tensor, peak: Tensor | None) -> Tensor:
-        """The rest: refer to the peak, clip, take cepstral coefficients."""
+        """The rest: refer to the peak, clip, take cepstral coefficients, normalise energy."""
+        return self.finish_stretch(spec, peak)[0]
+
+    def finish_stretch(
+        self, spec: Tensor, peak: Tensor | None, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """`finish` for a stretch of items; with ``before``, what the stretch before it gave.
+
+        The second result is ``None`` where a stretch depends on nothing before it.
+        """
+        if self.pcen is not None:
+            spec, after = self.pcen(spec, before)
+            return spec, after
         if self._log is not None and peak is not None:
             spec = self._log.finish(spec, peak)
-        return spec if self.dct is None else _cepstra(spec, self.dct)
+        return spec if self.dct is None else _cepstra(spec, self.dct), None
+
+    def to_basis(self, **metadata: Any) -> Basis:
+        """A copy of the weights as a basis file holds them.
+
+        Parameters
+        ----------
+        **metadata
+            Plain values to keep with them: classes, dataset, verdict.
+        """
+        weights = {
+            "basis": self._whole_basis(),
+            "window": self.window,
+            "frequencies": self.frequencies,
+            "mel": self.mel,
+            "pcen": self.pcen.stacked() if self.pcen is not None else None,
+        }
+        trained = self._trainable | set(self._trained_before)
+        return basis_of(weights, self.config, trained, metadata)
+
+    def save_basis(self, path: str | Path, *, overwrite: bool = False, **metadata: Any) -> None:
+        """Write the weights to a basis file, for `from_basis`, ``init`` and ``convert --basis``.
+
+        Raises
+        ------
+        BasisError
+            If the file exists and ``overwrite`` is not set, or cannot be written.
+        """
+        save_basis(path, self.to_basis(**metadata), overwrite=overwrite)
+
+    @property
+    def n_trained(self) -> int:
+        """How many numbers are trained."""
+        return sum(weight.numel() for weight in self.parameters() if weight.requires_grad)
 
     @property
     def kernel_name(self) -> str:
@@ -151,6 +231,8 @@ class Transform(nn.Module):
         kernel: str,
         precision: Precision,
         trainable: Sequence[str],
+        init: str | Path | Basis,
+        seed: int,
     ) -> None:
         if config.feature not in self.features:
             raise ParameterError(
@@ -160,25 +242,52 @@ class Transform(nn.Module):
         self.config = config
         self._kernel = kernel
         self._precision: Precision = precision
-        self._trainable = _checked_names(trainable, config)
+        self._trainable = checked_names(trainable, config)
+        start = start_weights(config, init, seed)
+        start.check(self._trainable)
+        self._trained_before = start.trained
+        self._is_fourier = start.is_fourier
         self._log = LogScale.from_config(config)
         self._bands: Bands | None = None
-        device = torch.get_default_device()
-        self._choose(device)
-        self._add("window", window(config).to(torch.float32))
-        self._add("mel", mel_filterbank(config) if config.n_mels is not None else None)
+        self._choose(torch.get_default_device())
+        self._add("window", start.window)
+        self._add("mel", start.mel)
         self._add("dct", dct_matrix(config) if config.n_mfcc is not None else None)
-        self._add("basis", self._initial_basis())
+        self._add("frequencies", None if "basis" in self._trainable else start.frequencies)
+        self._add("basis", self._initial_basis(start))
+        self.pcen = None
+        if config.scale == "pcen":
+            self.pcen = Pcen.from_config(config, trainable="pcen" in self._trainable)
+            if start.pcen is not None:
+                self.pcen.set_stacked(start.pcen)
 
-    def _initial_basis(self) -> Tensor | None:
-        if not self._choice.kernel.takes_trained_basis:
+    def _initial_basis(self, start: Start) -> Tensor | None:
+        if "frequencies" in self._trainable or not self._choice.kernel.takes_trained_basis:
             return None
-        if "window" in self._trainable:
-            return unwindowed_basis(self.config).to(torch.float32)
-        return fourier_basis(self.config)
+        if "window" in self._trainable and start.rows is not None:
+            return start.rows().to(torch.float32)
+        return start.basis()
+
+    def _current_basis(self) -> Tensor | None:
+        """The rows that frames are multiplied with; ``None`` where the kernel knows them."""
+        if "frequencies" in self._trainable and self.frequencies is not None:
+            return rows_at(self.frequencies, self.config.n_fft) * self.window
+        if self.basis is not None and "window" in self._trainable:
+            return self.basis * self.window
+        return self.basis
+
+    def _whole_basis(self) -> Tensor:
+        basis = self._current_basis()
+        if basis is not None:
+            return basis
+        if torch.equal(self.window, window(self.config).to(self.window)):
+            return fourier_basis(self.config)
+        return unwindowed_basis(self.config).to(self.window) * self.window
 
     def _choose(self, device: torch.device) -> None:
-        demand = Demand(self.config, device, self._precision, self._trainable)
+        is_fourier = self._is_fourier and "frequencies" not in self._trainable
+        other = frozenset() if is_fourier else frozenset({"basis"})
+        demand = Demand(self.config, device, self._precision, self._trainable | other)
         self._choice = registry.choose(self._kernel, demand)
 
     def _add(self, name: str, value: Tensor | None) -> None:
@@ -198,14 +307,11 @@ class Transform(nn.Module):
     def _chain(self) -> Chain:
         if self.mel is not None and (self._bands is None or "mel" in self._trainable):
             self._bands = Bands(self.mel)
-        basis = self.basis
-        if basis is not None and "window" in self._trainable:
-            basis = basis * self.window
         return Chain(
             n_fft=self.config.n_fft,
             hop_length=self.config.hop_length,
             window=self.window,
-            basis=basis,
+            basis=self._current_basis(),
             power=self.config.power,
             bands=self._bands,
             log=self._log,
@@ -235,20 +341,3 @@ def _cepstra(spec: Tensor, dct: Tensor) -> Tensor:
     # item by item: the last bit of a product depends on all that is multiplied at once
     items = [product(dct, item.T, "fp32") for item in spec]
     return torch.stack(items) if items else spec.new_empty(0, len(dct), spec.shape[-1])
-
-
-def _checked_names(trainable: Sequence[str], config: SpectrogramConfig) -> frozenset[str]:
-    if isinstance(trainable, str):
-        trainable = (trainable,)
-    able = ("basis", "window") if config.n_mels is None else ("basis", "window", "mel")
-    for name in trainable:
-        if name not in able:
-            raise ParameterError(
-                f"trainable must name {', '.join(able)} with feature {config.feature!r}, "
-                f"{name!r} would train nothing"
-            )
-    if {"basis", "window"} <= set(trainable):
-        raise ParameterError(
-            "trainable must name basis or window, not both; a trained basis holds its window"
-        )
-    return frozenset(trainable)

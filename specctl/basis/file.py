@@ -1,0 +1,108 @@
+"""Writing basis files, and reading them as if they came from strangers."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import save
+
+from specctl.basis.checks import CheckedHeader, read_checked
+from specctl.basis.record import Basis, checked_metadata
+from specctl.config import SpectrogramConfig
+from specctl.errors import BasisError, ParameterError
+from specctl.version import __version__
+
+FORMAT = "specctl-basis"
+FORMAT_VERSION = 1
+
+
+def save_basis(path: Path | str, basis: Basis, *, overwrite: bool = False) -> None:
+    """Write a basis file; it is complete or absent.
+
+    Raises
+    ------
+    BasisError
+        If the file exists and ``overwrite`` is not set, or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise BasisError(f"{path} already exists; overwrite must be asked for")
+    words = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "config": basis.config.to_json(),
+        "trained": json.dumps(list(basis.trained)),
+        "metadata": checked_metadata(basis.metadata),
+        "specctl_version": __version__,
+    }
+    arrays = {name: array.astype("<f4", order="C") for name, array in basis.tensors.items()}
+    write_whole(path, save(arrays, metadata=words))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, sync it, give it its name; BasisError if it cannot."""
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise BasisError(f"cannot write {path}: {error.strerror}") from error
+
+
+def load_basis(path: Path | str) -> Basis:
+    """Read a basis file, which may come from a stranger.
+
+    Returns
+    -------
+    Basis
+        Everything in it was checked: sizes against the file before memory is taken, shapes
+        against the settings, numbers for being finite. Nothing in a file is ever run.
+
+    Raises
+    ------
+    BasisError
+        If the file is missing, damaged, of a newer version, or no basis file.
+    """
+    path = Path(path)
+    header, arrays = read_checked(path)
+    config = _config(path, header)
+    try:
+        return Basis(
+            config=config,
+            trained=tuple(map(str, _json(path, header, "trained", list))),
+            metadata=_json(path, header, "metadata", dict),
+            **arrays,
+        )
+    except (ParameterError, TypeError) as error:
+        reason = error if isinstance(error, ParameterError) else "a weight is missing"
+        raise BasisError(f"{path} is damaged: {reason}") from error
+
+
+def _config(path: Path, header: CheckedHeader) -> SpectrogramConfig:
+    if header.words.get("format") != FORMAT:
+        raise BasisError(f"{path} is not a specctl basis file")
+    version = header.words.get("format_version", "")
+    if version != str(FORMAT_VERSION):
+        raise BasisError(
+            f"{path} has format version {version[:20]!r}, this specctl reads {FORMAT_VERSION}; "
+            "upgrade specctl or train again"
+        )
+    try:
+        return SpectrogramConfig.from_dict(_json(path, header, "config", dict))
+    except ParameterError as error:
+        raise BasisError(f"{path} is damaged: {error}") from error
+
+
+def _json(path: Path, header: CheckedHeader, name: str, kind: type) -> Any:
+    try:
+        value = json.loads(header.words[name])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise BasisError(f"{path} is damaged: {name} is missing or is not JSON") from error
+    if not isinstance(value, kind):
+        raise BasisError(f"{path} is damaged: {name} must be a JSON {kind.__name__}")
+    return value

@@ -1,0 +1,102 @@
+"""Per-channel energy normalisation: a gain control and a root in place of the logarithm.
+
+References
+----------
+Wang, Getreuer, Hughes, Lyon, Saurous, "Trainable frontend for robust and far-field keyword
+spotting", ICASSP 2017.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+_BLOCK = 64
+"""Frames that are smoothed by one product; the next block begins where it ended."""
+
+
+def pcen(
+    spec: Tensor,
+    smooth: Tensor,
+    *,
+    gain: Tensor,
+    bias: Tensor,
+    power: Tensor,
+    eps: float,
+) -> Tensor:
+    """``(spec / (eps + smooth) ** gain + bias) ** power - bias ** power``, band by band.
+
+    Parameters
+    ----------
+    spec, smooth : Tensor, shape (..., n_bands, n_frames)
+        Not negative; ``smooth`` is what `smoothed` gives for ``spec``.
+    gain, bias, power : Tensor, shape (n_bands,)
+        Above 0.
+    eps : float
+        Above 0; keeps silence from being divided by 0.
+
+    Returns
+    -------
+    Tensor, same shape
+
+    Notes
+    -----
+    In logarithms, as ``librosa.pcen`` does: the differences of large numbers stay exact.
+    """
+    gain, bias, power = gain[:, None], bias[:, None], power[:, None]
+    levelled = spec * torch.exp(-gain * (math.log(eps) + torch.log1p(smooth / eps)))
+    return bias**power * torch.expm1(power * torch.log1p(levelled / bias))
+
+
+def smoothed(spec: Tensor, smoothing: Tensor, before: Tensor | None = None) -> Tensor:
+    """First-order recursive mean, ``m[t] = (1 - s) * m[t - 1] + s * spec[t]``.
+
+    Parameters
+    ----------
+    spec : Tensor, shape (batch, n_bands, n_frames)
+    smoothing : Tensor, shape (n_bands,)
+        ``s`` of each band, in (0, 1).
+    before : Tensor, optional, shape (batch, n_bands)
+        The mean before the first frame; without it, the first frame itself.
+
+    Returns
+    -------
+    Tensor, same shape
+        Its last frame is ``before`` of what follows.
+
+    Notes
+    -----
+    A block of frames is one product with a lower triangular matrix for each band, so the number
+    of steps that wait for each other is that of the blocks, not of the frames.
+    """
+    n_frames = spec.shape[-1]
+    mean = spec[..., 0] if before is None else before
+    decay = torch.log1p(-smoothing)
+    size = min(_BLOCK, n_frames)
+    weights = _block_weights(smoothing, decay, size)  # (n_bands, size, size)
+    ages = torch.arange(1, size + 1, device=spec.device, dtype=spec.dtype)
+    remains = torch.exp(decay[:, None] * ages)  # (n_bands, size): what is left of the mean before
+    means = []
+    for first in range(0, n_frames, size):
+        block = spec[..., first : first + size]
+        length = block.shape[-1]
+        # (n_bands, batch, time) for one product per band
+        own = torch.bmm(block.transpose(0, 1), weights[:, :length, :length].transpose(1, 2))
+        block = own.transpose(0, 1) + mean[..., None] * remains[:, :length]
+        mean = block[..., -1]
+        means.append(block)
+    return torch.cat(means, dim=-1) if means else spec
+
+
+def default_smoothing(sample_rate: int, hop_length: int, time_constant: float = 0.4) -> float:
+    """The ``s`` of `smoothed` for a time constant in seconds, as ``librosa.pcen`` derives it."""
+    frames = time_constant * sample_rate / hop_length
+    return (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)
+
+
+def _block_weights(smoothing: Tensor, decay: Tensor, size: int) -> Tensor:
+    """Share of frame ``k`` in the mean at frame ``t``: ``s * (1 - s) ** (t - k)``, 0 above."""
+    at = torch.arange(size, device=smoothing.device)
+    age = (at[:, None] - at).clamp_min(0).to(smoothing.dtype)
+    weights = smoothing[:, None, None] * torch.exp(decay[:, None, None] * age)
+    return weights.tril()

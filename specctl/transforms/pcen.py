@@ -1,0 +1,120 @@
+"""Per-channel energy normalisation as a module with four trained numbers a band."""
+
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from specctl.config import SpectrogramConfig
+from specctl.dsp.pcen import default_smoothing, pcen, smoothed
+from specctl.errors import ParameterError
+
+_ROWS = ("gain", "bias", "power", "smoothing")
+
+
+class Pcen(nn.Module):
+    """Gain control and root for each band; starts with the numbers of ``librosa.pcen``.
+
+    Parameters
+    ----------
+    n_bands : int
+    smoothing : float
+        Weight of the newest frame in the running mean, in (0, 1).
+    gain, bias, power : float
+        Above 0.
+    eps : float
+        Added to the running mean.
+    trainable : bool
+        Whether ``weight`` is a parameter.
+
+    Raises
+    ------
+    ParameterError
+        For a number out of range.
+
+    Notes
+    -----
+    ``weight`` holds logarithms of gain, bias and power and the logit of the smoothing, so that no
+    step of an optimiser leaves their ranges. The running mean starts at the first frame, where
+    librosa's starts at 1.
+    """
+
+    weight: Tensor  # (4, n_bands)
+
+    def __init__(
+        self,
+        n_bands: int,
+        smoothing: float,
+        *,
+        gain: float = 0.98,
+        bias: float = 2.0,
+        power: float = 0.5,
+        eps: float = 1e-6,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__()
+        if not eps > 0:
+            raise ParameterError(f"eps must be above 0, got {eps}")
+        self.eps = eps
+        values = {"gain": gain, "bias": bias, "power": power, "smoothing": smoothing}
+        rows = {name: torch.full((n_bands,), float(value)) for name, value in values.items()}
+        weight = _to_weight(rows).float()
+        if trainable:
+            self.weight = nn.Parameter(weight)
+        else:
+            self.register_buffer("weight", weight, persistent=False)
+
+    @classmethod
+    def from_config(cls, config: SpectrogramConfig, *, trainable: bool = True) -> Self:
+        """With librosa's numbers for the rate and step of ``config``; ``amin`` is ``eps``."""
+        smoothing = default_smoothing(config.sample_rate, config.hop_length)
+        return cls(config.n_bins, smoothing, eps=config.amin or 1e-6, trainable=trainable)
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """``gain``, ``bias``, ``power`` and ``smoothing`` of each band, (n_bands,)."""
+        logs = dict(zip(_ROWS, self.weight, strict=True))
+        smoothing = torch.sigmoid(logs.pop("smoothing"))
+        return {name: torch.exp(log) for name, log in logs.items()} | {"smoothing": smoothing}
+
+    def stacked(self) -> Tensor:
+        """`values` as one tensor, (4, n_bands), as a basis file keeps them."""
+        values = self.values
+        return torch.stack([values[name] for name in _ROWS])
+
+    def set_stacked(self, values: Tensor) -> None:
+        """Take over what `stacked` gave; ParameterError if a number is out of range."""
+        with torch.no_grad():
+            self.weight.copy_(_to_weight(dict(zip(_ROWS, values, strict=True))))
+
+    def forward(self, spec: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Normalise powers or magnitudes of bands.
+
+        Parameters
+        ----------
+        spec : Tensor, shape (batch, n_bands, n_frames)
+        before : Tensor, optional, shape (batch, n_bands)
+            Running mean where an earlier stretch of the same items ended.
+
+        Returns
+        -------
+        spec : Tensor, same shape
+        after : Tensor, shape (batch, n_bands)
+            Running mean at the last frame.
+        """
+        values = self.values
+        smooth = smoothed(spec, values.pop("smoothing"), before)
+        return pcen(spec, smooth, eps=self.eps, **values), smooth[..., -1]
+
+
+def _to_weight(values: Mapping[str, Tensor]) -> Tensor:
+    rows = []
+    for name in _ROWS:
+        value = values[name].double()
+        highest = 1.0 if name == "smoothing" else float("inf")
+        if not bool(((value > 0) & (value < highest)).all()):
+            rule = "in (0, 1)" if name == "smoothing" else "above 0"
+            raise ParameterError(f"{name} must be {rule}, got {float(value.min())}")
+        rows.append(torch.logit(value) if name == "smoothing" else value.log())
+    return torch.stack(rows)
