@@ -1,0 +1,217 @@
+"""Decoded clips within a memory budget; what does not fit is decoded again when needed."""
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specctl.audio.decode import AudioReader, open_audio
+from specctl.audio.probe import probe
+from specctl.audio.resample import Resampler, mix_channels
+from specctl.errors import AudioError, ParameterError
+from specctl.training.labels import Labelled
+
+CacheType = Literal["float32", "int16"]
+_THREADS = 4
+_FULL_SCALE = 32767
+
+
+class Clips:
+    """Files as mono clips of one sample rate.
+
+    Parameters
+    ----------
+    files : sequence of Labelled
+    sample_rate : int
+        In Hz; files of another are resampled, as ``specctl convert`` does it.
+    budget : int
+        Bytes of samples to hold.
+    dtype : {"float32", "int16"}
+        How samples are held; ``"int16"`` takes half the memory and rounds each clip to 16 bits
+        below its own peak.
+
+    Attributes
+    ----------
+    files : tuple of Labelled
+        Those that could be decoded.
+    n_samples : tuple of int
+        The length of each.
+    failures : tuple of (str, str)
+        Key and reason of each file that could not be decoded.
+    dataset_hash : str
+        SHA-256 over the names, labels, groups, splits and bytes of the files.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Labelled],
+        sample_rate: int,
+        *,
+        budget: int = 2**30,
+        dtype: CacheType = "float32",
+        progress: Callable[[int, int], None] = lambda n_done, n_total: None,
+    ) -> None:
+        if budget < 0:
+            raise ParameterError(f"cache budget must be at least 0 bytes, got {budget}")
+        self.sample_rate = sample_rate
+        self._dtype = dtype
+        self._budget = budget
+        self._lock = threading.Lock()
+        decoded = list(self._decode_all(files, progress))
+        self.failures = tuple(
+            (file.source.key, str(clip))
+            for file, clip in zip(files, decoded, strict=True)
+            if isinstance(clip, AudioError)
+        )
+        good = [
+            (file, clip)
+            for file, clip in zip(files, decoded, strict=True)
+            if not isinstance(clip, AudioError)
+        ]
+        self.files = tuple(file for file, _ in good)
+        self._clips = tuple(clip for _, clip in good)
+        self.n_samples = tuple(clip.n_samples for clip in self._clips)
+        self.dataset_hash = _dataset_hash(good)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of samples held now."""
+        return sum(clip.samples.nbytes for clip in self._clips if clip.samples is not None)
+
+    def read(self, index: int, start: int, length: int) -> Tensor:
+        """Samples of a clip from ``start`` on, fewer at its end; (samples,) float32.
+
+        Raises
+        ------
+        AudioError
+            If the file has to be decoded again and cannot be.
+        """
+        clip = self._clips[index]
+        if clip.samples is not None:
+            part = clip.samples[start : start + length]
+        else:
+            part = self._quantised(self._decode_again(index, start, start + length), clip.peak)
+        if part.dtype == np.int16:
+            return torch.from_numpy(part * np.float32(clip.peak / _FULL_SCALE))
+        return torch.from_numpy(part.copy())
+
+    def _decode_again(self, index: int, start: int, stop: int) -> np.ndarray:
+        source = self.files[index].source
+        pieces, n_before = [], 0
+        try:
+            with open_audio(source.path) as reader:
+                for piece in _mono(reader, self.sample_rate):
+                    pieces.append(piece[max(0, start - n_before) : stop - n_before].copy())
+                    n_before += len(piece)
+                    if n_before >= stop:
+                        break
+        except AudioError as error:
+            raise AudioError(f"cannot decode {source.key}: {error}") from error
+        return np.concatenate(pieces)
+
+    def _decode_all(
+        self, files: Sequence[Labelled], progress: Callable[[int, int], None]
+    ) -> Iterator["_Clip | AudioError"]:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            try:
+                for number, clip in enumerate(pool.map(self._decode, files)):
+                    yield clip
+                    progress(number + 1, len(files))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _decode(self, file: Labelled) -> "_Clip | AudioError":
+        pieces: list[np.ndarray] | None = []
+        n_samples, peak = 0, 0.0
+        itemsize = np.dtype(self._dtype).itemsize
+        try:
+            with open_audio(file.source.path) as reader:
+                digest = reader.sha256()
+                for piece in _mono(reader, self.sample_rate):
+                    n_samples += len(piece)
+                    peak = max(peak, float(np.abs(piece).max(initial=0.0)))
+                    # longer than everything that may be held: only its length is wanted
+                    if pieces is not None and n_samples * itemsize > self._budget:
+                        pieces = None
+                    if pieces is not None:
+                        pieces.append(piece.copy())
+        except AudioError as error:
+            return error
+        samples = None
+        if pieces is not None and self._takes(n_samples * itemsize):
+            samples = self._quantised(np.concatenate(pieces), peak)
+        return _Clip(n_samples, peak, digest, samples)
+
+    def _takes(self, n_bytes: int) -> bool:
+        """Whether there is room; then it is taken."""
+        with self._lock:
+            if n_bytes > self._budget:
+                return False
+            self._budget -= n_bytes
+            return True
+
+    def _quantised(self, samples: np.ndarray, peak: float) -> np.ndarray:
+        if self._dtype == "float32":
+            return samples
+        scaled = samples * np.float32(_FULL_SCALE / peak if peak else 0.0)
+        return np.round(scaled).astype(np.int16)
+
+
+class _Clip:
+    """What is kept of one file."""
+
+    __slots__ = ("digest", "n_samples", "peak", "samples")
+
+    def __init__(
+        self, n_samples: int, peak: float, digest: str, samples: np.ndarray | None
+    ) -> None:
+        self.n_samples = n_samples
+        self.peak = peak
+        self.digest = digest
+        self.samples = samples
+
+
+def most_common_rate(files: Sequence[Labelled]) -> int:
+    """The sample rate that most files have, in Hz; of equally common ones the highest.
+
+    Raises
+    ------
+    AudioError
+        If no header can be read.
+    """
+    counts: Counter[int] = Counter()
+    reason = ""
+    for file in files:
+        try:
+            counts[probe(file.source.path).sample_rate] += 1
+        except AudioError as error:
+            reason = f"cannot decode {file.source.key}: {error}"
+    if not counts:
+        raise AudioError(reason or "no audio files")
+    return max(counts, key=lambda rate: (counts[rate], rate))
+
+
+def _mono(reader: AudioReader, sample_rate: int) -> Iterator[np.ndarray]:
+    """Stretches of the mean over the channels, at the rate wanted."""
+    resampler = Resampler(reader.info.sample_rate, sample_rate)
+    for block in reader.blocks():
+        yield resampler.push(mix_channels(block), last=False)
+    yield resampler.push(np.empty(0, dtype=np.float32), last=True)
+
+
+def _dataset_hash(good: Sequence[tuple[Labelled, _Clip]]) -> str:
+    rows = sorted(
+        (file.source.key, file.label, file.split, file.group, clip.digest) for file, clip in good
+    )
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

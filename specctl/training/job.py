@@ -1,0 +1,209 @@
+"""The whole job behind ``specctl train-basis``."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from specctl.config import SpectrogramConfig
+from specctl.errors import ParameterError
+from specctl.presets import preset as preset_settings
+from specctl.training.arms import (
+    ArmResult,
+    Bench,
+    ModelFactory,
+    build_front_end,
+    train_arm,
+)
+from specctl.training.augmenting import build_augmentations
+from specctl.training.clips import Clips, most_common_rate
+from specctl.training.labels import Labelled, find_labelled
+from specctl.training.loop import Report, Stopped
+from specctl.training.models import build_model
+from specctl.training.options import Options
+from specctl.training.processes import joined_processes, local_device
+from specctl.training.settings import TrainSettings
+from specctl.training.splits import draw_split
+from specctl.training.summary import Summary, summarise, write_basis
+from specctl.training.work import claim_work, open_work
+
+
+def train_basis(
+    folder: Path | str,
+    output: Path | str,
+    *,
+    labels: Path | str | None = None,
+    group: str | None = None,
+    preset: str | None = None,
+    model: str | ModelFactory = "cnn",
+    options: Options | None = None,
+    report: Report = lambda event: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    **settings: Any,
+) -> Summary:
+    """Train the weights of a front end on labelled audio, and say whether it was worth it.
+
+    Parameters
+    ----------
+    folder : Path
+        Audio; without ``labels``, each folder in it is a class.
+    output : Path
+        Basis file to write. What is needed to go on after an interruption is kept beside it
+        in ``{output}.work`` until the job is done.
+    labels : Path, optional
+        CSV with the columns path, label and where wanted split, group.
+    group : str, optional
+        Regular expression that finds the group in a file's key.
+    preset : str, optional
+        Settings of the spectrogram to begin with.
+    model : str or callable
+        ``"linear"``, ``"cnn"``, ``"resnet18"``, or what builds an ``nn.Module`` for ``n_bins``
+        and ``n_classes``. It gets (batch, freq, time) and, if its ``forward`` takes a second
+        argument, the valid frames of each clip, and gives logits.
+    options : Options, optional
+    report : callable
+        Called with a dict as files are decoded, at each step and each epoch.
+    should_stop : callable
+        Asked after each step; then the state is saved.
+    **settings
+        Fields of `TrainSettings` and of `SpectrogramConfig`. The sample rate is that of most
+        files unless given.
+
+    Raises
+    ------
+    ParameterError
+        For a wrong setting, also where nothing would train.
+    TrainingError
+        If there is too little to learn from, or a training cannot go on.
+    StoreError
+        If ``output`` exists and neither ``overwrite`` nor ``resume`` is given.
+    Stopped
+        If it was asked to stop; with ``resume`` the same call goes on.
+    """
+    options = options or Options()
+    output = Path(output)
+    factory = None if isinstance(model, str) else model
+    name = model if isinstance(model, str) else getattr(model, "__name__", "custom")
+    training, spectrogram = _divide({**settings, "model": name})
+    device = local_device(options.device)
+    _check(training, spectrogram, preset, options, device, factory)
+    with joined_processes(device) as processes:
+        _limit_memory(options, device)
+        work = open_work(output, options, processes)
+        files = find_labelled(Path(folder), Path(labels) if labels is not None else None, group)
+        config = _config(files, preset, spectrogram)
+        clips = _decode(files, config, options, report, should_stop)
+        names = tuple(sorted({file.label for file in clips.files}))
+        bench = Bench(
+            clips=clips,
+            labels=[names.index(file.label) for file in clips.files],
+            classes=names,
+            config=config,
+            settings=training,
+            device=device,
+            processes=processes,
+            work=work,
+            report=report,
+            should_stop=should_stop,
+            model=factory,
+        )
+        claim_work(bench)
+        report(
+            {
+                "event": "start",
+                "n_trained": build_front_end(config, training, "trained").n_trained,
+                "classes": names,
+            }
+        )
+        summary = summarise(bench, _train_all(bench), output)
+        if processes.is_first:
+            write_basis(summary, overwrite=options.overwrite)
+            shutil.rmtree(work, ignore_errors=True)
+        processes.wait()
+        return summary
+
+
+def _divide(settings: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
+    known = TrainSettings.model_fields
+    training = {name: value for name, value in settings.items() if name in known}
+    rest = {name: value for name, value in settings.items() if name not in known}
+    return TrainSettings.resolve(**training), rest
+
+
+def _check(
+    settings: TrainSettings,
+    spectrogram: Mapping[str, Any],
+    preset: str | None,
+    options: Options,
+    device: torch.device,
+    model: ModelFactory | None,
+) -> None:
+    """Whatever can be wrong before a file is opened."""
+    # a rate that leaves room for the highest fmax; that of the files is not known yet
+    given = {**spectrogram}
+    if given.get("sample_rate") in (None, "auto"):
+        given["sample_rate"] = 2 * int(given.get("fmax") or 24_000) + 2
+    build_augmentations(settings.augment, 16_000)
+    if model is None:
+        build_model(settings.model, 8, 2)
+    if settings.precision == "tf32" and device.type != "cuda":
+        raise ParameterError(f"precision 'tf32' runs on cuda, not on {device.type}")
+    if options.vram_budget is not None and device.type != "cuda":
+        raise ParameterError(f"vram_budget has no effect on {device.type}")
+    if settings.init in ("fourier", "mel-fourier", "random"):
+        build_front_end(SpectrogramConfig.resolve(preset, **given), settings, "trained")
+
+
+def _limit_memory(options: Options, device: torch.device) -> None:
+    if options.vram_budget is not None:
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, options.vram_budget / total), device)
+
+
+def _config(
+    files: tuple[Labelled, ...], preset: str | None, given: Mapping[str, Any]
+) -> SpectrogramConfig:
+    """The spectrogram's settings, the sample rate that of most files unless given."""
+    named = preset_settings(preset) if preset is not None else {}
+    rate = given.get("sample_rate")
+    values = {name: value for name, value in given.items() if name != "sample_rate"}
+    if rate == "auto" or (rate is None and "sample_rate" not in named):
+        rate = most_common_rate(files)
+    if rate is not None:
+        values["sample_rate"] = rate
+    return SpectrogramConfig.resolve(preset, **values)
+
+
+def _decode(
+    files: tuple[Labelled, ...],
+    config: SpectrogramConfig,
+    options: Options,
+    report: Report,
+    should_stop: Callable[[], bool],
+) -> Clips:
+    def progress(n_done: int, n_total: int) -> None:
+        report({"event": "decode", "n_done": n_done, "n_total": n_total})
+        if should_stop():
+            raise Stopped("stopped before the first step")
+
+    return Clips(
+        files,
+        config.sample_rate,
+        budget=options.cache_budget,
+        dtype=options.cache_dtype,
+        progress=progress,
+    )
+
+
+def _train_all(bench: Bench) -> tuple[ArmResult, ...]:
+    results = []
+    for run in range(bench.settings.runs):
+        split = draw_split(bench.clips.files, bench.settings.seed + run)
+        for arm in ("fixed", "trained") if bench.settings.verdict else ("trained",):
+            results.append(train_arm(bench, run, arm, split))
+            last = run + 1 == bench.settings.runs and arm == "trained"
+            if bench.processes.any(bench.should_stop(), bench.device) and not last:
+                raise Stopped(f"stopped after run {run + 1} {arm}")
+    return tuple(results)

@@ -1,0 +1,153 @@
+"""Which files there are to learn from, and what each of them is."""
+
+import csv
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from specctl.audio.discover import Source, discover
+from specctl.errors import ParameterError, TrainingError
+
+SPLITS = ("train", "validation", "test")
+_COLUMNS = ("path", "label", "split", "group")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One file to learn from.
+
+    Attributes
+    ----------
+    source : Source
+    label : str
+    split : str
+        One of `SPLITS`, or empty where it is to be drawn.
+    group : str
+        What must not stand on both sides of a split, such as a speaker; by default the file's
+        own key.
+    """
+
+    source: Source
+    label: str
+    split: str = ""
+    group: str = ""
+
+
+def find_labelled(
+    folder: Path, labels: Path | None = None, group: str | None = None
+) -> tuple[Labelled, ...]:
+    """Find the files of a folder and their labels.
+
+    Parameters
+    ----------
+    folder : Path
+        Without ``labels``, each folder in it is a class.
+    labels : Path, optional
+        CSV with the columns ``path`` (relative to the folder) and ``label``, and where wanted
+        ``split`` (train, validation or test) and ``group``. Files it does not name are left out.
+    group : str, optional
+        Regular expression searched for in each key; its first group, or all that it matches,
+        names the group of the file.
+
+    Raises
+    ------
+    ParameterError
+        If the CSV or the expression is wrong.
+    TrainingError
+        If there are fewer than two classes.
+    AudioError
+        If the folder does not exist.
+    """
+    sources = {source.key: source for source in discover([folder]).sources}
+    if labels is None:
+        found = [
+            Labelled(source, key.split("/", 1)[0], group=key)
+            for key, source in sources.items()
+            if "/" in key
+        ]
+    else:
+        found = list(_from_csv(labels, folder, sources))
+    if group is not None:
+        found = _grouped(found, group)
+    classes = sorted({each.label for each in found})
+    if len(classes) < 2:
+        raise TrainingError(
+            f"labels must be of at least two classes, {labels or folder} has "
+            f"{', '.join(classes) or 'none'}"
+        )
+    return tuple(found)
+
+
+def _from_csv(path: Path, folder: Path, sources: dict[str, Source]) -> Iterator[Labelled]:
+    seen: dict[str, int] = {}
+    has_split = set()
+    for number, row in _rows(path):
+        key, label = row["path"], row["label"]
+        where = f"line {number} of {path}"
+        if key not in sources:
+            raise ParameterError(f"path must be an audio file in {folder}, {where} has {key!r}")
+        if key in seen:
+            raise ParameterError(
+                f"path must be unique, {where} has {key!r} of line {seen[key]} again"
+            )
+        if not label:
+            raise ParameterError(f"label must not be empty, {where} has none for {key!r}")
+        if row["split"] not in ("", *SPLITS):
+            raise ParameterError(
+                f"split must be {', '.join(SPLITS)} or empty, {where} has {row['split']!r}"
+            )
+        seen[key] = number
+        has_split.add(bool(row["split"]))
+        if len(has_split) > 1:
+            raise ParameterError(f"split must be given for every file or for none: {where}")
+        yield Labelled(sources[key], label, row["split"], row["group"] or key)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line numbers and rows, every column there."""
+    with _reported(path), path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, strict=True)
+        columns = reader.fieldnames or []
+        missing = [name for name in _COLUMNS[:2] if name not in columns]
+        if missing:
+            raise ParameterError(
+                f"labels must have the columns path and label, {path} has "
+                f"{', '.join(columns) or 'none'}"
+            )
+        for row in reader:
+            yield (
+                reader.line_num,
+                {name: (row.get(name) or "").strip() for name in _COLUMNS},
+            )
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turn what can go wrong with a CSV file into ParameterError."""
+    try:
+        yield
+    except OSError as error:
+        raise ParameterError(f"cannot read labels: {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ParameterError(f"cannot read labels: {path}: {error}") from error
+
+
+def _grouped(found: list[Labelled], pattern: str) -> list[Labelled]:
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ParameterError(
+            f"group must be a regular expression, got {pattern!r}: {error}"
+        ) from error
+    grouped = []
+    for each in found:
+        match = expression.search(each.source.key)
+        name = match and (match[1] if expression.groups else match[0])
+        if not name:
+            raise ParameterError(
+                f"group must match every file, {pattern!r} misses {each.source.key}"
+            )
+        grouped.append(replace(each, group=name))
+    return grouped

@@ -1,0 +1,26 @@
+"""How a training is run."""
+
+from dataclasses import dataclass
+
+from specctl.errors import ParameterError
+from specctl.training.clips import CacheType
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a job is run; nothing here changes what comes out of it.
+
+    ``cache_budget`` and ``vram_budget`` are in bytes; the latter bounds the memory of a CUDA
+    device that this process may take.
+    """
+
+    device: str = "auto"
+    overwrite: bool = False
+    resume: bool = False
+    cache_budget: int = 2**30
+    cache_dtype: CacheType = "float32"
+    vram_budget: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.overwrite and self.resume:
+            raise ParameterError("overwrite and resume must not both be given")

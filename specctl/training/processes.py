@@ -1,0 +1,104 @@
+"""Several processes that train one model together, as ``torchrun`` starts them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from specctl.errors import ParameterError
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """How many there are and which of them this is; alone by default."""
+
+    rank: int = 0
+    n_ranks: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes files."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes, in place where there are several."""
+        if self.n_ranks > 1:
+            dist.all_reduce(values)
+        return values
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether it is so in any process; all of them must ask."""
+        if self.n_ranks == 1:
+            return flag
+        return bool(self.sum(torch.tensor(float(flag), device=device)) > 0)
+
+    def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        """Add the gradients up over all processes, in one message."""
+        if self.n_ranks == 1 or not parameters:
+            return
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        first = 0
+        for gradient in gradients:
+            gradient.copy_(flat[first : first + gradient.numel()].view_as(gradient))
+            first += gradient.numel()
+
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        if self.n_ranks > 1:
+            dist.barrier()
+
+
+def local_device(name: str) -> torch.device:
+    """The device of this process for ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ParameterError(f"device must be auto, cpu or cuda, got {name!r}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ParameterError(f"device must be auto, cpu or cuda, got {name!r}")
+    if device.type == "cuda":
+        index = (
+            device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", "0"))
+        )
+        if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+            raise ParameterError(
+                f"device must be one of this machine's, got {name!r} with "
+                f"{torch.cuda.device_count()} CUDA devices"
+            )
+        device = torch.device("cuda", index)
+    return device
+
+
+@contextmanager
+def joined_processes(device: torch.device) -> Iterator[Processes]:
+    """Join the processes that ``torchrun`` started; on its own, a process is alone.
+
+    A group of processes that the caller has set up is used as it is.
+    """
+    if dist.is_available() and dist.is_initialized():
+        yield Processes(dist.get_rank(), dist.get_world_size())
+        return
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield Processes()
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()

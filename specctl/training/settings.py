@@ -1,0 +1,39 @@
+"""What a training is told, besides the settings of the spectrogram."""
+
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from specctl.config import Precision
+from specctl.settings import Settings
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class TrainSettings(Settings, allow_inf_nan=False):
+    """Everything that decides which numbers come out of a training.
+
+    ``train`` names the weights of the front end that are trained; ``basis_lr`` is their
+    learning rate, which rises linearly over the first ``warmup`` of all steps; ``lr`` is that of
+    the model. Both fall to 0 along half a cosine. ``crop`` is in seconds. ``precision`` is that
+    of the model; the front end computes in float32 always. ``max_grad_norm`` bounds the norm of
+    the gradients of front end and model, each by itself.
+    """
+
+    train: tuple[str, ...] = ("basis",)
+    init: str = "fourier"
+    model: str = "cnn"
+    epochs: PositiveInt = 20
+    batch_size: PositiveInt = 32
+    lr: PositiveFloat = 1e-3
+    basis_lr: PositiveFloat = 3e-4
+    warmup: Fraction = 0.1
+    max_grad_norm: PositiveFloat = 5.0
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    crop: PositiveFloat = 1.0
+    augment: tuple[str, ...] = ()
+    runs: PositiveInt = 3
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    verdict: bool = True
+    precision: Precision = "fp32"
+    checkpoint_every: PositiveInt = 50

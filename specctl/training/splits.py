@@ -1,0 +1,108 @@
+"""Which files a model learns from, is chosen by, and is judged by."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from specctl.errors import TrainingError
+from specctl.training.labels import Labelled
+
+_PARTS = 5
+_FEWEST_GROUPS = 3
+
+
+class Split(NamedTuple):
+    """Indexes of files, each part sorted."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+def draw_split(files: Sequence[Labelled], seed: int) -> Split:
+    """Divide files: a fifth to judge by, a fifth of the rest to choose by.
+
+    Every class is divided in the same proportion, as far as groups allow; a group is never
+    divided. A split that the files carry is taken as it is; where it has no validation files,
+    a fifth of the training files become these.
+
+    Raises
+    ------
+    TrainingError
+        If a class has too few files or groups, or a split lacks a class.
+    """
+    everything = list(range(len(files)))
+    if any(each.split for each in files):
+        parts = {
+            name: [i for i in everything if files[i].split == name]
+            for name in ("train", "validation", "test")
+        }
+        train, validation, test = parts["train"], parts["validation"], parts["test"]
+        _check_groups(files, (train, validation, test))
+    else:
+        _check_counts(files)
+        train, test = _divide(files, everything, seed)
+        validation = []
+    if not validation:
+        train, validation = _divide(files, train, seed)
+    split = Split(*(tuple(sorted(part)) for part in (train, validation, test)))
+    _check_classes(files, split)
+    return split
+
+
+def _divide(
+    files: Sequence[Labelled], chosen: list[int], seed: int
+) -> tuple[list[int], list[int]]:
+    """The larger and the smaller part of some files."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    labels = [files[i].label for i in chosen]
+    groups = [files[i].group for i in chosen]
+    n_parts = min(_PARTS, *_groups_per_class(labels, groups).values())
+    if n_parts < 2:
+        return chosen, []
+    folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # it counts files where groups are what matters; counted here already
+        warnings.simplefilter("ignore", UserWarning)
+        larger, smaller = next(folds.split(chosen, labels, groups))
+    return [chosen[i] for i in larger], [chosen[i] for i in smaller]
+
+
+def _groups_per_class(labels: Sequence[str], groups: Sequence[str]) -> dict[str, int]:
+    return Counter(label for label, _ in set(zip(labels, groups, strict=True)))
+
+
+def _check_counts(files: Sequence[Labelled]) -> None:
+    counts = _groups_per_class([each.label for each in files], [each.group for each in files])
+    name, fewest = min(counts.items(), key=lambda item: (item[1], item[0]))
+    if fewest < _FEWEST_GROUPS:
+        raise TrainingError(
+            f"each class must have at least {_FEWEST_GROUPS} files or groups, "
+            f"{name!r} has {fewest}"
+        )
+
+
+def _check_groups(files: Sequence[Labelled], parts: Sequence[Sequence[int]]) -> None:
+    """A given split may not divide a group."""
+    owner: dict[str, str] = {}
+    for part in parts:
+        for i in part:
+            before = owner.setdefault(files[i].group, files[i].split)
+            if before != files[i].split:
+                raise TrainingError(
+                    f"group {files[i].group!r} is in {before} and in {files[i].split}; "
+                    "a group must be on one side"
+                )
+
+
+def _check_classes(files: Sequence[Labelled], split: Split) -> None:
+    classes = {each.label for each in files}
+    for name, part in zip(Split._fields, split, strict=True):
+        missing = sorted(classes - {files[i].label for i in part})
+        if not part or (missing and name == "train"):
+            raise TrainingError(
+                f"the {name} files must be of every class, {missing[0]!r} is missing; "
+                "give more files or groups, or a split of your own"
+            )

@@ -1,0 +1,134 @@
+"""What came of a training job, and the basis that is written."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from specctl.config import SpectrogramConfig
+from specctl.training.arms import ArmResult, Bench, build_front_end
+from specctl.training.drift import Drift, drift
+from specctl.training.settings import TrainSettings
+from specctl.training.verdict import Verdict, judge
+from specctl.transforms import Transform
+from specctl.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What came of a job.
+
+    Attributes
+    ----------
+    output : Path
+    classes : tuple of str
+    n_files : int
+    failures : tuple of (str, str)
+        Key and reason of files that could not be decoded.
+    n_trained : int
+        Numbers of the front end that were trained.
+    config : SpectrogramConfig
+    settings : TrainSettings
+    results : tuple of ArmResult
+    kept_run : int
+        Whose basis was written: the best one on its validation files.
+    verdict : Verdict, optional
+    drift : Drift, optional
+        Of the basis that was written; None where the basis itself did not change.
+    start, trained : Tensor, shape (2 * n_freqs, n_fft)
+        The basis as it began and as it was written.
+    dataset_hash : str
+    """
+
+    output: Path
+    classes: tuple[str, ...]
+    n_files: int
+    failures: tuple[tuple[str, str], ...]
+    n_trained: int
+    config: SpectrogramConfig
+    settings: TrainSettings
+    results: tuple[ArmResult, ...]
+    kept_run: int
+    verdict: Verdict | None
+    drift: Drift
+    start: torch.Tensor = field(repr=False)
+    trained: torch.Tensor = field(repr=False)
+    dataset_hash: str
+
+    @property
+    def kept(self) -> ArmResult:
+        """The training whose basis was written."""
+        return next(
+            each for each in self.results if each.arm == "trained" and each.run == self.kept_run
+        )
+
+
+def summarise(bench: Bench, results: tuple[ArmResult, ...], output: Path) -> Summary:
+    """Everything that is to be known of the trainings of a job."""
+    trained = [result for result in results if result.arm == "trained"]
+    fixed = [result for result in results if result.arm == "fixed"]
+    drifts = [_drift(bench.config, bench.settings, result) for result in trained]
+    best = max(trained, key=lambda result: (result.validation_accuracy, -result.run))
+    verdict = None
+    if fixed:
+        angles = sorted(each.median_angle for each, _, _ in drifts)
+        verdict = judge(
+            [result.figures() for result in fixed],
+            [result.figures() for result in trained],
+            angles[len(angles) // 2],
+        )
+    moved, start, end = drifts[best.run]
+    return Summary(
+        output=output,
+        classes=bench.classes,
+        n_files=len(bench.clips),
+        failures=bench.clips.failures,
+        n_trained=build_front_end(bench.config, bench.settings, "trained").n_trained,
+        config=bench.config,
+        settings=bench.settings,
+        results=results,
+        kept_run=best.run,
+        verdict=verdict,
+        drift=moved,
+        start=start,
+        trained=end,
+        dataset_hash=bench.clips.dataset_hash,
+    )
+
+
+def _front_end_of(
+    config: SpectrogramConfig, settings: TrainSettings, result: ArmResult
+) -> Transform:
+    front_end = build_front_end(config, settings, "trained")
+    front_end.load_state_dict(result.weights, strict=False)
+    return front_end
+
+
+def _drift(
+    config: SpectrogramConfig, settings: TrainSettings, result: ArmResult
+) -> tuple[Drift, torch.Tensor, torch.Tensor]:
+    """How far a run moved the basis, its start and its end."""
+    start, end = (
+        torch.from_numpy(front_end.to_basis().basis)
+        for front_end in (
+            build_front_end(config, settings, "trained"),
+            _front_end_of(config, settings, result),
+        )
+    )
+    return drift(end, start, config.sample_rate), start, end
+
+
+def write_basis(summary: Summary, *, overwrite: bool) -> None:
+    """Write the basis file; what it was trained on and what came of it stand in its metadata."""
+    best = summary.kept
+    front_end = _front_end_of(summary.config, summary.settings, best)
+    front_end.save_basis(
+        summary.output,
+        overwrite=overwrite,
+        classes=list(summary.classes),
+        training=summary.settings.to_dict(),
+        dataset_hash=summary.dataset_hash,
+        accuracy=best.test["accuracy"],
+        verdict=summary.verdict.to_dict() if summary.verdict is not None else None,
+        versions={"specctl": __version__, "torch": torch.__version__},
+    )

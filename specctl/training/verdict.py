@@ -1,0 +1,172 @@
+"""Was training the basis worth it? The same trainings with it fixed and trained, compared."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from specctl.errors import ParameterError
+
+Outcome = Literal["helps", "makes no difference", "hurts", "cannot be judged"]
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class MeanSd:
+    """A figure over runs; ``sd`` is None for a single run."""
+
+    mean: float
+    sd: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "MeanSd":
+        """Mean and sample standard deviation."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f}" + (f" ± {self.sd:.3f}" if self.sd is not None else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Trained minus fixed, run by run, with the interval that Student's t gives for the mean.
+
+    ``low`` and ``high`` are None for a single run.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, fixed: Sequence[float], trained: Sequence[float]) -> "Difference":
+        """Of runs in the same order."""
+        differences = [b - a for a, b in zip(fixed, trained, strict=True)]
+        mean, n = statistics.fmean(differences), len(differences)
+        if n < 2:
+            return cls(mean, None, None)
+        from scipy.stats import t
+
+        reach = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1))
+        reach *= statistics.stdev(differences) / math.sqrt(n)
+        return cls(mean, mean - reach, mean + reach)
+
+    def __str__(self) -> str:
+        interval = ""
+        if self.low is not None and self.high is not None:
+            interval = f" ({CONFIDENCE:.0%} interval {self.low:+.3f} to {self.high:+.3f})"
+        return f"{self.mean:+.3f}{interval}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the comparison of fixed and trained basis came to.
+
+    Times and peaks are medians over the runs,
+    None where nothing told.
+    """
+
+    outcome: Outcome
+    n_runs: int
+    accuracy_fixed: MeanSd
+    accuracy_trained: MeanSd
+    accuracy_difference: Difference
+    f1_fixed: MeanSd
+    f1_trained: MeanSd
+    f1_difference: Difference
+    ms_per_step_fixed: float | None
+    ms_per_step_trained: float | None
+    peak_memory_mb_fixed: float | None
+    peak_memory_mb_trained: float | None
+    drift_degrees: float
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        runs = f"{self.n_runs} run{'s' if self.n_runs > 1 else ''}"
+        judged = (
+            "one run cannot tell whether a trained basis helps"
+            if self.outcome == "cannot be judged"
+            else f"trained basis {self.outcome}"
+        )
+        return (
+            f"{judged} on this data: accuracy {self.accuracy_trained} trained, "
+            f"{self.accuracy_fixed} fixed, difference {self.accuracy_difference}, {runs}"
+        )
+
+    @property
+    def cost(self) -> str:
+        """What the trained basis cost, in words."""
+        parts = []
+        if self.ms_per_step_fixed and self.ms_per_step_trained:
+            parts.append(
+                f"{self.ms_per_step_trained:.0f} ms per step trained, "
+                f"{self.ms_per_step_fixed:.0f} ms fixed"
+            )
+        if self.peak_memory_mb_fixed is not None and self.peak_memory_mb_trained is not None:
+            parts.append(
+                f"{self.peak_memory_mb_trained:.0f} MB at the peak trained, "
+                f"{self.peak_memory_mb_fixed:.0f} MB fixed"
+            )
+        parts.append(f"rows moved by {self.drift_degrees:.1f}° (median)")
+        return "; ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, the sentence among them."""
+        return {**asdict(self), "sentence": self.sentence}
+
+
+def judge(
+    fixed: Sequence[dict[str, Any]], trained: Sequence[dict[str, Any]], drift_degrees: float
+) -> Verdict:
+    """Compare runs pair by pair.
+
+    Parameters
+    ----------
+    fixed, trained : sequence of dict
+        Of each run, with ``accuracy``, ``macro_f1``, ``ms_per_step`` and ``peak_memory_mb``; runs
+        in the same place had the same seed and the same files.
+    drift_degrees : float
+
+    Raises
+    ------
+    ParameterError
+        If there are no runs, or not as many of both.
+    """
+    if not fixed or len(fixed) != len(trained):
+        raise ParameterError(
+            f"fixed and trained must be as many runs, at least 1, got {len(fixed)} "
+            f"and {len(trained)}"
+        )
+    accuracy = [[run["accuracy"] for run in runs] for runs in (fixed, trained)]
+    f1 = [[run["macro_f1"] for run in runs] for runs in (fixed, trained)]
+    difference = Difference.of(*accuracy)
+    return Verdict(
+        outcome=_outcome(difference),
+        n_runs=len(fixed),
+        accuracy_fixed=MeanSd.of(accuracy[0]),
+        accuracy_trained=MeanSd.of(accuracy[1]),
+        accuracy_difference=difference,
+        f1_fixed=MeanSd.of(f1[0]),
+        f1_trained=MeanSd.of(f1[1]),
+        f1_difference=Difference.of(*f1),
+        ms_per_step_fixed=_median(fixed, "ms_per_step"),
+        ms_per_step_trained=_median(trained, "ms_per_step"),
+        peak_memory_mb_fixed=_median(fixed, "peak_memory_mb"),
+        peak_memory_mb_trained=_median(trained, "peak_memory_mb"),
+        drift_degrees=drift_degrees,
+    )
+
+
+def _outcome(difference: Difference) -> Outcome:
+    if difference.low is None or difference.high is None:
+        return "cannot be judged"
+    if difference.low > 0:
+        return "helps"
+    return "hurts" if difference.high < 0 else "makes no difference"
+
+
+def _median(runs: Sequence[dict[str, Any]], name: str) -> float | None:
+    values = [run[name] for run in runs if run[name] is not None]
+    return statistics.median(values) if values else None
