@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 720, 380
-_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 150, 16, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 82, 150, 16, 46
 COLOURS = (
     *("#0b6e4f", "#d1495b", "#2e86ab", "#e8871e", "#7b4b94", "#5c6b73", "#b5651d", "#1b998b"),
     *("#c71585", "#6b8e23", "#4a5fc1", "#8c2f39"),

@@ -17,7 +17,6 @@ PACKAGES = (
     *("nnaudio2", "torchlibrosa", "torchaudio", "auvux-dsp", "flashmel", "lhotse"),
 )
 _DEFAULT_CACHE = 32 * 2**20
-_COPY_BYTES = 2**27
 
 
 def resolve_device(name: str) -> str:
@@ -100,13 +99,6 @@ def cache_bytes(device: str) -> int:
             digits = file.read_text().strip().removesuffix("K")
             return int(digits) * 1024 if digits.isdigit() else _DEFAULT_CACHE
     return _DEFAULT_CACHE
-
-
-def copy_buffers(device: str) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """Two buffers to copy between, larger than any cache, and the bytes that one copy moves."""
-    size = _COPY_BYTES if device == "cpu" else 8 * _COPY_BYTES
-    source = torch.ones(size // 4, device=device)
-    return source, torch.empty_like(source), 2 * size
 
 
 def _cpu_model() -> str:

@@ -6,13 +6,17 @@ from a fresh one, after a call on a short clip that loads what is loaded once.
 
 import contextlib
 import ctypes
+import gc
 import json
-import subprocess
-import sys
+import multiprocessing
+import os
 import tempfile
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import torch
@@ -45,30 +49,43 @@ def measure_apart(contender: Contender, workload: Workload, timeout: float) -> M
     """Memory of one call, in a fresh process."""
     with tempfile.TemporaryDirectory(prefix="specctl-bench-") as folder:
         answer = Path(folder) / "answer.json"
-        task = {
-            "name": contender.name,
-            "precision": contender.precision,
-            "workload": workload.to_dict(),
-        }
-        command = [sys.executable, "-m", "specctl.bench.child", json.dumps(task), str(answer)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
-        except subprocess.TimeoutExpired:
+        task = (contender.name, contender.precision, workload, answer)
+        process = _context().Process(target=_measure_and_write, args=task, daemon=True)
+        process.start()
+        process.join(timeout)
+        if process.is_alive():
+            process.kill()
+            process.join()
             return Memory(problem="memory was not measured in time")
         if not answer.exists():
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            return Memory(problem=said[-1] if said else f"exit code {done.returncode}")
+            return Memory(problem=f"the process for memory ended with {process.exitcode}")
         return Memory(**json.loads(answer.read_text(encoding="utf-8")))
 
 
-def measure_and_write(task: str, answer: Path) -> None:
-    """The other side of `measure_apart`."""
-    given = json.loads(task)
-    workload = Workload(**given["workload"])
-    contender = find_contender(given["name"], given["precision"], workload.device)
-    with n_threads(workload.threads), torch.no_grad():
-        memory = measure_here(contender, workload)
-    answer.write_text(json.dumps(asdict(memory)), encoding="utf-8")
+@lru_cache(maxsize=1)
+def _context() -> ForkServerContext:
+    """Processes from one that has imported what takes seconds, and done nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "librosa", "specctl.bench.memory"])
+    return context
+
+
+def _measure_and_write(name: str, precision: str, workload: Workload, answer: Path) -> None:
+    warnings.simplefilter("ignore")
+    # the profiler and some contenders write to the terminal
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    try:
+        contender = find_contender(name, precision, workload.device)
+        with n_threads(workload.threads), torch.no_grad():
+            memory = measure_here(contender, workload)
+    except Exception as problem:  # it is the answer
+        first = (str(problem).strip() or "no message").splitlines()[0]
+        memory = Memory(problem=f"memory: {type(problem).__name__}: {first}")
+    temporary = answer.with_suffix(".tmp")
+    temporary.write_text(json.dumps(asdict(memory)), encoding="utf-8")
+    temporary.replace(answer)
 
 
 def measure_here(contender: Contender, workload: Workload) -> Memory:
@@ -84,6 +101,7 @@ def measure_here(contender: Contender, workload: Workload) -> Memory:
         return Memory(peak_bytes=_cuda_peak(prepared, waveform))
     allocator = _ALLOCATORS[contender.allocator]
     allocator(lambda: warm.call(little))  # the instrument loads things of its own
+    _give_back()
     before = _resident("VmRSS")
     peak = allocator(lambda: prepared.call(waveform))
     _forget_gradients(prepared)
@@ -118,8 +136,7 @@ def _growth(run: Callable[[], object], before: int | None) -> int | None:
     """Largest resident size while ``run`` runs, over ``before``; Linux only."""
     if before is None:
         return None
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed must not count as there already
+    _give_back()
     try:
         _CLEAR.write_text("5")  # forget the peak so far
     except OSError:
@@ -128,6 +145,13 @@ def _growth(run: Callable[[], object], before: int | None) -> int | None:
     peak = _resident("VmHWM")
     del kept
     return None if peak is None else max(0, peak - before)
+
+
+def _give_back() -> None:
+    """Return freed memory to the system, so that it does not count as there already."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident(field: str) -> int | None:

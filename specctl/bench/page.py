@@ -7,7 +7,7 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
-from specctl.bench.accuracy import CONTRACT_DB
+from specctl.bench.accuracy import CONTRACT_DB, LEVEL_NAMES
 from specctl.bench.charts import Axis, Series, dots, lines
 from specctl.bench.results import Cell, Report
 from specctl.bench.workload import Workload
@@ -22,7 +22,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9eb; --soft: #97a1a8; --rule: #3a4248;
   --ground: #15191c; --own: #17302a; --bad: #ff8a80; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground);
-  max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
+  max-width: 92rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin-top: 2.2rem; }
 p, li { max-width: 60rem; } .soft, caption, .axis { color: var(--soft); fill: var(--soft); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(30rem, 1fr)); gap: 1rem; }
@@ -32,14 +32,24 @@ svg .grid { stroke: var(--rule); } svg line.limit { stroke: var(--bad); stroke-d
 svg text.limit, svg text.axis { fill: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--rule); }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--rule);
+  white-space: nowrap; }
+td:last-child { white-space: normal; min-width: 16rem; font-weight: 400; }
+caption { text-align: left; padding: 1rem 0 .3rem; }
 th:first-child, td:first-child, td:last-child, th:last-child { text-align: left; }
 tr.own { background: var(--own); font-weight: 600; } tr.failed td, tr.oom td { color: var(--bad); }
 tr.unsupported td { color: var(--soft); }
 """
 _HEADINGS = (
     *("contender", "precision", "ms a call", "20-80 %", "ns/frame", "× real time", "of limit"),
-    *("MB peak", "MB grown", "dB off to -80", "× torch.stft", "× nnAudio", "note"),
+    *(
+        "MB peak",
+        "MB grown",
+        *(f"dB to {name.split()[2]}" for name in LEVEL_NAMES),
+        "× torch.stft",
+        "× nnAudio",
+        "note",
+    ),
 )
 
 
@@ -189,8 +199,8 @@ def _row(report: Report, cell: Cell) -> str:
         _shown(cell.x_real_time, ",.0f"),
         _shown(report.share_of_limit(cell), ".1%"),
         _shown(_times(cell.peak_bytes, 1e-6), ",.1f"),
-        _shown(_times(cell.peak_rss_bytes, 1e-6), ",.0f"),
-        _shown(cell.max_db_error, ".1e"),
+        _shown(_times(cell.peak_rss_bytes, 1e-6), ",.1f"),
+        *(_shown(cell.max_db_error_by_level.get(name), ".1e") for name in LEVEL_NAMES),
         _shown(report.ratio(cell, "torch.stft"), ".2f"),
         _shown(report.ratio(cell, "nnAudio"), ".2f"),
         _note(cell),

@@ -16,7 +16,6 @@ from specctl.bench.contenders.base import Contender, Prepared
 from specctl.bench.doubts import find_doubts
 from specctl.bench.machine import (
     cache_bytes,
-    copy_buffers,
     describe_flags,
     describe_machine,
     describe_versions,
@@ -24,7 +23,7 @@ from specctl.bench.machine import (
 )
 from specctl.bench.memory import Memory, measure_apart
 from specctl.bench.request import Request
-from specctl.bench.results import Cell, Report
+from specctl.bench.results import BASELINES, Cell, Report
 from specctl.bench.timing import Runner, Timer, copy_bandwidth, n_threads, race, timer_for
 from specctl.bench.workload import Workload
 
@@ -43,6 +42,7 @@ class Hooks:
     say: Callable[[str], None] = lambda text: None
     timer: Timer | None = None
     memory: Callable[[Contender, Workload, float], Memory] = measure_apart
+    bandwidth: Callable[[str, Timer], float] = copy_bandwidth
     contenders: Sequence[Contender] | None = None
 
 
@@ -158,8 +158,8 @@ class _Run:
         gate = Gate(workload, waveform)
         entries = []
         for contender in self._contenders:
-            if contender.works == ("convert",) and workload.work != "convert":
-                continue  # another work, not something that it lacks
+            if (workload.work == "convert") != ("convert" in contender.works):
+                continue  # converters and transforms are never compared
             cell = Cell(contender.name, contender.precision, workload, contender.equalised)
             self.report.cells.append(cell)
             self._hooks.say(f"checking {contender.name}")
@@ -170,6 +170,8 @@ class _Run:
         return entries
 
     def _time(self, workload: Workload, entries: list[_Entry], ends: float) -> None:
+        if not entries:
+            return
         self._measure_copy(workload)
         inputs = rotation(workload, self._cache_bytes)
         for entry in entries:
@@ -191,8 +193,7 @@ class _Run:
     def _measure_copy(self, workload: Workload) -> None:
         key = str(workload.threads)
         if key not in self.report.copy_bytes_per_s:
-            buffers = copy_buffers(workload.device)
-            self.report.copy_bytes_per_s[key] = copy_bandwidth(*buffers, self._timer)
+            self.report.copy_bytes_per_s[key] = self._hooks.bandwidth(workload.device, self._timer)
 
     def _take(self, entry: _Entry) -> None:
         """Bring what the runner has into its cell."""
@@ -212,7 +213,11 @@ class _Run:
     def _measure_memory(self) -> None:
         """Where time is left; memory hardly depends on threads, so once for each setting."""
         known: dict[tuple[object, ...], Memory] = {}
-        for cell in self.report.cells:
+        # should time run out: first our own and those that all are compared with
+        others = (*BASELINES.values(), "librosa")
+        for cell in sorted(
+            self.report.cells, key=lambda cell: not (cell.is_own or cell.contender in others)
+        ):
             if cell.status != "ok" or cell.workload.work == "convert":
                 continue
             settings = {**cell.workload.to_dict(), "threads": 0}

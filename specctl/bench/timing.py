@@ -18,6 +18,9 @@ _WARM_UP_CALLS = {"cpu": 2, "cuda": 10}
 """On CUDA plans are made, algorithms chosen and clocks raised in the first calls."""
 
 
+_COPY_BYTES = {"cpu": 2**27, "cuda": 2**30}
+
+
 class Taken(NamedTuple):
     """Wall time, and processor time of this process where it means anything; in seconds."""
 
@@ -146,10 +149,13 @@ def race(
                     runner.problem = problem
 
 
-def copy_bandwidth(source: Tensor, target: Tensor, n_bytes: int, timer: Timer) -> float:
-    """Bytes per second of a copy, read and written; the best of a few."""
+def copy_bandwidth(device: str, timer: Timer) -> float:
+    """Bytes per second of a copy too large for any cache, read and written; the best of a few."""
+    source = torch.ones(_COPY_BYTES["cpu" if device == "cpu" else "cuda"] // 4, device=device)
+    target = torch.empty_like(source)
     target.copy_(source)
-    return n_bytes / min(timer.time(lambda: target.copy_(source)).seconds for _ in range(5))
+    moved = 2 * source.nbytes
+    return moved / min(timer.time(lambda: target.copy_(source)).seconds for _ in range(5))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -15,79 +16,104 @@ _WIDTH = 150
 
 
 def print_report(report: "Report", *, quiet: bool, verbose: bool) -> None:
-    """A table for each workload on stdout, then the machine and the doubts."""
+    """A table for each workload on stdout, then notes, the machine and the doubts."""
     console = out if out.is_terminal else Console(width=_WIDTH, emoji=False)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     for workload in report.workloads():
         console.print(_table(report, workload, verbose=verbose))
+        for line in [] if quiet else _notes(report.of(workload)):
+            say(f"  {line}")
     if quiet:
         return
+    if verbose:
+        for name, text in dict.fromkeys((cell.contender, cell.equalised) for cell in report.cells):
+            say(f"equal: {name}: {text}")
+    for line in _machine(report):
+        say(line)
+    for text in report.skipped:
+        say(f"skipped: {text}")
+    for text in report.doubts:
+        say(f"doubt: {text}")
+
+
+def _machine(report: "Report") -> list[str]:
     machine = report.machine
     gpu = f", {machine['gpu']['name']}" if machine["gpu"] else ""
     lines = [f"{machine['cores']} cores of {machine['cpu']}{gpu}"]
     for threads, speed in report.copy_bytes_per_s.items():
         cores = "1 thread" if threads == "1" else f"{threads} threads"
-        lines.append(f"a copy moves {speed / 1e9:.3g} GB/s with {cores}: 'of limit' is against it")
-    lines += [f"skipped: {text}" for text in report.skipped]
-    lines += [f"doubt: {text}" for text in report.doubts]
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        lines.append(f"a copy moves {speed / 1e9:.3g} GB/s with {cores}: “of limit” is against it")
+    return lines
+
+
+def _notes(cells: list["Cell"]) -> list[str]:
+    """What was said about cells, those of whom the same was said together."""
+    said: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.note:
+            said.setdefault(cell.note, []).append(_name(cell))
+        if cell.stages_s:
+            text = ", ".join(f"{name} {spent:.2f} s" for name, spent in cell.stages_s.items())
+            said.setdefault(text, []).append(_name(cell))
+    return [f"{', '.join(names)}: {note}" for note, names in said.items()]
 
 
 def _table(report: "Report", workload: "Workload", *, verbose: bool) -> Table:
-    table = Table(title=str(workload), title_justify="left", title_style="bold")
+    table = Table(title=str(workload), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("contender", no_wrap=True)
-    table.add_column("ms a call (20-80 %)", justify="right", no_wrap=True)
-    for name in ("ns/frame", "× real time", "of limit", "MB peak", "MB grown"):
-        table.add_column(name, justify="right")
-    table.add_column("dB off to -80", justify="right")
-    if workload.trains:
-        table.add_column("gradient off", justify="right")
-    else:
-        table.add_column("× torch.stft", justify="right")
-    table.add_column("× nnAudio", justify="right")
-    table.add_column("note")
+    for name in _columns(workload, verbose=verbose):
+        table.add_column(name, justify="right", no_wrap=True)
     for cell in report.of(workload):
-        style = "red" if cell.status in ("failed", "oom") else "dim" if cell.status != "ok" else ""
+        style = {"failed": "red", "oom": "red", "unsupported": "dim"}.get(cell.status, "")
         style = style or ("bold" if cell.is_own else "")
         table.add_row(*_row(report, cell, verbose=verbose), style=style)
     return table
 
 
+def _columns(workload: "Workload", *, verbose: bool) -> list[str]:
+    names = ["ms a call (20-80 %)", "ns/frame", "× real time", "of limit", "MB peak", "MB grown"]
+    names += [f"dB to {name.split()[2]}" for name in _levels()] if verbose else ["dB off"]
+    names += ["gradient off"] if workload.trains else ["× torch.stft"]
+    return [*names, "× nnAudio"]
+
+
 def _row(report: "Report", cell: "Cell", *, verbose: bool) -> list[str]:
-    limit = report.share_of_limit(cell)
     own = cell.gradient_error if cell.workload.trains else report.ratio(cell, "torch.stft")
-    precision = "" if cell.precision == "fp32" else f" {cell.precision}"
+    by_level = [cell.max_db_error_by_level.get(name) for name in _levels()]
+    errors = by_level if verbose else [cell.max_db_error]
     return [
-        f"{cell.contender}{precision}",
+        _name(cell),
         _times(cell),
         _number(cell.ns_per_frame, ",.0f"),
         _number(cell.x_real_time, ",.0f"),
-        _number(limit, ".1%"),
+        _number(report.share_of_limit(cell), ".1%"),
         _number(_mega(cell.peak_bytes), ",.1f"),
-        _number(_mega(cell.peak_rss_bytes), ",.0f"),
-        _number(cell.max_db_error, ".1e"),
+        _number(_mega(cell.peak_rss_bytes), ",.1f"),
+        *(_number(error, ".1e") for error in errors),
         _number(own, ".1e" if cell.workload.trains else ".2f"),
         _number(report.ratio(cell, "nnAudio"), ".2f"),
-        _note(cell, verbose=verbose),
     ]
+
+
+def _levels() -> tuple[str, ...]:
+    from specctl.bench.accuracy import LEVEL_NAMES
+
+    return LEVEL_NAMES
+
+
+def _name(cell: "Cell") -> str:
+    return cell.contender if cell.precision == "fp32" else f"{cell.contender} {cell.precision}"
 
 
 def _times(cell: "Cell") -> str:
     if cell.median_s is None:
-        return "-"
+        return "-" if cell.status == "ok" else cell.status
     spread = cell.spread_s
     around = f" ({1e3 * spread[0]:.3g}-{1e3 * spread[1]:.3g})" if spread else ""
     return f"{1e3 * cell.median_s:.3g}{around}"
-
-
-def _note(cell: "Cell", *, verbose: bool) -> str:
-    parts: list[str] = [] if cell.status == "ok" else [cell.status]
-    parts += [cell.note] if cell.note else []
-    if cell.stages_s:
-        parts.append(", ".join(f"{name} {spent:.2f} s" for name, spent in cell.stages_s.items()))
-    if verbose and cell.equalised:
-        parts.append(cell.equalised)
-    return ": ".join(parts)
 
 
 def _mega(n_bytes: int | None) -> float | None:
