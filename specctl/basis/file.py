@@ -26,8 +26,7 @@ def save_basis(path: Path | str, basis: Basis, *, overwrite: bool = False) -> No
         If the file exists and ``overwrite`` is not set, or cannot be written.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise BasisError(f"{path} already exists; overwrite must be asked for")
+    check_absent(path, overwrite)
     words = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -38,6 +37,12 @@ def save_basis(path: Path | str, basis: Basis, *, overwrite: bool = False) -> No
     }
     arrays = {name: array.astype("<f4", order="C") for name, array in basis.tensors.items()}
     write_whole(path, save(arrays, metadata=words))
+
+
+def check_absent(path: Path, overwrite: bool) -> None:
+    """Raise BasisError if a file is there that is not to be overwritten."""
+    if path.exists() and not overwrite:
+        raise BasisError(f"{path} already exists; overwrite must be asked for")
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -1,0 +1,37 @@
+"""``specctl export-basis``: a trained basis for other libraries and runtimes."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.text import Text
+
+from specctl.cli.app import app, err, reported_errors
+
+
+@app.command("export-basis")
+def export_basis(
+    basis: Annotated[Path, typer.Argument(help="Basis file that train-basis wrote.")],
+    output: Annotated[Path, typer.Argument(help="File to write.")],
+    to: Annotated[
+        Literal["nnaudio", "torchlibrosa", "onnx"],
+        typer.Option("--to", help="What to write it for."),
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+) -> None:
+    """Write a trained basis as nnAudio or torchlibrosa weights, or as an ONNX graph."""
+    with reported_errors():
+        from specctl.basis import load_basis
+
+        loaded = load_basis(basis)
+        if to == "onnx":
+            from specctl.transforms.export import export_onnx
+
+            export_onnx(output, loaded, overwrite=overwrite)
+            line = f"{output}: waveform (batch, samples) to spectrogram"
+        else:
+            from specctl.basis.foreign import module_call, write_state_dict
+
+            write_state_dict(output, loaded, to, overwrite=overwrite)
+            line = f"{output}: weights for {module_call(loaded.config, to)}"
+    err.print(Text(line), soft_wrap=True, highlight=False)

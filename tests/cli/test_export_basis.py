@@ -1,0 +1,57 @@
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from specctl.cli.commands import app
+from specctl.transforms import MelSpectrogram
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def basis(tmp_path):
+    transform = MelSpectrogram(n_fft=64, hop_length=20, n_mels=8, trainable=("basis",))
+    transform.save_basis(tmp_path / "b.safetensors")
+    return tmp_path / "b.safetensors"
+
+
+def run(*words):
+    return runner.invoke(app, ["export-basis", *map(str, words)])
+
+
+@pytest.mark.parametrize(
+    ("library", "name"), [("nnaudio", "stft.wcos"), ("torchlibrosa", "stft.conv_real.weight")]
+)
+def test_writes_weights_and_says_which_module_takes_them(basis, tmp_path, library, name):
+    result = run(basis, tmp_path / "out.pth", "--to", library)
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert "MelSpectrogram(" in result.stderr or "LogmelFilterBank(" in result.stderr
+    assert name in torch.load(tmp_path / "out.pth", weights_only=True)
+
+
+def test_writes_a_graph(basis, tmp_path):
+    pytest.importorskip("onnxscript")
+    result = run(basis, tmp_path / "out.onnx", "--to", "onnx")
+    assert result.exit_code == 0
+    assert (tmp_path / "out.onnx").stat().st_size > 66 * 64 * 4
+
+
+def test_overwrites_when_asked_only(basis, tmp_path):
+    (tmp_path / "out.pth").write_text("mine")
+    refused = run(basis, tmp_path / "out.pth", "--to", "nnaudio")
+    assert refused.exit_code == 1
+    assert "already exists" in refused.stderr
+    assert run(basis, tmp_path / "out.pth", "--to", "nnaudio", "--overwrite").exit_code == 0
+
+
+def test_a_file_that_is_no_basis_is_one_line(tmp_path):
+    (tmp_path / "b").write_text("no basis")
+    result = run(tmp_path / "b", tmp_path / "out", "--to", "onnx")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "is not a specctl basis file" in result.stderr
+
+
+def test_an_unknown_target_is_a_wrong_usage(basis, tmp_path):
+    assert run(basis, tmp_path / "out", "--to", "tensorflow").exit_code == 2

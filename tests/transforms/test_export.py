@@ -1,0 +1,76 @@
+"""ONNX graphs, held against torch."""
+
+import pytest
+import torch
+
+from specctl.errors import BasisError, ParameterError
+from specctl.transforms import MelSpectrogram, Transform
+from specctl.transforms.export import export_onnx
+from tests.dsp.signals import noise
+
+pytest.importorskip("onnxscript")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+SMALL = {"sample_rate": 8000, "n_fft": 64, "hop_length": 20}
+CASES = {
+    "mel": {**SMALL, "feature": "mel", "n_mels": 12},
+    "mel against its peak": {
+        **SMALL,
+        "feature": "mel",
+        "n_mels": 12,
+        "ref": "max",
+        "top_db": 30.0,
+        "pad_mode": "reflect",
+    },
+    "mfcc": {**SMALL, "feature": "mfcc", "n_mels": 12, "n_mfcc": 5, "pad_mode": "edge"},
+    "magnitude": {**SMALL, "feature": "magnitude", "center": False},
+    "uneven power": {**SMALL, "feature": "mel", "n_mels": 12, "power": 1.5, "scale": "ln"},
+    "complex": {**SMALL, "feature": "complex"},
+}
+# float32 sums in another order; of the largest value, or dB where a value is 0.1 % of it
+TOLERANCE = 1e-4
+
+
+def trained(settings):
+    from specctl.config import SpectrogramConfig
+
+    config = SpectrogramConfig.resolve(**settings)
+    transform = Transform.from_config(config, trainable=("basis",))
+    with torch.no_grad():
+        transform.basis.add_(0.05 * noise(*transform.basis.shape))
+    return transform
+
+
+@pytest.mark.parametrize("settings", CASES.values(), ids=CASES)
+def test_the_graph_gives_the_numbers_of_the_transform(tmp_path, settings):
+    transform = trained(settings)
+    path = tmp_path / "front.onnx"
+    export_onnx(path, transform.to_basis())
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for shape in [(1, 500), (3, 1234)]:
+        waveform = noise(*shape)
+        (got,) = session.run(["spectrogram"], {"waveform": waveform.numpy()})
+        with torch.no_grad():
+            wanted = transform(waveform)
+        wanted = torch.view_as_real(wanted) if wanted.is_complex() else wanted
+        off = (torch.from_numpy(got) - wanted).abs().max()
+        assert off <= TOLERANCE * wanted.abs().max()
+
+
+def test_the_graph_is_one_file(tmp_path):
+    export_onnx(tmp_path / "front.onnx", trained(CASES["mel"]).to_basis())
+    assert [path.name for path in tmp_path.iterdir()] == ["front.onnx"]
+
+
+def test_nothing_is_overwritten_unasked(tmp_path):
+    path = tmp_path / "front.onnx"
+    path.write_text("mine")
+    with pytest.raises(BasisError, match="already exists"):
+        export_onnx(path, trained(CASES["mel"]).to_basis())
+    assert path.read_text() == "mine"
+
+
+def test_pcen_is_refused(tmp_path):
+    basis = MelSpectrogram(**SMALL, n_mels=12, scale="pcen").to_basis()
+    with pytest.raises(ParameterError, match="scale must not be 'pcen' in an onnx graph"):
+        export_onnx(tmp_path / "front.onnx", basis)
