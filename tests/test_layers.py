@@ -21,7 +21,7 @@ LAYERS = {
     "config": {"errors", "presets", "settings"},
     "dsp": BASE,
     "kernels": {"dsp", *BASE},
-    "basis": BASE,
+    "basis": {"dsp", *BASE},
     "transforms": {"basis", "kernels", "dsp", *BASE},
     "audio": BASE,
     "store": BASE,
