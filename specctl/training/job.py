@@ -1,7 +1,8 @@
 """The whole job behind ``specctl train-basis``."""
 
+import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from specctl.training.models import build_model
 from specctl.training.options import Options
 from specctl.training.processes import joined_processes, local_device
 from specctl.training.settings import TrainSettings
-from specctl.training.splits import draw_split
+from specctl.training.splits import Split, draw_split
 from specctl.training.summary import Summary, summarise, write_basis
-from specctl.training.work import claim_work, open_work
+from specctl.training.work import check_output, claim_work
 
 
 def train_basis(
@@ -78,7 +79,8 @@ def train_basis(
     TrainingError
         If there is too little to learn from, or a training cannot go on.
     StoreError
-        If ``output`` exists and neither ``overwrite`` nor ``resume`` is given.
+        If ``output`` exists, or what a stopped training left, and the options do not say what
+        to do with it.
     Stopped
         If it was asked to stop; with ``resume`` the same call goes on.
     """
@@ -89,9 +91,9 @@ def train_basis(
     training, spectrogram = _divide({**settings, "model": name})
     device = local_device(options.device)
     _check(training, spectrogram, preset, options, device, factory)
+    work = check_output(output, options)
     with joined_processes(device) as processes:
         _limit_memory(options, device)
-        work = open_work(output, options, processes)
         files = find_labelled(Path(folder), Path(labels) if labels is not None else None, group)
         config = _config(files, preset, spectrogram)
         clips = _decode(files, config, options, report, should_stop)
@@ -109,15 +111,19 @@ def train_basis(
             should_stop=should_stop,
             model=factory,
         )
-        claim_work(bench)
+        _check_crop(bench)
+        splits = [draw_split(clips.files, training.seed + run) for run in range(training.runs)]
+        claim_work(bench, options)
         report(
             {
                 "event": "start",
                 "n_trained": build_front_end(config, training, "trained").n_trained,
+                "train": training.train,
                 "classes": names,
+                "n_files": len(clips),
             }
         )
-        summary = summarise(bench, _train_all(bench), output)
+        summary = summarise(bench, _train_all(bench, splits), output)
         if processes.is_first:
             write_basis(summary, overwrite=options.overwrite)
             shutil.rmtree(work, ignore_errors=True)
@@ -144,7 +150,9 @@ def _check(
     # a rate that leaves room for the highest fmax; that of the files is not known yet
     given = {**spectrogram}
     if given.get("sample_rate") in (None, "auto"):
-        given["sample_rate"] = 2 * int(given.get("fmax") or 24_000) + 2
+        highest = given.get("fmax")
+        is_number = isinstance(highest, (int, float)) and math.isfinite(highest)
+        given["sample_rate"] = 2 * int(highest) + 2 if is_number and highest else 48_000
     build_augmentations(settings.augment, 16_000)
     if model is None:
         build_model(settings.model, 8, 2)
@@ -197,10 +205,17 @@ def _decode(
     )
 
 
-def _train_all(bench: Bench) -> tuple[ArmResult, ...]:
+def _check_crop(bench: Bench) -> None:
+    if bench.crop_length < 1 or bench.config.n_frames(bench.crop_length) < 1:
+        raise ParameterError(
+            f"crop must hold at least one frame of n_fft={bench.config.n_fft} samples, "
+            f"got {bench.crop_length}"
+        )
+
+
+def _train_all(bench: Bench, splits: Sequence[Split]) -> tuple[ArmResult, ...]:
     results = []
-    for run in range(bench.settings.runs):
-        split = draw_split(bench.clips.files, bench.settings.seed + run)
+    for run, split in enumerate(splits):
         for arm in ("fixed", "trained") if bench.settings.verdict else ("trained",):
             results.append(train_arm(bench, run, arm, split))
             last = run + 1 == bench.settings.runs and arm == "trained"

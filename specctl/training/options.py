@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
-from specctl.errors import ParameterError
 from specctl.training.clips import CacheType
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a job is run; nothing here changes what comes out of it.
+
+    ``overwrite`` replaces the output and begins again; with ``resume`` too, what was stopped is
+    gone on with, and the output replaced at the end.
 
     ``cache_budget`` and ``vram_budget`` are in bytes; the latter bounds the memory of a CUDA
     device that this process may take.
@@ -20,7 +22,3 @@ class Options:
     cache_budget: int = 2**30
     cache_dtype: CacheType = "float32"
     vram_budget: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.overwrite and self.resume:
-            raise ParameterError("overwrite and resume must not both be given")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -61,6 +62,25 @@ class Summary:
         return next(
             each for each in self.results if each.arm == "trained" and each.run == self.kept_run
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; weights are left out."""
+        return {
+            "output": str(self.output),
+            "classes": list(self.classes),
+            "n_files": self.n_files,
+            "failures": [list(failure) for failure in self.failures],
+            "n_trained": self.n_trained,
+            "kept_run": self.kept_run,
+            "verdict": self.verdict.to_dict() if self.verdict is not None else None,
+            "runs": [
+                {"run": each.run, "arm": each.arm, "test": each.test, **each.figures()}
+                for each in self.results
+            ],
+            "config": self.config.to_dict(),
+            "settings": self.settings.to_dict(),
+            "dataset_hash": self.dataset_hash,
+        }
 
 
 def summarise(bench: Bench, results: tuple[ArmResult, ...], output: Path) -> Summary:

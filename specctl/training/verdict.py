@@ -10,6 +10,10 @@ from specctl.errors import ParameterError
 
 Outcome = Literal["helps", "makes no difference", "hurts", "cannot be judged"]
 CONFIDENCE = 0.95
+FEWEST_RUNS = 3
+"""Of two runs, Student's t knows next to nothing."""
+_WIDE = 0.05
+"""An interval that reaches further to either side says little, in points of accuracy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +90,24 @@ class Verdict:
         """The verdict in one sentence."""
         runs = f"{self.n_runs} run{'s' if self.n_runs > 1 else ''}"
         judged = (
-            "one run cannot tell whether a trained basis helps"
+            f"fewer than {FEWEST_RUNS} runs cannot tell whether a trained basis helps"
             if self.outcome == "cannot be judged"
             else f"trained basis {self.outcome}"
         )
         return (
             f"{judged} on this data: accuracy {self.accuracy_trained} trained, "
             f"{self.accuracy_fixed} fixed, difference {self.accuracy_difference}, {runs}"
+            + self._caveat
         )
+
+    @property
+    def _caveat(self) -> str:
+        """What a null result does not say."""
+        low, mean = self.accuracy_difference.low, self.accuracy_difference.mean
+        is_wide = low is not None and mean - low > _WIDE
+        if self.outcome != "makes no difference" or not is_wide:
+            return ""
+        return "; so wide an interval leaves room for both, more runs would narrow it"
 
     @property
     def cost(self) -> str:
@@ -143,7 +157,7 @@ def judge(
     f1 = [[run["macro_f1"] for run in runs] for runs in (fixed, trained)]
     difference = Difference.of(*accuracy)
     return Verdict(
-        outcome=_outcome(difference),
+        outcome=_outcome(difference, len(fixed)),
         n_runs=len(fixed),
         accuracy_fixed=MeanSd.of(accuracy[0]),
         accuracy_trained=MeanSd.of(accuracy[1]),
@@ -159,8 +173,8 @@ def judge(
     )
 
 
-def _outcome(difference: Difference) -> Outcome:
-    if difference.low is None or difference.high is None:
+def _outcome(difference: Difference, n_runs: int) -> Outcome:
+    if n_runs < FEWEST_RUNS or difference.low is None or difference.high is None:
         return "cannot be judged"
     if difference.low > 0:
         return "helps"

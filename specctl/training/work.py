@@ -5,65 +5,73 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from specctl.errors import ParameterError, StoreError, TrainingError
-from specctl.store.durable import write_atomically
+from specctl.errors import StoreError, TrainingError
+from specctl.store.durable import reported_os_errors, write_atomically
 from specctl.training.arms import Bench
 from specctl.training.options import Options
-from specctl.training.processes import Processes
+
+_JOB = "job.json"
 
 
-def open_work(output: Path, options: Options, processes: Processes) -> Path:
-    """The folder of what is needed to go on."""
+def check_output(output: Path, options: Options) -> Path:
+    """The folder to work in; refuses to touch what is there and was not to be replaced.
+
+    Raises
+    ------
+    StoreError
+        If the output is there, or what a stopped training left, and the options do not say
+        what to do with it.
+    """
     work = output.with_name(output.name + ".work")
     if output.exists() and not options.overwrite:
         raise StoreError(f"{output} already exists; pass --overwrite to replace it")
-    if work.exists() and not options.resume and not options.overwrite:
+    if not output.absolute().parent.is_dir():
+        raise StoreError(f"cannot write {output}: no such folder")
+    if work.exists() and not (work / _JOB).exists():
+        raise StoreError(f"{work} is in the way; it is no folder of a training")
+    if work.exists() and not (options.resume or options.overwrite):
         raise StoreError(
             f"{work} holds a training that was stopped; pass --resume to go on with it, or "
             "--overwrite to begin again"
         )
-    processes.wait()
-    if processes.is_first:
-        if work.exists() and options.overwrite:
-            shutil.rmtree(work)
-        try:
-            work.mkdir(exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot write {work}: {error.strerror or error}") from error
-    processes.wait()
     return work
 
 
-def claim_work(bench: Bench) -> None:
-    """Refuse to go on with what another job began."""
+def claim_work(bench: Bench, options: Options) -> None:
+    """Make the folder, or go on with that of the same job; refuse that of another.
+
+    Raises
+    ------
+    TrainingError
+        If the folder is of a training with other settings or other files.
+    """
     identity = {
         "config": bench.config.to_dict(),
         "settings": bench.settings.to_dict(),
         "dataset": bench.clips.dataset_hash,
         "processes": bench.processes.n_ranks,
     }
-    path = bench.work / "job.json"
-    if path.exists():
-        try:
-            before = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise TrainingError(f"{path} is damaged; train again with --overwrite") from error
-        differing = [name for name in identity if before.get(name) != _plain(identity)[name]]
-        if differing:
-            raise TrainingError(
-                f"{bench.work} holds a training with another {' and '.join(differing)}; "
-                "resume it as it was begun, or begin again with --overwrite"
-            )
-    if bench.crop_length < 1 or bench.config.n_frames(bench.crop_length) < 1:
-        raise ParameterError(
-            f"crop must hold at least one frame of n_fft={bench.config.n_fft} samples, "
-            f"got {bench.crop_length}"
-        )
+    path = bench.work / _JOB
+    if options.resume and path.exists():
+        _check_same(path, json.loads(json.dumps(identity)))
     bench.processes.wait()
     if bench.processes.is_first:
+        if bench.work.exists() and not options.resume:
+            shutil.rmtree(bench.work)
+        with reported_os_errors(bench.work):
+            bench.work.mkdir(exist_ok=True)
         write_atomically(path, json.dumps(identity).encode())
+    bench.processes.wait()
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(values))
-    return plain
+def _check_same(path: Path, identity: dict[str, Any]) -> None:
+    try:
+        before = dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise TrainingError(f"{path} is damaged; train again with --overwrite") from error
+    differing = [name for name in identity if before.get(name) != identity[name]]
+    if differing:
+        raise TrainingError(
+            f"{path.parent} holds a training with another {' and '.join(differing)}; "
+            "resume it as it was begun, or begin again with --overwrite"
+        )

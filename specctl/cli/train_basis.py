@@ -1,0 +1,230 @@
+"""``specctl train-basis``: the weights of a front end, trained on labelled audio."""
+
+import json as json_module
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from specctl.cli import options as o
+from specctl.cli import train_options as t
+from specctl.cli.app import ExitCode, app, err, out, reported_errors
+from specctl.cli.draw import printable
+from specctl.cli.train_progress import TrainProgress
+from specctl.errors import ParameterError
+
+if TYPE_CHECKING:
+    from specctl.training import Summary
+
+_Sink = Callable[[dict[str, Any]], None]
+
+_HELP = """Train the basis of a spectrogram on labelled audio, and say whether it was worth it.
+
+The same model is trained with the basis fixed and trained, on the same files with the same \
+seeds. What is written goes into specctl convert --basis.
+
+Example: specctl train-basis labelled/ basis.safetensors --model linear --report report.html
+"""
+_TRAINING = (
+    *("train", "init", "model", "epochs", "batch_size", "lr", "basis_lr", "crop", "augment"),
+    *("runs", "seed", "precision", "verdict", "checkpoint_every"),
+)
+_SPECTROGRAM = (
+    *("feature", "n_fft", "win_length", "hop_length", "window", "center", "pad_mode", "power"),
+    *("n_mels", "fmin", "fmax", "mel_scale", "mel_norm", "n_mfcc", "lifter"),
+    *("scale", "ref", "amin", "top_db", "sample_rate"),
+)
+
+
+@app.command("train-basis", help=_HELP)
+def train_basis(  # one flag for each setting; they go on as one dict
+    folder: t.Folder,
+    output: t.Output,
+    labels: t.Labels = None,
+    group: t.Group = None,
+    crop: t.Crop = None,
+    augment: t.Augment = None,
+    seed: t.Seed = None,
+    train: t.Train = None,
+    init: t.Init = None,
+    model: t.Model = None,
+    epochs: t.Epochs = None,
+    batch_size: t.BatchSize = None,
+    lr: t.LearningRate = None,
+    basis_lr: t.BasisRate = None,
+    precision: t.ModelPrecision = None,
+    runs: t.Runs = None,
+    verdict: t.WithVerdict = None,
+    device: t.Device = "auto",
+    vram_budget: t.VramBudget = None,
+    cache_budget: t.CacheBudget = None,
+    checkpoint_every: t.CheckpointEvery = None,
+    overwrite: t.Overwrite = False,
+    resume: t.Resume = False,
+    report: t.ReportFile = None,
+    metrics: t.MetricsFile = None,
+    tensorboard: t.TensorBoard = None,
+    feature: o.FeatureName = None,
+    preset: o.Preset = None,
+    config: o.ConfigFile = None,
+    n_fft: o.NFft = None,
+    win_length: o.WinLength = None,
+    hop_length: o.HopLength = None,
+    window: o.WindowName = None,
+    center: o.Center = None,
+    pad_mode: o.PadModeName = None,
+    power: o.Power = None,
+    n_mels: o.NMels = None,
+    fmin: o.FMin = None,
+    fmax: o.FMax = None,
+    mel_scale: o.MelScaleName = None,
+    mel_norm: o.MelNormName = None,
+    n_mfcc: o.NMfcc = None,
+    lifter: o.Lifter = None,
+    scale: o.ScaleName = None,
+    ref: o.Ref = None,
+    amin: o.AMin = None,
+    top_db: o.TopDb = None,
+    sample_rate: o.SampleRate = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Train the basis of a spectrogram on labelled audio."""
+    flags = locals()
+    with reported_errors():
+        preset, settings = _settings(flags)
+        # of several processes one speaks and writes
+        is_first = int(os.environ.get("RANK", "0")) == 0
+        quiet = quiet or not is_first
+        with ExitStack() as stack:
+            bar = stack.enter_context(TrainProgress(err, quiet=quiet))
+            should_stop = stack.enter_context(_stoppable(bar))
+            sinks: list[_Sink] = [bar]
+            if is_first:
+                sinks += _sinks(flags, stack)
+            summary = _train(flags, preset, settings, sinks, should_stop)
+        if report is not None and is_first:
+            from specctl.training.page import write_page
+
+            write_page(report, summary)
+    if is_first:
+        _print(summary, as_json=json, quiet=quiet)
+    if summary.failures:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _settings(flags: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Preset and settings, the flags over those of the file."""
+    from specctl.settings import read_settings
+
+    given = read_settings(flags["config"]) if flags["config"] is not None else {}
+    named = given.pop("preset", None)
+    given.update(o.given_settings({name: flags[name] for name in _SPECTROGRAM}))
+    given.update({name: flags[name] for name in _TRAINING if flags[name] is not None})
+    if isinstance(given.get("train"), str):
+        given["train"] = tuple(filter(None, given["train"].split(",")))
+    return flags["preset"] or named, given
+
+
+def _train(
+    flags: dict[str, Any],
+    preset: str | None,
+    settings: dict[str, Any],
+    sinks: list[_Sink],
+    should_stop: Callable[[], bool],
+) -> "Summary":
+    from specctl.training import Options, train_basis
+
+    def tell(event: dict[str, Any]) -> None:
+        for sink in sinks:
+            sink(event)
+
+    report = flags["report"]
+    if report is not None and report.exists() and not (flags["overwrite"] or flags["resume"]):
+        raise ParameterError(f"report must be a new file, {report} exists; pass --overwrite")
+    cache_budget = o.parse_size(flags["cache_budget"] or "1GiB")
+    return train_basis(
+        flags["folder"],
+        flags["output"],
+        labels=flags["labels"],
+        group=flags["group"],
+        preset=preset,
+        options=Options(
+            device=flags["device"],
+            overwrite=flags["overwrite"],
+            resume=flags["resume"],
+            vram_budget=o.parse_size(flags["vram_budget"]),
+            cache_budget=cache_budget or 0,
+        ),
+        report=tell,
+        should_stop=should_stop,
+        **settings,
+    )
+
+
+def _sinks(flags: dict[str, Any], stack: ExitStack) -> list[_Sink]:
+    """What writes figures to files as they come."""
+    from specctl.training.metrics import JsonLines, TensorBoardFolder
+
+    sinks: list[_Sink] = []
+    if flags["metrics"] is not None:
+        lines = JsonLines(flags["metrics"], append=flags["resume"], overwrite=flags["overwrite"])
+        sinks.append(stack.enter_context(lines))
+    if flags["tensorboard"] is not None:
+        sinks.append(stack.enter_context(TensorBoardFolder(flags["tensorboard"])))
+    return sinks
+
+
+@contextmanager
+def _stoppable(bar: TrainProgress) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM save the state after the step in hand; a second one ends at once."""
+    from specctl.training import Stopped
+
+    received: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    except (Stopped, KeyboardInterrupt) as stopped:
+        bar.say(f"specctl: {str(stopped) or 'stopped at once; the last checkpoint is kept'}")
+        arguments = [*sys.argv[1:], *(() if "--resume" in sys.argv else ("--resume",))]
+        arguments = [each for each in arguments if each != "--overwrite"]
+        bar.say(f"specctl: to go on: {shlex.join(['specctl', *arguments])}")
+        is_terminated = bool(received) and received[0] == signal.SIGTERM
+        code = ExitCode.TERMINATED if is_terminated else ExitCode.INTERRUPTED
+        raise typer.Exit(code) from stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print(summary: "Summary", *, as_json: bool, quiet: bool) -> None:
+    """The verdict on stdout, the rest on stderr."""
+    for key, reason in summary.failures:
+        _say(f"failed: {printable(key)}: {reason}", style="red")
+    kept = summary.kept.test
+    if not quiet:
+        _say(
+            f"{summary.output}: run {summary.kept_run + 1}, accuracy {kept['accuracy']:.3f}, "
+            f"macro F1 {kept['macro_f1']:.3f} on files it has not seen"
+        )
+        if summary.verdict is not None:
+            _say(summary.verdict.cost)
+    if as_json:
+        out.print(json_module.dumps(summary.to_dict()), markup=False, soft_wrap=True)
+    elif summary.verdict is not None:
+        out.print(summary.verdict.sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def _say(text: str, style: str | None = None) -> None:
+    err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

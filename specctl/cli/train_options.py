@@ -1,0 +1,109 @@
+"""Options of ``specctl train-basis``; defaults are those of `specctl.training.TrainSettings`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_DATA = "What is learned from"
+_TRAINED = "What is trained, and how"
+_RUN = "How the job is run"
+_OUT = "What is written beside the basis"
+
+
+def _option(panel: str, help_text: str, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(
+        *names, help=help_text, rich_help_panel=panel, metavar=metavar, show_default=False
+    )
+
+
+Folder = Annotated[
+    Path,
+    typer.Argument(metavar="LABELLED", help="Folder of audio; each folder in it is a class."),
+]
+Output = Annotated[Path, typer.Argument(metavar="BASIS", help="Basis file to write.")]
+
+Labels = Annotated[
+    Path | None,
+    _option(_DATA, "CSV: path, label, where wanted split and group.", metavar="FILE.csv"),
+]
+Group = Annotated[
+    str | None,
+    _option(
+        _DATA,
+        "What it finds in a path is never on both sides of a split, such as a speaker.",
+        metavar="REGEX",
+    ),
+]
+Crop = Annotated[float | None, _option(_DATA, "Length of a training clip (1).", metavar="SECONDS")]
+Augment = Annotated[
+    list[str] | None,
+    _option(
+        _DATA,
+        "gain, noise, shift, pitch, stretch, specaugment or mixup, with parameters as in "
+        "shift:max_shift=0.1; again for more.",
+        metavar="NAME",
+    ),
+]
+Seed = Annotated[int | None, _option(_DATA, "Of splits, crops and weights (0).")]
+
+Train = Annotated[
+    str | None,
+    _option(
+        _TRAINED,
+        "Which weights (basis).",
+        metavar="basis|window|frequencies|mel|pcen,…",
+    ),
+]
+Init = Annotated[
+    str | None,
+    _option(_TRAINED, "Where they start (fourier).", metavar="fourier|mel-fourier|random|FILE"),
+]
+Model = Annotated[str | None, _option(_TRAINED, "(cnn)", metavar="linear|cnn|resnet18")]
+Epochs = Annotated[int | None, _option(_TRAINED, "Times through the training files (20).")]
+BatchSize = Annotated[int | None, _option(_TRAINED, "Clips of a step (32).")]
+LearningRate = Annotated[float | None, _option(_TRAINED, "Of the model (0.001).", "--lr")]
+BasisRate = Annotated[float | None, _option(_TRAINED, "Of the trained weights (0.0003).")]
+ModelPrecision = Annotated[
+    str | None,
+    _option(
+        _TRAINED,
+        "Of the model (fp32); the front end is in float32 always.",
+        "--precision",
+        metavar="fp32|tf32|bf16",
+    ),
+]
+Runs = Annotated[
+    int | None, _option(_TRAINED, "Trainings, each with a split and weights of its own (3).")
+]
+WithVerdict = Annotated[
+    bool | None,
+    _option(
+        _TRAINED,
+        "Train with the basis fixed as well, and compare (yes).",
+        "--verdict/--no-verdict",
+    ),
+]
+
+Device = Annotated[
+    str, _option(_RUN, "For several GPUs start with torchrun (auto).", metavar="auto|cpu|cuda")
+]
+VramBudget = Annotated[
+    str | None,
+    _option(_RUN, "Device memory to take at most; batches are cut to fit.", metavar="SIZE"),
+]
+CacheBudget = Annotated[
+    str | None,
+    _option(_RUN, "Memory for decoded audio; the rest is decoded again (1GiB).", metavar="SIZE"),
+]
+CheckpointEvery = Annotated[int | None, _option(_RUN, "Steps from save to save (50).")]
+Overwrite = Annotated[bool, _option(_RUN, "Replace files that are there.", "--overwrite")]
+Resume = Annotated[bool, _option(_RUN, "Go on with what was stopped.", "--resume")]
+
+ReportFile = Annotated[Path | None, _option(_OUT, "Report as one page.", metavar="FILE.html")]
+MetricsFile = Annotated[
+    Path | None, _option(_OUT, "Figures of each step and epoch.", metavar="FILE.jsonl")
+]
+TensorBoard = Annotated[
+    Path | None, _option(_OUT, "The same for TensorBoard.", "--tensorboard", metavar="FOLDER")
+]
