@@ -42,7 +42,7 @@ class Hooks:
     say: Callable[[str], None] = lambda text: None
     timer: Timer | None = None
     memory: Callable[[Contender, Workload, float], Memory] = measure_apart
-    bandwidth: Callable[[str, Timer], float] = copy_bandwidth
+    bandwidth: Callable[[str, Timer], float] | None = None
     contenders: Sequence[Contender] | None = None
 
 
@@ -193,7 +193,8 @@ class _Run:
     def _measure_copy(self, workload: Workload) -> None:
         key = str(workload.threads)
         if key not in self.report.copy_bytes_per_s:
-            self.report.copy_bytes_per_s[key] = self._hooks.bandwidth(workload.device, self._timer)
+            measure = self._hooks.bandwidth or copy_bandwidth
+            self.report.copy_bytes_per_s[key] = measure(workload.device, self._timer)
 
     def _take(self, entry: _Entry) -> None:
         """Bring what the runner has into its cell."""

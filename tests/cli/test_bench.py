@@ -1,0 +1,154 @@
+"""``specctl bench`` as a command."""
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from specctl.cli import commands  # noqa: F401 - registers all commands
+from specctl.cli.app import app
+from tests.bench.fakes import Fake, FakeTimer
+
+SMALL = (
+    *("--sample-rate", 8000, "--n-fft", 64, "--hop-length", 16, "--n-mels", 8, "--seconds", 0.5),
+    *("--device", "cpu", "--threads", 1, "--rounds", 2, "--no-memory"),
+)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["bench", *map(str, arguments)])
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Puts fake contenders in the place of all; what they take is told to the wall clock."""
+
+    def use(*contenders, timer):
+        monkeypatch.setattr("specctl.bench.run.listed_contenders", lambda *_: list(contenders))
+        monkeypatch.setattr("specctl.bench.run.timer_for", lambda _: timer)
+        monkeypatch.setattr("specctl.bench.run.copy_bandwidth", lambda *_: 1e9)
+
+    return use
+
+
+def test_measures_real_contenders_and_writes_all_three_results(tmp_path):
+    data, page = tmp_path / "out.json", tmp_path / "out.html"
+    done = invoke(*SMALL, "--contenders", "specctl,torch.stft", "--json", data, "--report", page)
+    assert done.exit_code == 0, done.output
+    assert "specctl-fft" in done.stdout and "torch.stft" in done.stdout
+    assert "mel, log-mel: n_fft 64, hop 16, 8 mels, 8000 Hz, 1 × 0.5 s" in done.stdout
+    found = json.loads(data.read_text())
+    assert {cell["contender"] for cell in found["cells"]} >= {"specctl-fft", "torch.stft"}
+    assert all(cell["status"] == "ok" for cell in found["cells"])
+    assert all(cell["samples_s"] and cell["keeps_contract"] for cell in found["cells"])
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_json_on_stdout_is_all_that_stands_there():
+    done = invoke(*SMALL, "--contenders", "torch.stft", "--json", "-", "-q")
+    assert json.loads(done.stdout)["cells"][0]["contender"] == "torch.stft"
+    assert done.stderr == ""
+
+
+def test_verify_passes_when_the_kernels_are_right():
+    done = invoke(*SMALL[:-3], "--rounds", 2, "--verify")
+    assert done.exit_code == 0, done.output
+    assert "specctl-conv" in done.stdout
+
+
+def test_verify_fails_when_a_kernel_is_wrong(fakes):
+    timer = FakeTimer()
+    wrong = Fake("specctl-fft", timer, off_db=0.02)
+    fakes(wrong, Fake("specctl-conv", timer), timer=timer)
+    done = invoke(*SMALL, "--verify")
+    assert done.exit_code == 1
+    assert "specctl: specctl-fft on mel, log-mel" in done.stderr
+    assert "breaks the contract: 0.02 dB off" in done.stderr
+    assert "specctl-conv on" not in done.stderr
+
+
+@pytest.mark.parametrize(("limit", "code"), [(2.9, 0), (3.1, 1)], ids=["above", "below"])
+def test_fail_below_looks_at_the_best_kernel(fakes, limit, code):
+    timer = FakeTimer()
+    fakes(
+        Fake("torch.stft", timer, lambda _: 3.0),
+        Fake("specctl-fft", timer, lambda _: 1.0),
+        Fake("specctl-conv", timer, lambda _: 9.0),
+        timer=timer,
+    )
+    done = invoke(*SMALL, "--fail-below", limit, "--budget", 1e6)
+    assert done.exit_code == code
+    assert ("specctl over torch.stft is 3.00 × on" in done.stderr) == (code == 1)
+
+
+def test_fail_below_fails_where_there_is_nothing_to_compare(fakes):
+    timer = FakeTimer()
+    fakes(Fake("specctl-fft", timer, off_db=1.0), Fake("torch.stft", timer), timer=timer)
+    done = invoke(*SMALL, "--fail-below", 1, "--budget", 1e6)
+    assert done.exit_code == 1
+    assert "specctl over torch.stft has no ratio on" in done.stderr
+
+
+def test_the_speed_of_who_is_wrong_is_not_printed(fakes):
+    timer = FakeTimer()
+    fakes(Fake("wrong", timer, off_db=1.0), Fake("rights", timer), timer=timer)
+    done = invoke(*SMALL, "--budget", 1e6)
+    (row,) = [line for line in done.stdout.splitlines() if line.strip().startswith("wrong  ")]
+    assert row.split()[:4] == ["wrong", "failed", "-", "-"]
+    assert "wrong: breaks the contract: 1 dB off" in done.stdout
+    (right,) = [line for line in done.stdout.splitlines() if line.strip().startswith("rights")]
+    assert right.split()[1] == "500"
+
+
+def test_what_a_peer_lacks_stands_below_the_table(fakes):
+    timer = FakeTimer()
+
+    class Absent(Fake):
+        modules = ("no_such_module_at_all",)
+        install = "pip install it"
+
+    fakes(Absent("first", timer), Absent("second", timer), timer=timer)
+    done = invoke(*SMALL)
+    assert done.exit_code == 0
+    assert "first, second: no_such_module_at_all is not installed; pip install it" in done.stdout
+
+
+def test_ctrl_c_says_where_the_results_are(fakes, tmp_path):
+    timer, path = FakeTimer(), tmp_path / "out.json"
+    fakes(
+        Fake("first", timer),
+        Fake("second", timer, fails={5: KeyboardInterrupt()}),
+        timer=timer,
+    )
+    done = invoke(*SMALL, "--json", path, "--rounds", 10, "--budget", 1e6)
+    assert done.exit_code == 130
+    assert f"specctl: stopped; what was measured is in {path}" in done.stderr.replace("\n", "")
+    found = json.loads(path.read_text())
+    assert found["status"] == "stopped"
+    assert all(cell["samples_s"] for cell in found["cells"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--work", "melody"), "work must be mel or stft or train or convert, got 'melody'"),
+        (("--n-fft", 1), "n_fft must be greater than or equal to 2, got 1"),
+        (("--contenders", "kapre"), "got 'kapre'"),
+        (("--json", "/no/such/folder/out.json"), "/no/such/folder is not a folder"),
+        (("--device", "tpu"), "device must be auto, cpu or cuda, got 'tpu'"),
+    ],
+    ids=["work", "n_fft", "contender", "folder", "device"],
+)
+def test_wrong_flags_are_one_line_and_exit_code_2(flags, text):
+    done = invoke(*flags)
+    assert done.exit_code == 2
+    assert text in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_cuda_is_refused_where_there_is_none():
+    done = invoke("--device", "cuda")
+    assert done.exit_code == 2
+    assert done.stderr == "specctl: device 'cuda' is not here; this machine has cpu only\n"
