@@ -1,8 +1,8 @@
 """What a run of ``bench`` is asked for, and the workloads that follow from it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from specctl.bench.machine import n_cores
 from specctl.bench.workload import WORKS, Work, Workload
@@ -20,8 +20,20 @@ SWEEPS: dict[Sweep, tuple[int, ...]] = {
 }
 """Values that a sweep goes through; with ``n_fft`` the hop is a quarter of it."""
 
-_SETTINGS = ((22050, 1024, 256, 80), (22050, 2048, 512, 128))
-_VERIFIED = (*_SETTINGS, (16000, 400, 160, 80))
+
+class Setting(NamedTuple):
+    """What a workload transforms with; lengths in samples, the rate in Hz."""
+
+    sample_rate: int
+    n_fft: int
+    hop_length: int
+    n_mels: int
+
+
+DEFAULT_SETTINGS = (Setting(22050, 1024, 256, 80), Setting(22050, 2048, 512, 128))
+ALL_SETTINGS = (*DEFAULT_SETTINGS, Setting(16000, 400, 160, 80))
+"""The last one is what speech models want; its n_fft is no power of two."""
+
 _BATCH: dict[Work, int] = {"mel": 1, "stft": 1, "train": 4, "convert": 40}
 _SECONDS: dict[Work, float] = {"mel": 30.0, "stft": 30.0, "train": 10.0, "convert": 30.0}
 _VERIFY_SECONDS = 10.0
@@ -31,6 +43,7 @@ _VERIFY_SECONDS = 10.0
 class Request:
     """What to run; ``None`` takes the default of the work.
 
+    ``settings`` are gone through one after the other; a number given beside them replaces theirs.
     ``contenders`` are names or beginnings of names, none of them for everybody. ``budget`` bounds
     the seconds of the whole run: what does not fit is left out and said. ``verify`` computes the
     errors alone.
@@ -44,6 +57,7 @@ class Request:
     n_mels: int | None = None
     batch: int | None = None
     seconds: float | None = None
+    settings: tuple[Setting, ...] = ()
     sweep: Sweep | None = None
     threads: Threads = "both"
     contenders: tuple[str, ...] = ()
@@ -87,10 +101,10 @@ class Request:
                             Workload(
                                 work=work,
                                 output=output,
-                                sample_rate=settings[0],
-                                n_fft=settings[1],
-                                hop_length=settings[2],
-                                n_mels=settings[3] if output == "log-mel" else None,
+                                sample_rate=settings.sample_rate,
+                                n_fft=settings.n_fft,
+                                hop_length=settings.hop_length,
+                                n_mels=settings.n_mels if output == "log-mel" else None,
                                 batch=self._batch(work),
                                 seconds=self._seconds(work),
                                 device=device,
@@ -111,20 +125,15 @@ class Request:
         chosen = {"1": (1,), "all": (cores,), "both": (1, cores)}[self.threads]
         return tuple(dict.fromkeys(chosen))
 
-    def _settings(self) -> Iterator[tuple[int, int, int, int]]:
-        """Sample rate, n_fft, hop and mel bands."""
-        defaults: Sequence[tuple[int, int, int, int]] = _VERIFIED if self.verify else _SETTINGS
-        if self._given & {"sample_rate", "n_fft", "hop_length", "n_mels"} or self.sweep:
-            defaults = defaults[:1]
-        for sample_rate, n_fft, hop_length, n_mels in defaults:
-            own_n_fft = self.n_fft or n_fft
-            scaled = hop_length if own_n_fft == n_fft else max(1, own_n_fft // 4)
-            yield (
-                _or(self.sample_rate, sample_rate),
-                _or(self.n_fft, n_fft),
-                _or(self.hop_length, scaled),
-                _or(self.n_mels, n_mels),
-            )
+    def _settings(self) -> Iterator[Setting]:
+        chosen = self.settings or (ALL_SETTINGS if self.verify else DEFAULT_SETTINGS)
+        if not self.settings and (self._given & set(Setting._fields) or self.sweep):
+            chosen = chosen[:1]
+        for base in chosen:
+            given = {name: getattr(self, name) for name in Setting._fields if name in self._given}
+            if "n_fft" in given and given["n_fft"] != base.n_fft:
+                given.setdefault("hop_length", max(1, given["n_fft"] // 4))
+            yield base._replace(**given)
 
     def _batch(self, work: Work) -> int:
         return _or(self.batch, 1 if self.verify else _BATCH[work])

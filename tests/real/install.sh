@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs the recordings of the group `real` on Debian or Ubuntu; needs root and a fresh
-# `apt-get update`. They depend on nothing else.
+# Installs the recordings of the group `real` on Debian or Ubuntu, and the browser that opens the
+# pages of `specctl bench`; needs root and a fresh `apt-get update`.
 set -eu
 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
     asterisk-core-sounds-en-wav \
     asterisk-core-sounds-es-wav \
     asterisk-core-sounds-fr-wav \
+    chromium \
     klettres-data
