@@ -1,0 +1,79 @@
+"""Kernel ``conv`` on a GPU with gradients: nothing the size of the spectra is kept.
+
+Kept are the waveforms, the basis, the bands and the result. The backward pass computes real and
+imaginary parts again, piece by piece, and turns them into the gradients in themselves on the
+spot; two products take these to the basis and to the waveforms.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from specctl.dsp.decibel import LogScale
+from specctl.kernels.base import Chain
+from specctl.kernels.gpu import dense
+from specctl.kernels.gpu.backward import Backward
+from specctl.kernels.gpu.pieces import frames_in, pieces
+from specctl.kernels.gpu.target import floor_of
+from specctl.kernels.gpu.tiles import device_of
+
+
+def run_trained(padded: Tensor, chain: Chain) -> Tensor:
+    """All of ``chain``, differentiable once in waveforms, basis and bands."""
+    if padded.stride(-1) != 1:
+        padded = padded.contiguous()
+    with device_of(padded):
+        if not (torch.is_grad_enabled() and (padded.requires_grad or chain.requires_grad)):
+            with torch.no_grad():
+                return dense.compute(padded, chain)
+        mel = chain.bands.mel if chain.bands is not None else None
+        spec: Tensor = _Dense.apply(padded, chain.basis, mel, chain)  # type: ignore[no-untyped-call]
+        return spec
+
+
+class _Dense(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, padded: Tensor, basis: Tensor, mel: Tensor | None, chain: Chain
+    ) -> Tensor:
+        chain = replace(chain, basis=basis.detach())
+        spec = dense.compute(padded, chain)
+        ctx.save_for_backward(padded, basis, mel, spec if chain.log is not None else None)
+        # the basis is kept above, where autograd sees when somebody changes it
+        ctx.chain = replace(chain, basis=None)
+        return spec
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        padded, basis, _, spec = ctx.saved_tensors
+        chain = replace(ctx.chain, basis=basis)
+        wants_waveform, wants_basis, wants_mel = ctx.needs_input_grad[:3]
+        with device_of(padded):
+            work = Backward(
+                padded,
+                chain,
+                d_waveform=wants_waveform,
+                d_basis=wants_basis,
+                d_mel=wants_mel,
+            )
+            for piece in pieces(len(padded), frames_in(padded, chain), work.capacity):
+                values = gradient[piece.items, :, piece.times]
+                if chain.log is not None:
+                    logs = spec[piece.items, :, piece.times]
+                    values = _through_log(values, logs, chain.log)
+                work.add(piece, values.contiguous())
+            return work.d_waveform, work.d_basis, work.d_mel, None
+
+
+def _through_log(gradient: Tensor, logs: Tensor, log: LogScale) -> Tensor:
+    """From the gradient in the logarithms to that in their arguments; 0 on the floor."""
+    per_neper = log.factor / math.log(10.0)
+    slope = gradient * torch.exp((logs + log.offset) * (-1.0 / per_neper)) * per_neper
+    # the floor as float32, where the kernel has written it
+    floor = torch.tensor(floor_of(log), dtype=logs.dtype).item()
+    return slope.masked_fill(logs <= floor, 0.0)

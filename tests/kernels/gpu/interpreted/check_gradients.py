@@ -1,0 +1,155 @@
+import math
+
+import pytest
+import torch
+
+from tests.dsp.signals import noise
+from tests.kernels.gpu.chains import (
+    RUN,
+    both_gradients,
+    chain_and_weights,
+    gradients,
+    padded_for,
+    transform_of,
+)
+
+SMALL = {"sample_rate": 8000, "n_fft": 128, "hop_length": 37}
+CASES = {
+    "magnitude": {**SMALL, "feature": "magnitude"},
+    "power, 100": {"feature": "power", "n_fft": 100, "hop_length": 33},
+    "mel": {**SMALL, "n_mels": 20, "scale": "none"},
+    "mel in dB": {**SMALL, "n_mels": 20},
+    "mel, ln, 400": {
+        "sample_rate": 16000,
+        "n_fft": 400,
+        "hop_length": 160,
+        "n_mels": 40,
+        "scale": "ln",
+    },
+    "mel of an uneven power": {**SMALL, "n_mels": 20, "power": 1.5},
+    "mel, hop longer than a frame": {"n_fft": 64, "hop_length": 80, "n_mels": 7, "center": False},
+}
+every_case = pytest.mark.parametrize("settings", CASES.values(), ids=CASES)
+
+# of the largest: two limbs of bfloat16 carry 16 bits, and gradients divide by powers
+TOLERANCE = 1e-4
+
+
+def assert_close(got, wanted):
+    assert got.dtype == torch.float32
+    assert torch.isfinite(got).all()
+    assert (got - wanted).abs().max() <= TOLERANCE * wanted.abs().max()
+
+
+def loud_and_soft(n_samples):
+    waveform = noise(3, n_samples)
+    waveform[1] *= 0.03
+    waveform[2] *= 30
+    return waveform
+
+
+@every_case
+def test_dense_gradients_are_those_of_float64(settings):
+    trained = ("waveform", "basis", "mel") if "n_mels" in settings else ("waveform", "basis")
+    pairs = both_gradients("dense", settings, loud_and_soft(1999), trained)
+    for name in ("basis", "mel"):
+        if name in pairs:
+            assert_close(*pairs[name])
+    for got, wanted in zip(*pairs["waveform"], strict=True):
+        assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("trained", ["waveform", "basis"])
+def test_dense_gradients_with_fixed_bands_are_those_of_float64(trained):
+    settings = {**SMALL, "n_mels": 20, "fmin": 500.0, "fmax": 3000.0}
+    assert_close(*both_gradients("dense", settings, noise(2, 1500), (trained,))[trained])
+
+
+def test_dense_gradients_of_a_long_item_are_those_of_float64():
+    # several pieces, each beginning in the middle of the item
+    pairs = both_gradients("dense", CASES["mel in dB"], noise(1, 37 * 250), ("waveform", "basis"))
+    for got, wanted in pairs.values():
+        assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("name", ["fft", "fold"])
+@pytest.mark.parametrize("case", ["magnitude", "mel in dB"])
+def test_gradients_of_the_fourier_basis_are_those_of_float64(name, case):
+    settings = CASES[case]
+    trained = ("waveform", "window", "mel") if "n_mels" in settings else ("waveform", "window")
+    for got, wanted in both_gradients(name, settings, noise(2, 900), trained).values():
+        assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("name", ["fft", "fold", "dense"])
+def test_gradients_of_complex_spectra_are_those_of_float64(name):
+    settings = {**SMALL, "feature": "complex"}
+    weight = "basis" if name == "dense" else "window"
+    for got, wanted in both_gradients(
+        name, settings, noise(2, 900), ("waveform", weight)
+    ).values():
+        assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_gradients_at_cheaper_precisions_point_the_same_way(precision):
+    settings = {**SMALL, "feature": "power"}
+    pairs = both_gradients("dense", settings, noise(1, 900), ("basis",))
+    exact = pairs["basis"][1].flatten()
+    rough = both_gradients("dense", settings, noise(1, 900), ("basis",), precision=precision)[
+        "basis"
+    ][0].flatten()
+    assert not torch.equal(rough, pairs["basis"][0].flatten())
+    assert torch.cosine_similarity(rough.double(), exact, dim=0) > 0.9999
+
+
+@pytest.mark.parametrize("case", ["magnitude", "mel", "mel in dB", "mel of an uneven power"])
+def test_gradients_of_silence_are_zero(case):
+    transform = transform_of("dense", CASES[case])
+    trained = ("waveform", "basis", *(("mel",) if "n_mels" in CASES[case] else ()))
+    chain, leaves = chain_and_weights(transform, torch.float32, trained)
+    padded = padded_for(transform, torch.zeros(2, 500))
+    for gradient in gradients(RUN["dense"], padded, chain, leaves, trained).values():
+        assert (gradient == 0).all()
+
+
+def test_two_runs_give_the_same_gradients_to_the_last_bit():
+    transform = transform_of("dense", CASES["mel in dB"])
+    padded = padded_for(transform, noise(2, 1999))
+    trained = ("waveform", "basis", "mel")
+    first, second = (
+        gradients(
+            RUN["dense"], padded, *chain_and_weights(transform, torch.float32, trained), trained
+        )
+        for _ in range(2)
+    )
+    for name in trained:
+        assert torch.equal(first[name], second[name])
+
+
+def test_a_waveform_gradient_does_not_depend_on_the_batch():
+    transform = transform_of("dense", CASES["mel in dB"])
+    chain, _ = chain_and_weights(transform, torch.float32, ())
+    waveform = noise(4, 1234)
+    waveform[2] = math.nan
+    padded = padded_for(transform, waveform)
+
+    def gradient(batch):
+        batch = batch.clone().requires_grad_()
+        RUN["dense"](batch, chain).sum().backward()
+        return batch.grad
+
+    together = gradient(padded)
+    for item in (0, 1, 3):
+        assert torch.equal(together[item], gradient(padded[item : item + 1])[0])
+
+
+def test_nothing_but_inputs_and_result_is_kept():
+    transform = transform_of("dense", CASES["mel in dB"])
+    chain, leaves = chain_and_weights(transform, torch.float32, ("basis",))
+    padded = padded_for(transform, noise(2, 1999))
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        spec = RUN["dense"](padded, chain)
+    known = {t.data_ptr() for t in (padded, leaves["basis"], leaves["mel"], spec)}
+    assert {t.data_ptr() for t in kept} <= known

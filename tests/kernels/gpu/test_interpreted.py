@@ -1,0 +1,25 @@
+"""The kernels run by Triton's interpreter, in processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton", reason="needs triton, which the test extra brings on Linux")
+
+FOLDER = Path(__file__).parent / "interpreted"
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("file", ["check_values.py", "check_gradients.py"])
+def test_holds_in_the_interpreter(file):
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    command += ["-p", "no:xdist", "-o", "python_files=check_*.py", str(FOLDER / file)]
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
