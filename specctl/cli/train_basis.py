@@ -33,6 +33,7 @@ Example: specctl train-basis labelled/ basis.safetensors --model linear --report
 _TRAINING = (
     *("train", "init", "model", "epochs", "batch_size", "lr", "basis_lr", "crop", "augment"),
     *("runs", "seed", "precision", "verdict", "checkpoint_every"),
+    *("keep_near", "unit_norm", "orthogonality"),
 )
 _SPECTROGRAM = (
     *("feature", "n_fft", "win_length", "hop_length", "window", "center", "pad_mode", "power"),
@@ -57,6 +58,9 @@ def train_basis(  # one flag for each setting; they go on as one dict
     batch_size: t.BatchSize = None,
     lr: t.LearningRate = None,
     basis_lr: t.BasisRate = None,
+    keep_near: t.KeepNear = None,
+    unit_norm: t.UnitNorm = None,
+    orthogonality: t.Orthogonality = None,
     precision: t.ModelPrecision = None,
     runs: t.Runs = None,
     verdict: t.WithVerdict = None,

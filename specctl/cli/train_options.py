@@ -64,6 +64,16 @@ Epochs = Annotated[int | None, _option(_TRAINED, "Times through the training fil
 BatchSize = Annotated[int | None, _option(_TRAINED, "Clips of a step (32).")]
 LearningRate = Annotated[float | None, _option(_TRAINED, "Of the model (0.001).", "--lr")]
 BasisRate = Annotated[float | None, _option(_TRAINED, "Of the trained weights (0.0003).")]
+KeepNear = Annotated[
+    float | None, _option(_TRAINED, "Penalty for leaving the start (0).", metavar="WEIGHT")
+]
+UnitNorm = Annotated[
+    float | None,
+    _option(_TRAINED, "Penalty for rows that change their norm (0).", metavar="WEIGHT"),
+]
+Orthogonality = Annotated[
+    float | None, _option(_TRAINED, "Penalty for rows that are alike (0).", metavar="WEIGHT")
+]
 ModelPrecision = Annotated[
     str | None,
     _option(

@@ -15,6 +15,7 @@ from specctl.training.checkpoint import read_checkpoint, write_checkpoint
 from specctl.training.evaluate import Scores
 from specctl.training.network import Network, model_precision
 from specctl.training.norm import GROUP_SIZE
+from specctl.training.penalties import Penalties
 from specctl.training.processes import Processes
 from specctl.training.settings import TrainSettings
 
@@ -77,6 +78,7 @@ class Trainer:
         self._processes = processes
         self._report = report
         self._should_stop = should_stop
+        self._penalties = Penalties(network.front_end, settings)
         self._parts = [network.front_end_parameters(), network.model_parameters()]
         self._optimiser = _optimiser(self._parts, settings)
         self._n_steps = settings.epochs * batches.n_per_epoch
@@ -124,6 +126,7 @@ class Trainer:
         self._check_finite(float(loss), norms)
         self._set_rates()
         self._optimiser.step()
+        self._penalties.project()
         for norm in self._network.norms:
             norm.settle(processes.sum)
         self._step += 1
@@ -145,6 +148,10 @@ class Trainer:
                     loss = loss / self._batches.batch_size
                     loss.backward()  # type: ignore[no-untyped-call]
                     total += loss.detach()
+                penalty = self._penalties.total()
+                if penalty is not None:
+                    # every process adds its share of what is the same for all
+                    (penalty / self._processes.n_ranks).backward()  # type: ignore[no-untyped-call]
             except torch.OutOfMemoryError as error:
                 self._halve(len(batch.labels), error)
                 continue

@@ -9,6 +9,8 @@ from specctl.settings import Settings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
+Weight = Annotated[float, Field(ge=0)]
+
 
 class TrainSettings(Settings, allow_inf_nan=False):
     """Everything that decides which numbers come out of a training.
@@ -17,7 +19,9 @@ class TrainSettings(Settings, allow_inf_nan=False):
     learning rate, which rises linearly over the first ``warmup`` of all steps; ``lr`` is that of
     the model. Both fall to 0 along half a cosine. ``crop`` is in seconds. ``precision`` is that
     of the model; the front end computes in float32 always. ``max_grad_norm`` bounds the norm of
-    the gradients of front end and model, each by itself.
+    the gradients of front end and model, each by itself. ``keep_near``, ``unit_norm`` and
+    ``orthogonality`` weigh what is added to the loss as trained weights leave their start, as
+    rows change their norm, and as rows point in the same direction.
     """
 
     train: tuple[str, ...] = ("basis",)
@@ -29,7 +33,10 @@ class TrainSettings(Settings, allow_inf_nan=False):
     basis_lr: PositiveFloat = 3e-4
     warmup: Fraction = 0.1
     max_grad_norm: PositiveFloat = 5.0
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    weight_decay: Weight = 1e-4
+    keep_near: Weight = 0.0
+    unit_norm: Weight = 0.0
+    orthogonality: Weight = 0.0
     crop: PositiveFloat = 1.0
     augment: tuple[str, ...] = ()
     runs: PositiveInt = 3

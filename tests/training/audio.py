@@ -23,7 +23,7 @@ def write_tones(folder, n_clips=8, classes=("high", "low"), seconds=0.1):
     return folder
 
 
-def write_phases(folder, n_clips=40, n_classes=4):
+def phase_wave(phase, relation, n_samples=512):
     """Two partials of equal strength in bins 8 and 16; a class is their phase relation.
 
     Both partials lie in the middle of a bin and the hop of 16 samples is two periods of their
@@ -32,17 +32,20 @@ def write_phases(folder, n_clips=40, n_classes=4):
     the relation: nothing that looks at them can tell the classes. A row that holds both
     frequencies can.
     """
+    turn = 2 * np.pi * 8 * np.arange(n_samples) / N_FFT
+    return np.cos(turn + phase) + np.cos(2 * turn + phase + relation)
+
+
+def write_phases(folder, n_clips=30, n_classes=4):
+    """A class for each relation of `phase_wave`, in clips of random phase, level and noise."""
     random = np.random.default_rng(0)
-    time = np.arange(512)
     for number in range(n_classes):
         (folder / str(number)).mkdir(parents=True)
         relation = 2 * math.pi * number / n_classes
         for clip in range(n_clips):
-            phase = random.uniform(0, 2 * math.pi)
-            wave = np.cos(2 * np.pi * 8 * time / N_FFT + phase)
-            wave += np.cos(2 * np.pi * 16 * time / N_FFT + phase + relation)
+            wave = phase_wave(random.uniform(0, 2 * math.pi), relation)
             wave *= 0.2 * random.uniform(0.5, 1.5)
-            wave += 0.01 * random.standard_normal(len(time))
+            wave += 0.01 * random.standard_normal(len(wave))
             soundfile.write(folder / str(number) / f"{clip:02d}.wav", wave, SAMPLE_RATE, "FLOAT")
     return folder
 
@@ -59,3 +62,16 @@ PHASE_SETTINGS = {
     "epochs": 15,
     "batch_size": 16,
 }
+
+TINY = {
+    "n_fft": N_FFT,
+    "n_mels": 8,
+    "crop": 0.08,
+    "model": "linear",
+    "lr": 1e-2,
+    "epochs": 5,
+    "batch_size": 5,
+    "runs": 1,
+    "verdict": False,
+}
+"""Five epochs of two steps."""

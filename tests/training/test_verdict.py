@@ -1,0 +1,111 @@
+import math
+
+import pytest
+import torch
+
+from specctl import MelSpectrogram
+from specctl.errors import ParameterError
+from specctl.training import drift, judge
+from specctl.training.evaluate import score
+
+
+def runs(accuracies, ms=1.0, memory=None):
+    return [
+        {"accuracy": each, "macro_f1": each / 2, "ms_per_step": ms, "peak_memory_mb": memory}
+        for each in accuracies
+    ]
+
+
+def test_the_interval_is_that_of_students_t():
+    verdict = judge(runs([0.5, 0.6, 0.7]), runs([0.6, 0.8, 0.7]), 1.0)
+    difference = verdict.accuracy_difference
+    # differences 0.1, 0.2, 0.0: mean 0.1, sd 0.1; t(0.975, 2) = 4.302653 from a table
+    reach = 4.302653 * 0.1 / math.sqrt(3)
+    assert difference.mean == pytest.approx(0.1)
+    assert difference.low == pytest.approx(0.1 - reach, abs=1e-6)
+    assert difference.high == pytest.approx(0.1 + reach, abs=1e-6)
+    assert verdict.accuracy_fixed.mean == pytest.approx(0.6)
+    assert verdict.accuracy_fixed.sd == pytest.approx(0.1)
+    assert verdict.f1_difference.mean == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "trained", "words"),
+    [
+        ([0.5, 0.6, 0.7], [0.70, 0.81, 0.9], "trained basis helps on this data: accuracy 0.803"),
+        ([0.70, 0.81, 0.9], [0.5, 0.6, 0.7], "trained basis hurts on this data: "),
+        ([0.5, 0.6, 0.7], [0.51, 0.59, 0.7], "trained basis makes no difference on this data"),
+        ([0.5, 0.6, 0.7], [0.5, 0.6, 0.7], "trained basis makes no difference on this data"),
+        ([0.5, 0.6], [0.9, 0.95], "fewer than 3 runs cannot tell whether a trained basis helps"),
+        ([0.5], [0.9], "difference +0.400, 1 run"),
+    ],
+)
+def test_the_verdict_in_one_sentence(fixed, trained, words):
+    assert words in judge(runs(fixed), runs(trained), 1.0).sentence
+
+
+def test_a_wide_null_result_is_called_one():
+    narrow = judge(runs([0.5, 0.6, 0.7]), runs([0.51, 0.59, 0.7]), 1.0)
+    wide = judge(runs([0.5, 0.6, 0.7]), runs([0.7, 0.5, 0.7]), 1.0)
+    assert "more runs" not in narrow.sentence
+    assert wide.sentence.endswith("leaves room for both, more runs would narrow it")
+
+
+def test_cost_is_the_median_and_left_out_where_nothing_tells():
+    verdict = judge(runs([0.5] * 3, 2.0, 10.0), runs([0.5] * 3, 7.0, 30.0), 4.0)
+    assert verdict.cost == (
+        "7 ms per step trained, 2 ms fixed; 30 MB at the peak trained, 10 MB fixed; "
+        "rows moved by 4.0° (median)"
+    )
+    bare = judge(runs([0.5], None), runs([0.5], None), 4.0)
+    assert bare.cost == "rows moved by 4.0° (median)"
+
+
+def test_runs_come_in_pairs():
+    with pytest.raises(ParameterError, match="as many runs, at least 1, got 1 and 2"):
+        judge(runs([0.5]), runs([0.5, 0.5]), 0.0)
+
+
+def fourier(**settings):
+    mel = MelSpectrogram(sample_rate=8000, n_fft=64, n_mels=8, trainable=("basis",), **settings)
+    return mel.basis.detach().clone()
+
+
+def test_a_basis_that_did_not_move_has_no_drift():
+    basis = fourier()
+    moved = drift(basis, basis, 8000)
+    # arccos near 1 loses half of float64's digits
+    assert moved.angle.max() < 1e-5
+    assert torch.equal(moved.centre, moved.centre_at_start)
+    # rows in the middle of the band lie at k * 8000 / 64 Hz
+    for k in (8, 16, 24):
+        assert moved.centre[k] == pytest.approx(125 * k, abs=1)
+
+
+def test_a_row_that_became_another_has_moved_by_a_right_angle():
+    start = fourier()
+    trained = start.clone()
+    n_freqs = len(start) // 2
+    trained[[8, n_freqs + 8]] = start[[16, n_freqs + 16]]
+    moved = drift(trained, start, 8000)
+    assert moved.angle[8] == pytest.approx(90, abs=1e-3)
+    assert moved.centre[8] == pytest.approx(125 * 16, abs=1)
+    assert moved.centre_at_start[8] == pytest.approx(125 * 8, abs=1)
+    assert moved.angle[7] < 1e-5
+
+
+def test_the_level_of_a_row_is_no_drift_and_a_longer_window_is_narrower():
+    start = fourier()
+    assert drift(3 * start, start, 8000).angle.max() < 1e-4
+    short = fourier(win_length=16)
+    moved = drift(start, short, 8000)
+    assert (moved.bandwidth[8:24] < moved.bandwidth_at_start[8:24] / 2).all()
+
+
+def test_scores_against_a_hand_made_confusion():
+    logits = torch.eye(3)[[0, 0, 1, 1, 1, 0]]
+    scores = score(logits, torch.tensor([0, 0, 1, 1, 0, 2]))
+    assert scores.confusion == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+    assert scores.accuracy == pytest.approx(4 / 6)
+    # F1: 2*2/(3+3), 2*2/(2+3), 0/(1+0)
+    assert scores.macro_f1 == pytest.approx((4 / 6 + 4 / 5 + 0) / 3)
