@@ -1,0 +1,103 @@
+"""What the compiler makes of the kernels for GPUs of two generations, with no GPU at hand."""
+
+import re
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="needs triton, which the test extra brings on Linux")
+
+from tests.dsp.signals import noise
+
+from .chains import RUN, transform_of
+from .compiled import compiled, recorded_launches
+
+# bytes of shared memory that one program may have
+SHARED_BYTES = {80: 163 * 1024, 90: 227 * 1024}
+TENSOR_CORES = {80: r"mma\.sync\.aligned\.m16n8k16\S*f32\.{0}", 90: r"wgmma\.mma_async\S*f32\.{0}"}
+# where the product of 16-bit numbers is
+OPERANDS = {
+    "dense_kernel": "f16",
+    "parts_gradient_kernel": "f16",
+    "folded_kernel": "f16",
+    "basis_gradient_kernel": "bf16",
+    "waveform_gradient_kernel": "bf16",
+}
+
+MUSIC = {"sample_rate": 22050, "n_fft": 1024, "hop_length": 256}
+FULL = {"sample_rate": 44100, "n_fft": 2048, "hop_length": 512}
+SPEECH = {"sample_rate": 16000, "n_fft": 400, "hop_length": 160}
+SHORT = {"sample_rate": 16000, "n_fft": 512, "hop_length": 128}
+RUNS = {
+    "fft, 80 bands": ("fft", {**MUSIC, "n_mels": 80}, ()),
+    "fft, 128 bands": ("fft", {**FULL, "n_mels": 128}, ()),
+    "fft, magnitude": ("fft", {**MUSIC, "feature": "magnitude"}, ()),
+    "fold, 80 bands": ("fold", {**SPEECH, "n_mels": 80}, ()),
+    "fold, 64 bands": ("fold", {**SHORT, "n_mels": 64}, ()),
+    "fold, complex": ("fold", {**SPEECH, "feature": "complex"}, ()),
+    "fold, power": ("fold", {**SHORT, "feature": "power"}, ()),
+    "dense, 128 bands": ("dense", {**FULL, "n_mels": 128}, ()),
+    "dense, complex": ("dense", {**MUSIC, "feature": "complex"}, ()),
+    "dense, 80 bands, trained": ("dense", {**MUSIC, "n_mels": 80}, ("basis",)),
+    "dense, 128 bands, trained": ("dense", {**FULL, "n_mels": 128}, ("basis",)),
+    "dense, 80 trained bands": ("dense", {**SPEECH, "n_mels": 80}, ("basis", "mel")),
+    "dense, magnitude, trained": ("dense", {**MUSIC, "feature": "magnitude"}, ("basis",)),
+}
+
+
+@pytest.fixture
+def cache(request, monkeypatch):
+    """Compiled programs are kept by the hash of their source, also from run to run."""
+    folder = request.config.cache.mkdir("triton")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(folder))
+
+
+def launches_of(name, settings, trained, capability, monkeypatch):
+    """One launch of each kernel and each set of constants."""
+    transform = transform_of(name, settings, trainable=trained)
+    waveform = noise(2, 12_000).requires_grad_(bool(trained))
+    with recorded_launches(capability, monkeypatch) as launches:
+        spec = RUN[name](waveform, transform._chain())
+        if trained:
+            # nothing was computed, so the result is whatever stood in memory
+            spec.backward(torch.zeros_like(spec))
+    return {(launch.name, constants_of(launch)): launch for launch in launches}.values()
+
+
+def constants_of(launch):
+    return tuple(
+        launch.arguments[parameter.name]
+        for parameter in launch.kernel.params
+        if parameter.is_constexpr
+    )
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(("name", "settings", "trained"), RUNS.values(), ids=RUNS)
+def test_fits_the_gpu_and_uses_its_tensor_cores(
+    name, settings, trained, capability, monkeypatch, cache
+):
+    seen = set()
+    for launch in launches_of(name, settings, trained, capability, monkeypatch):
+        program = compiled(launch, capability)
+        assert program.stack_bytes == 0, f"{program.name} spills registers"
+        assert program.shared_bytes <= SHARED_BYTES[capability], program.name
+        if program.name in OPERANDS:
+            pattern = TENSOR_CORES[capability].format(re.escape(OPERANDS[program.name]))
+            assert re.search(pattern, program.assembly), f"{program.name} has no product"
+            # operands come in 16 bytes at a time, beside the arithmetic
+            assert re.search(r"cp\.async\.cg\.shared\.global[^;]*, 0x10", program.assembly)
+        seen.add(program.name)
+    wanted = {"fft": {"frame_kernel"}, "fold": {"folded_kernel"}, "dense": {"dense_kernel"}}[name]
+    if "basis" in trained:
+        wanted |= {"parts_gradient_kernel", "basis_gradient_kernel", "waveform_gradient_kernel"}
+    assert wanted <= seen
+
+
+def test_a_program_that_does_not_fit_is_seen(monkeypatch, cache):
+    settings = {**MUSIC, "feature": "complex"}
+    launches = launches_of("dense", settings, (), 90, monkeypatch)
+    (launch,) = (launch for launch in launches if launch.name == "dense_kernel")
+    # twice the tile that is used: accumulators no longer fit the registers
+    wide = launch._replace(arguments={**launch.arguments, "BLOCK_BINS": 128})
+    assert compiled(wide, 90).stack_bytes > 0
