@@ -24,7 +24,7 @@ LAYERS = {
     "basis": {"dsp", *BASE},
     "transforms": {"basis", "kernels", "dsp", *BASE},
     "audio": BASE,
-    "store": BASE,
+    "store": {"basis", "dsp", *BASE},
     "augment": BASE,
     "training": {"augment", "audio", "store", "transforms", "basis", "kernels", "dsp", *BASE},
     "convert": {"audio", "store", "transforms", "basis", "kernels", "dsp", *BASE},

@@ -58,6 +58,7 @@ def convert(  # one flag for each setting; they go on as one dict
     ref: o.Ref = None,
     amin: o.AMin = None,
     top_db: o.TopDb = None,
+    basis: o.BasisFile = None,
     kernel: o.Kernel = "auto",
     precision: o.PrecisionName = None,
     sample_rate: o.SampleRate = None,
@@ -90,7 +91,8 @@ def convert(  # one flag for each setting; they go on as one dict
         from specctl.convert import Options, convert_audio, estimate_conversion
         from specctl.convert.settings import ConvertConfig
 
-        settings = {name: flags[name] for name in ConvertConfig.model_fields}
+        names = set(ConvertConfig.model_fields) - {"basis"}
+        settings = {name: flags[name] for name in sorted(names)}
         preset, given = _given(settings, preset, config)
         sources, store = _sources(paths, files_from, dry_run)
         options = Options(
@@ -99,6 +101,7 @@ def convert(  # one flag for each setting; they go on as one dict
             labels=labels if labels in (None, "folder") else Path(labels),
             device=device,
             kernel=kernel,
+            basis=str(basis) if basis is not None else None,
             workers=workers,
             vram_budget=o.parse_size(vram_budget),
             overwrite=overwrite,

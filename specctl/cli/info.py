@@ -73,6 +73,7 @@ def _print_store(store: Store, as_json: bool) -> None:
         f"standard deviation {_span(facts['std_range'])}",
         "frequency": "{:,.0f} to {:,.0f} Hz".format(*facts["frequency_range"]),
         "settings": _settings(facts["config"]),
+        **({"basis": _basis(facts["basis"])} if facts["basis"] else {}),
         "failed": f"{facts['n_failures']:,}",
     }
     for name, text in lines.items():
@@ -99,6 +100,27 @@ def _named(classes: list[str]) -> str:
 def _settings(config: dict[str, Any]) -> str:
     """The settings that were in use; those without meaning for the feature are null."""
     return ", ".join(f"{name} {value}" for name, value in config.items() if value is not None)
+
+
+def _basis(facts: dict[str, Any]) -> str:
+    """What was trained, and the verdict in words if the file had one."""
+    trained = ", ".join(facts["trained"]) or "given, not trained"
+    return f"{trained}; {facts['fingerprint'][:12]}" + f"; {facts['verdict']}" * bool(
+        facts["verdict"]
+    )
+
+
+def _basis_facts(store: Store) -> dict[str, Any] | None:
+    basis = store.basis
+    if basis is None:
+        return None
+    verdict = basis.metadata.get("verdict")
+    sentence = verdict.get("sentence", "") if isinstance(verdict, dict) else verdict
+    return {
+        "fingerprint": basis.fingerprint(),
+        "trained": list(basis.trained),
+        "verdict": str(sentence or ""),
+    }
 
 
 def _store_facts(store: Store) -> dict[str, Any]:
@@ -131,6 +153,7 @@ def _store_facts(store: Store) -> dict[str, Any]:
         "std_range": [float(store.std.min()), float(store.std.max())],
         "frequency_range": [float(store.frequency.min()), float(store.frequency.max())],
         "config": store.config,
+        "basis": _basis_facts(store),
         "n_failures": len(store.errors),
         "failures": [{"key": key, "reason": reason} for key, reason in store.errors],
     }

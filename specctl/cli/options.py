@@ -61,7 +61,7 @@ NMfcc = Annotated[int | None, _option(_TRANSFORM, "Cepstral coefficients (20).")
 Lifter = Annotated[float | None, _option(_TRANSFORM, "Liftering of coefficients (0: none).")]
 ScaleName = Annotated[
     str | None,
-    _option(_TRANSFORM, "(db for mel and mfcc, else none)", metavar="none|db|ln|log10"),
+    _option(_TRANSFORM, "(db for mel and mfcc, else none)", metavar="none|db|ln|log10|pcen"),
 ]
 Ref = Annotated[
     str | None,
@@ -76,6 +76,10 @@ TopDb = Annotated[
 ]
 PrecisionName = Annotated[
     str | None, _option(_TRANSFORM, "Of matrix products (fp32).", metavar="fp32|tf32|bf16")
+]
+BasisFile = Annotated[
+    Path | None,
+    _option(_TRANSFORM, "Trained basis; its settings are taken.", "--basis", metavar="FILE"),
 ]
 Kernel = Annotated[str, _option(_TRANSFORM, "Implementation (auto).", metavar="auto|fft|conv")]
 

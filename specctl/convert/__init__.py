@@ -6,9 +6,12 @@ state between runs; ``executors`` run tasks here, ``pool`` in processes of their
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from specctl.basis import load_basis
+from specctl.basis.ordinary import is_ordinary
 from specctl.convert.estimate import estimate
 from specctl.convert.executors import Control
 from specctl.convert.request import Options, Request
@@ -99,10 +102,14 @@ def _conversion(
     control: Control | None,
     settings: dict[str, Any],
 ) -> Conversion:
+    basis = load_basis(options.basis) if options.basis is not None else None
+    if basis is not None and is_ordinary(basis):
+        # its settings are all there is to it
+        options = replace(options, basis=None)
     return Conversion(
         store=Path(store),
         request=Request.of(sources, options),
-        given=GivenSettings(settings, preset),
+        given=GivenSettings(settings, preset, basis),
         options=options,
         control=control or Control(),
         report=progress or (lambda _: None),

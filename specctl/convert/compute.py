@@ -40,7 +40,7 @@ class Computer(Protocol):
     def peak(self, tile: np.ndarray) -> float:
         """Largest value of one tile before it is referred to any peak."""
 
-    def rows(self, spec: Any, peak: float | None) -> np.ndarray:
+    def rows(self, spec: Any, peak: float | None, is_first: bool = True) -> np.ndarray:
         """Finish a tile and bring it to the host.
 
         Parameters
@@ -49,6 +49,8 @@ class Computer(Protocol):
             One of the results of `spectra`.
         peak : float, optional
             Peak of the whole item; ``None`` if the tile is the whole item.
+        is_first : bool
+            Whether an item begins here, or goes on from the tile before.
 
         Returns
         -------

@@ -37,7 +37,7 @@ class NativeComputer:
         """Largest value of one tile before it is referred to any peak."""
         return float(self._spectrogram(tile).max())
 
-    def rows(self, spec: np.ndarray, peak: float | None) -> np.ndarray:
+    def rows(self, spec: np.ndarray, peak: float | None, is_first: bool = True) -> np.ndarray:
         """Refer to the peak, clip, take cepstral coefficients; in place as far as possible."""
         if self._scale is not None and self._scale.needs_peak:
             self._scale.finish_in_place(spec, np.float32(spec.max() if peak is None else peak))

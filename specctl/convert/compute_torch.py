@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specctl.config import Precision, SpectrogramConfig
+from specctl.basis.ordinary import checked_basis
+from specctl.config import SpectrogramConfig
 from specctl.convert.compute import OutOfDeviceMemoryError
-from specctl.transforms import Transform, transform_for
+from specctl.convert.settings import ConvertConfig
+from specctl.transforms import Transform
 
 
 class TorchComputer:
@@ -28,6 +30,7 @@ class TorchComputer:
         self.transform = transform
         self.device = device
         self.pack_samples = memory_budget // self._bytes_per_sample() if memory_budget else 0
+        self._before: Tensor | None = None
 
     def spectra(self, tiles: Sequence[np.ndarray]) -> list[Tensor]:
         """Everything that looks at single frames, of several tiles at once.
@@ -60,7 +63,7 @@ class TorchComputer:
         (spec,) = self.spectra([tile])
         return float(spec.max())
 
-    def rows(self, spec: Tensor, peak: float | None) -> np.ndarray:
+    def rows(self, spec: Tensor, peak: float | None, is_first: bool = True) -> np.ndarray:
         """Finish a tile and bring it to the host.
 
         Parameters
@@ -68,6 +71,8 @@ class TorchComputer:
         spec : Tensor, shape (n_bins, n_frames)
         peak : float, optional
             Peak of the whole item; ``None`` if the tile is the whole item.
+        is_first : bool
+            Whether an item begins here, or goes on from the tile before.
 
         Returns
         -------
@@ -76,7 +81,9 @@ class TorchComputer:
         item = spec[None]
         with _one_thread():
             highest = self.transform.peak(item) if peak is None else item.new_full((1, 1, 1), peak)
-            finished = self.transform.finish(item, highest)[0].T
+            before = None if is_first else self._before
+            finished, self._before = self.transform.finish_stretch(item, highest, before)
+            finished = finished[0].T
             if finished.is_complex():
                 finished = torch.view_as_real(finished)
             rows: np.ndarray = finished.contiguous().cpu().numpy()
@@ -112,18 +119,30 @@ class TorchComputer:
 
 
 def torch_computer(
-    config: SpectrogramConfig,
+    config: ConvertConfig,
     device: str,
     kernel: str,
-    precision: Precision,
+    basis: str | None,
     vram_budget: int | None,
     n_sharing: int,
 ) -> TorchComputer:
     """The transform of a config on its device, ``n_sharing`` of them on it in all."""
     where = torch.device(device)
-    transform = transform_for(config, kernel=kernel, precision=precision)
-    transform.requires_grad_(False).to(where)
+    transform = torch_transform(config, device, kernel, basis)
     return TorchComputer(transform, where, _memory_budget(where, vram_budget) // n_sharing)
+
+
+def torch_transform(
+    config: ConvertConfig, device: str, kernel: str, basis: str | None
+) -> Transform:
+    """The transform of a config, with the weights of its basis file where it has one."""
+    transform = Transform.from_config(
+        config.spectrogram,
+        kernel=kernel,
+        precision=config.precision,
+        init=checked_basis(basis, config.basis) if config.basis is not None else "fourier",
+    )
+    return transform.requires_grad_(False).to(torch.device(device))
 
 
 def _memory_budget(device: torch.device, wanted: int | None) -> int:

@@ -47,6 +47,8 @@ def is_compiled(config: ConvertConfig, device: str, kernel: str) -> bool:
     """Whether a config is computed by the compiled transform, which does not need torch."""
     return (
         device == "cpu"
+        and config.basis is None
+        and config.scale != "pcen"
         and kernel in ("auto", "fft")
         and config.precision == "fp32"
         and config.power in (None, 1.0, 2.0)

@@ -75,6 +75,7 @@ def _rehearsal(
                 sources=sample,
                 config=config,
                 kernel=description.kernel,
+                basis=conversion.options.basis,
             )
             outcome, place = _converted(conversion, executor, part)
             if outcome.error is not None:

@@ -55,6 +55,7 @@ class PartJob:
     """One part to convert.
 
     ``vram_budget`` is in bytes, for the ``n_sharing`` workers of a device together.
+    ``basis`` is the file of a trained one, checked against the config by whoever loads it.
     ``one_at_a_time`` keeps sources from being packed, so that a death can be laid at a door.
     """
 
@@ -68,6 +69,7 @@ class PartJob:
     n_sharing: int = 1
     one_at_a_time: bool = False
     strict: bool = False
+    basis: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,10 +175,11 @@ class PartWorker:
     def _store(self, file: _File, spectra: Iterable[tuple[_Tile, Any]]) -> None:
         """Write all items of a file, or raise; the caller then discards them."""
         self._writer.begin_source()
-        n_items = 0
+        n_items, is_first = 0, True
         for tile, spec in spectra:
             with self._clock.stage("transform"):
-                rows = self._computer.rows(spec, tile.peak)
+                rows = self._computer.rows(spec, tile.peak, is_first)
+            is_first = tile.is_last
             self._writer.append(rows)
             self._beat.step()
             if tile.is_last:

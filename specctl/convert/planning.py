@@ -67,7 +67,7 @@ def early_config(given: GivenSettings) -> ConvertConfig:
 
 def describe(executor: Executor, given: GivenSettings, options: Options) -> Description:
     """What device and kernel it will be; a worker says, since only workers import torch."""
-    arguments = (options.device, options.kernel, early_config(given))
+    arguments = (options.device, options.kernel, early_config(given), options.basis)
     task = Task(0, work_names.describe, arguments)
     for outcome in executor.run(deque([task]), Control(), lambda: ()):
         if outcome.error is not None:

@@ -17,7 +17,7 @@ from specctl.errors import ParameterError
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a conversion is run; nothing here changes a number in the store but ``labels``.
+    """How a conversion is run; no number in a store depends on it but labels and ``basis``.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ class Options:
         ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or several with commas.
     kernel : str
         ``auto`` or the name of a kernel.
+    basis : str, optional
+        Basis file with trained weights; its settings are those of the store.
     workers : int, optional
         Processes; 0 works in this one. By default one for each core.
     vram_budget : int, optional
@@ -52,6 +54,7 @@ class Options:
     labels: str | Path | None = None
     device: str = "auto"
     kernel: str = "auto"
+    basis: str | None = None
     workers: int | None = None
     vram_budget: int | None = None
     overwrite: bool = False

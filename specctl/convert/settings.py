@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 
+from specctl.basis import Basis
+from specctl.basis.ordinary import is_ordinary
 from specctl.config import Precision, SpectrogramConfig
 from specctl.errors import ParameterError
 from specctl.presets import preset
@@ -22,7 +24,7 @@ class ConvertConfig(SpectrogramConfig):
 
     ``segment`` and ``overlap`` are in seconds; without ``segment`` a whole file (or channel) is
     an item. ``tail`` says what becomes of the rest that does not fill a segment: filled up with
-    zeros, or dropped.
+    zeros, or dropped. ``basis`` is the fingerprint of a trained basis, if there is one.
     """
 
     channels: Channels
@@ -32,6 +34,7 @@ class ConvertConfig(SpectrogramConfig):
     dtype: StoredType
     compression: Compression
     precision: Precision
+    basis: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
     @model_validator(mode="after")
     def _check_job(self) -> Self:
@@ -50,6 +53,8 @@ class ConvertConfig(SpectrogramConfig):
                     f"segment must hold at least n_fft={self.n_fft} samples without centring, "
                     f"got {self.segment_length}"
                 )
+        if self.scale == "pcen" and self.dtype != "float32":
+            raise ParameterError(f"dtype must be float32 with scale 'pcen', got {self.dtype!r}")
         if self.dtype in ("int16", "uint8") and (self.scale == "none" or self.feature == "mfcc"):
             raise ParameterError(
                 f"dtype must be float32 or float16 unless values are logarithmic, got "
@@ -73,6 +78,13 @@ class ConvertConfig(SpectrogramConfig):
         else:
             values["overlap"] = values.get("overlap") or 0.0
             values["tail"] = values.get("tail") or "pad"
+        return values
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a store keeps them; no word of a basis where there is none."""
+        values = super().to_dict()
+        if self.basis is None:
+            del values["basis"]
         return values
 
     @property
@@ -107,6 +119,8 @@ class ConvertConfig(SpectrogramConfig):
             "mel": "mel spectrogram",
             "mfcc": "mel-frequency cepstral coefficients",
         }[self.feature]
+        if self.scale == "pcen":
+            return f"{words}, per-channel energy normalised"
         return words if self.scale == "none" or self.feature == "mfcc" else f"log {words}"
 
 
@@ -124,10 +138,13 @@ class GivenSettings:
 
     given: Mapping[str, Any]
     preset: str | None = None
+    basis: Basis | None = None
 
     @property
     def finds_rate(self) -> bool:
         """Whether the sample rate is to be the most common one of the files."""
+        if self.basis is not None:
+            return False
         rate = self.given.get("sample_rate")
         if rate is None and self.preset is not None:
             return "sample_rate" not in preset(self.preset)
@@ -135,12 +152,32 @@ class GivenSettings:
 
     def resolve(self, found_rate: int) -> ConvertConfig:
         """Every setting, with ``found_rate`` where the rate is to be found."""
+        if self.basis is not None:
+            return self._with_basis(self.basis)
         given = dict(self.given)
         if self.finds_rate:
             given["sample_rate"] = found_rate
         elif given.get("sample_rate") == "auto":
             del given["sample_rate"]
         return ConvertConfig.resolve(self.preset, **given)
+
+    def _with_basis(self, basis: Basis) -> ConvertConfig:
+        """The settings of a basis; those given besides may not contradict it."""
+        theirs = basis.config.model_dump()
+        if self.preset is not None:
+            raise ParameterError("preset has no effect with a basis, which has its own settings")
+        for name in theirs:
+            given = self.given.get(name)
+            if given not in (None, "auto", theirs[name]):
+                raise ParameterError(
+                    f"{name} must be {theirs[name]}, that of the basis, got {given}"
+                )
+        others = {name: value for name, value in self.given.items() if name not in theirs}
+        if basis.config.n_mels is None:
+            # the feature says it
+            del theirs["power"]
+        fingerprint = None if is_ordinary(basis) else basis.fingerprint()
+        return ConvertConfig.resolve(None, **{**theirs, **others, "basis": fingerprint})
 
     def check(self) -> None:
         """Raise ParameterError for whatever can be seen to be wrong before a file is opened."""
@@ -165,7 +202,7 @@ def value_range(config: ConvertConfig, peak_power: float) -> tuple[float, float]
     peak_power : float
         Largest value of the feature before the logarithm, for samples in [-1, 1].
     """
-    if config.scale == "none" or config.amin is None:
+    if config.scale in ("none", "pcen") or config.amin is None:
         low = -peak_power if config.is_complex else 0.0
         return low, peak_power
     per_decade = 20.0 / (config.power or 2.0)

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from specctl.audio.probe import AudioInfo, probe
+from specctl.basis import Basis
+from specctl.basis.ordinary import checked_basis
 from specctl.convert.beats import Beats
 from specctl.convert.compute import Computer
 from specctl.convert.compute_native import NativeComputer
@@ -25,7 +27,9 @@ from specctl.store.layout import Layout
 from specctl.store.part import PartWriter
 
 
-def describe(device: str, kernel: str, config: ConvertConfig, _device: str) -> Description:
+def describe(
+    device: str, kernel: str, config: ConvertConfig, basis: str | None, _device: str
+) -> Description:
     """Resolve ``--device`` and ``--kernel`` on this machine.
 
     Raises
@@ -34,10 +38,17 @@ def describe(device: str, kernel: str, config: ConvertConfig, _device: str) -> D
         For a device that is not there.
     KernelError
         If the kernel cannot run there.
+    BasisError
+        If the basis file is not that of the config.
     """
     devices = named_devices(device)
     if is_compiled(config, devices[0], kernel):
         return Description(devices, "fft", "an FFT, compiled for this processor")
+    if config.basis is not None:
+        from specctl.convert.compute_torch import torch_transform
+
+        transform = torch_transform(config, devices[0], kernel, basis)
+        return Description(devices, transform.kernel_name, transform.kernel_reason)
     import torch
 
     from specctl.kernels import registry
@@ -49,11 +60,20 @@ def describe(device: str, kernel: str, config: ConvertConfig, _device: str) -> D
 
 
 @lru_cache(maxsize=1)
-def layout_for(config: ConvertConfig, _device: str = "cpu") -> tuple[Layout, np.ndarray]:
+def layout_for(
+    config: ConvertConfig, basis: str | None = None, _device: str = "cpu"
+) -> tuple[Layout, np.ndarray]:
     """How the values of a config are stored, and the frequency of each bin in Hz."""
-    peak = float(taper(config).sum()) ** (config.power or 1.0)
-    if config.n_mels is not None:
-        peak *= float(mel_weights(config.spectrogram).sum(axis=1).max())
+    frequencies = centre_frequencies(config.spectrogram)
+    if config.basis is not None:
+        held = checked_basis(basis, config.basis)
+        peak = _peak(held)
+        if held.frequencies is not None and config.n_mels is None:
+            frequencies = held.frequencies * (config.sample_rate / config.n_fft)
+    else:
+        peak = float(taper(config).sum()) ** (config.power or 1.0)
+        if config.n_mels is not None:
+            peak *= float(mel_weights(config.spectrogram).sum(axis=1).max())
     layout = Layout.for_values(
         config.n_bins,
         is_complex=config.is_complex,
@@ -61,7 +81,15 @@ def layout_for(config: ConvertConfig, _device: str = "cpu") -> tuple[Layout, np.
         compression=config.compression,
         value_range=value_range(config, peak),
     )
-    return layout, centre_frequencies(config.spectrogram)
+    return layout, np.asarray(frequencies, dtype=np.float64)
+
+
+def _peak(basis: Basis) -> float:
+    """Largest value before the logarithm that samples in [-1, 1] can give."""
+    sums = np.abs(basis.basis).sum(axis=1, dtype=np.float64)
+    real, imaginary = np.split(sums, 2)
+    spec = np.hypot(real, imaginary) ** (basis.config.power or 1.0)
+    return float((spec if basis.mel is None else np.abs(basis.mel) @ spec).max())
 
 
 def probe_all(paths: Sequence[str], _device: str) -> list[AudioInfo | str]:
@@ -86,10 +114,10 @@ def convert_part(job: PartJob, device: str) -> Receipt:
         If a file fails and the job is strict.
     """
     folder = Path(job.folder)
-    layout, _ = layout_for(job.config)
+    layout, _ = layout_for(job.config, job.basis)
     beat = Beats(folder / "beats", job.n_parts, create=False).row(job.number)
     beat.start()
-    computer = _computer(job.config, device, job.kernel, job.vram_budget, job.n_sharing)
+    computer = _computer(job.config, device, job.kernel, job.basis, job.vram_budget, job.n_sharing)
     with PartWriter(part_path(folder, job.number), layout) as writer:
         worker = PartWorker(job, writer, computer, beat)
         worker.convert_all()
@@ -98,13 +126,16 @@ def convert_part(job: PartJob, device: str) -> Receipt:
 
 @lru_cache(maxsize=1)
 def _computer(
-    config: ConvertConfig, device: str, kernel: str, vram_budget: int | None, n_sharing: int
+    config: ConvertConfig,
+    device: str,
+    kernel: str,
+    basis: str | None,
+    vram_budget: int | None,
+    n_sharing: int,
 ) -> Computer:
     """The transform on its device; kept from part to part."""
     if is_compiled(config, device, kernel):
         return NativeComputer(config.spectrogram)
     from specctl.convert.compute_torch import torch_computer
 
-    return torch_computer(
-        config.spectrogram, device, kernel, config.precision, vram_budget, n_sharing
-    )
+    return torch_computer(config, device, kernel, basis, vram_budget, n_sharing)

@@ -29,8 +29,14 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
                       before rounding to the stored type; std divides by count
     /stats/count      number of frames they are taken over, int64 scalar
     /chunks/crc32     (n_chunks,) uint32: CRC-32 of each stored (compressed) chunk of /spectrogram
+    /basis/...        only in stores made with a trained basis; float32
+        basis         (2 * n_freqs, n_fft) rows that frames were multiplied with, window included
+        window, frequencies, mel, pcen
+                      its other weights, as in a basis file
+        about         (1,) JSON: what was trained, and the metadata of the basis file
     /errors/...       one row per source that failed: key, reason, size, mtime_ns
-    attributes of /   format ("specctl-store"), format_version (1), config (JSON of the settings),
+    attributes of /   format ("specctl-store"), format_version (1), config (JSON of the settings;
+                      "basis" in it is the fingerprint of the trained basis),
                       fingerprint (hash of settings and basis), specctl_version,
                       created (ISO 8601, UTC), tables_sha256 (SHA-256 (hex) of the bytes of every
                       dataset but /spectrogram, in order of their paths), and what the writer

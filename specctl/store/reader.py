@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from specctl.basis.record import Basis
 from specctl.errors import StoreError
+from specctl.store.basis_table import stored_basis
 from specctl.store.layout import FailureRecord, ItemRecord, Layout
 from specctl.store.store_file import StoreFile
 from specctl.store.tables import Table, decode_text, failure_record, item_record
@@ -178,6 +180,12 @@ class Store(Mapping[str, np.ndarray]):
         if not isinstance(config, dict):
             raise StoreError(f"{self.path} is damaged: its config is not a JSON object")
         return config
+
+    @cached_property
+    def basis(self) -> Basis | None:
+        """The trained basis the store was made with, for ``MelSpectrogram.from_basis``."""
+        table = self._file.basis
+        return None if table is None else stored_basis(self.path, table, self.config)
 
     @property
     def layout(self) -> Layout:

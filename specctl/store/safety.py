@@ -105,6 +105,20 @@ class CheckedFile:
                 values[decode_text(name)] = self.attribute(decode_text(name))
         return values
 
+    def has(self, name: str) -> bool:
+        """Whether there is anything of that name, in groups that are this file's own."""
+        with reported_h5_errors(self.path, name):
+            found: Any = self._file
+            for step in name.split("/"):
+                is_own = isinstance(found, h5py.Group)
+                link = found.get(step, getlink=True) if is_own else None
+                if link is None:
+                    return False
+                if not isinstance(link, h5py.HardLink):
+                    raise StoreError(f"{self.path}: {name} is a link to elsewhere; refused")
+                found = found[step]
+        return True
+
     def array(self, name: str, kinds: str, shape: tuple[int | None, ...]) -> np.ndarray:
         """Read a contiguous dataset, no larger than the file.
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from specctl.errors import ParameterError, StoreError
+from specctl.store.basis_table import read_basis_table
 from specctl.store.chunks import ChunkCodec, checksum
 from specctl.store.layout import FORMAT, FORMAT_VERSION, Layout
 from specctl.store.safety import CheckedFile, reported_h5_errors
@@ -71,7 +72,9 @@ class StoreFile:
     @property
     def tables(self) -> dict[str, Table]:
         """Every dataset but ``/spectrogram``, by group."""
+        trained = {"basis": self.basis} if self.basis is not None else {}
         return {
+            **trained,
             "": {"frequency": self.frequency},
             "chunks": {"crc32": self.crc32},
             "errors": self.errors,
@@ -160,6 +163,7 @@ class StoreFile:
         self.frequency = checked.array("frequency", "f8", (self.layout.n_bins,))
         self.index = self._read_table("index", INDEX_TYPES)
         self.errors = self._read_table("errors", ERROR_TYPES)
+        self.basis = read_basis_table(checked)
         self._check_index()
         count = int(checked.array("stats/count", "i8", ()))
         self.mean = checked.array("stats/mean", "f8", self.layout.frame_shape)

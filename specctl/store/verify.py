@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from specctl.errors import StoreError
+from specctl.store.basis_table import stored_basis
 from specctl.store.layout import FILL_VALUE
 from specctl.store.stats import Moments, MomentsGatherer
 from specctl.store.store_file import StoreFile
@@ -66,6 +68,7 @@ class _Check:
     def run(self) -> list[Problem]:
         self._check_tables()
         self._check_names()
+        self._check_basis()
         if not self._check_overlap():
             self._check_rows()
             if not self._problems:
@@ -87,6 +90,18 @@ class _Check:
         failed = self._file.errors["key"].tolist()
         if b"" in failed or len(set(failed)) < len(failed):
             self._report("/errors has an empty key, or one that comes twice")
+
+    def _check_basis(self) -> None:
+        with self._reported(b""):
+            try:
+                config = json.loads(self._file.attributes.get("config", ""))
+            except (TypeError, ValueError):
+                config = None
+            named = config.get("basis") if isinstance(config, dict) else None
+            if self._file.basis is not None and isinstance(config, dict):
+                stored_basis(self._file.path, self._file.basis, config)
+            elif named is not None:
+                raise StoreError("its settings name a basis, /basis is missing")
 
     def _check_overlap(self) -> bool:
         """Whether rows belong to two items; such stores could make reading take for ever."""

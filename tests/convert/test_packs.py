@@ -51,7 +51,7 @@ def packing(monkeypatch):
     made = []
 
     def use(budget, most=PackingComputer.most):
-        def computer(config, device, kernel, vram_budget, n_sharing):
+        def computer(config, device, kernel, basis, vram_budget, n_sharing):
             transform = transform_for(config.spectrogram, kernel=kernel).requires_grad_(False)
             made.append(PackingComputer(transform, budget))
             made[-1].most = most
