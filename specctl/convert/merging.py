@@ -1,61 +1,131 @@
-"""After the last part: one store, under its name, and nothing beside it."""
+"""Joining parts to one store, under its name, with nothing left beside it."""
 
+import contextlib
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
 
+from specctl.basis import Basis
+from specctl.basis.ordinary import checked_basis
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job, part_path
 from specctl.convert.settings import ConvertConfig
 from specctl.errors import StoreError
 from specctl.store.durable import publish
 from specctl.store.layout import Layout
-from specctl.store.merge import MergeSummary, merge_parts
+from specctl.store.merge import Merger, MergeSummary, merging
 from specctl.version import __version__
 
 
-def merge_job(
-    folder: WorkFolder,
-    job: Job,
-    n_parts: int,
-    *,
-    layout: Layout,
-    frequencies: np.ndarray,
-    description: Description,
-) -> MergeSummary:
-    """Join all parts of a job, publish the store, remove the working folder.
+class Joining:
+    """Joins the parts of a job, those that are there while others are still being made.
 
-    Raises
-    ------
-    StoreError
-        If the disk cannot take the store; the parts stay.
+    The store is not written to under its name before `finish`. Where joining early fails, it is
+    given up and done in one go at the end, which then says what is wrong. A context manager.
+
+    Parameters
+    ----------
+    folder : WorkFolder
+    job : Job
+    layout : Layout
+    basis : str, optional
+        File of the trained basis, if the settings name one.
     """
-    config = ConvertConfig.from_dict(job.config)
-    base: Path | None = folder.store if job.update else None
-    try:
-        summary = merge_parts(
-            [part_path(folder.path, number) for number in range(n_parts)],
-            folder.merged,
-            layout=layout,
-            frequencies=frequencies,
-            attributes={
-                "config": config.to_json(),
-                "fingerprint": config.fingerprint(),
-                "specctl_version": __version__,
-                "job": job.id,
-                "request": job.request,
-                "kernel": description.kernel,
-                "device": description.devices[0].partition(":")[0],
-            },
-            units=config.units,
-            long_name=config.long_name,
-            base=base,
-            replaced=job.replaced,
-        )
-    except StoreError as error:
-        if folder.remove_damaged(n_parts):
-            raise StoreError(f"{error}; the same command makes it again") from error
-        raise
-    publish(folder.merged, folder.store)
-    folder.remove()
-    return summary
+
+    def __init__(
+        self, folder: WorkFolder, job: Job, layout: Layout, basis: str | None = None
+    ) -> None:
+        self._folder, self._job, self._layout = folder, job, layout
+        self._config = ConvertConfig.from_dict(job.config)
+        self._basis = basis
+        self._n_joined = 0
+        self._stack = contextlib.ExitStack()
+        self._merger: Merger | None = None
+        # an update begins with a copy of the whole store, which may take long
+        self._waits = job.update
+
+    def __enter__(self) -> "Joining":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def advance(self, finished: Container[int]) -> None:
+        """Add the next part if it is among the finished ones: one, since the caller is busy."""
+        if self._waits or self._n_joined not in finished:
+            return
+        try:
+            self._add_next(self._opened())
+        except StoreError:
+            self._waits = True
+            self._start_again()
+
+    def finish(
+        self, n_parts: int, frequencies: np.ndarray, described: Description
+    ) -> MergeSummary:
+        """Join what is left, publish the store, remove the working folder.
+
+        Raises
+        ------
+        StoreError
+            If the disk cannot take the store; the parts stay.
+        """
+        try:
+            with self._stack:
+                merger = self._opened()
+                while self._n_joined < n_parts:
+                    self._add_next(merger)
+                merger.finish(
+                    frequencies=frequencies,
+                    attributes=self._attributes(described),
+                    basis=self._trained_basis(),
+                )
+        except StoreError as error:
+            if self._folder.remove_damaged(n_parts):
+                raise StoreError(f"{error}; the same command makes it again") from error
+            raise
+        summary = merger.summary(self._folder.merged.stat().st_size)
+        publish(self._folder.merged, self._folder.store)
+        self._folder.remove()
+        return summary
+
+    def _opened(self) -> Merger:
+        if self._merger is None:
+            base: Path | None = self._folder.store if self._job.update else None
+            self._merger = self._stack.enter_context(
+                merging(
+                    self._folder.merged,
+                    layout=self._layout,
+                    units=self._config.units,
+                    long_name=self._config.long_name,
+                    base=base,
+                    replaced=self._job.replaced,
+                )
+            )
+        return self._merger
+
+    def _add_next(self, merger: Merger) -> None:
+        merger.add(part_path(self._folder.path, self._n_joined))
+        self._n_joined += 1
+
+    def _start_again(self) -> None:
+        with contextlib.suppress(StoreError):
+            self._stack.close()
+        self._merger, self._n_joined = None, 0
+
+    def _trained_basis(self) -> Basis | None:
+        if self._config.basis is None:
+            return None
+        return checked_basis(self._basis, self._config.basis)
+
+    def _attributes(self, described: Description) -> dict[str, str | int | float]:
+        return {
+            "config": self._config.to_json(),
+            "fingerprint": self._config.fingerprint(),
+            "specctl_version": __version__,
+            "job": self._job.id,
+            "request": self._job.request,
+            "kernel": described.kernel,
+            "device": described.devices[0].partition(":")[0],
+        }

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from specctl.convert import work_names
@@ -26,6 +26,8 @@ class PartsRun:
     A part whose worker dies or hangs is done again, one file at a time; a file at which that
     happens twice is counted out, and the part is done without it. Its result is then what it
     would have been had the file failed in the ordinary way.
+
+    ``join`` is called again and again with the numbers of the parts that are there.
     """
 
     folder: WorkFolder
@@ -35,6 +37,7 @@ class PartsRun:
     options: Options
     control: Control
     report: Callable[[Progress], None]
+    join: Callable[[Container[int]], None] = field(default=lambda _: None)
     receipts: dict[int, Receipt] = field(default_factory=dict)
     n_resumed: int = 0
     first_began: float = 0.0
@@ -53,6 +56,7 @@ class PartsRun:
         total = sum(source.seconds for source in self.plan.sources)
 
         def look() -> list[int]:
+            self.join(self.receipts)
             totals = beats.totals()
             if self.first_began == 0.0 and totals["count"] > self.n_resumed:
                 self.first_began = time.perf_counter()
@@ -113,6 +117,7 @@ class PartsRun:
             n_sharing=max(1, self.options.n_workers // len(self.description.devices)),
             one_at_a_time=any(part == number for part, _ in self._deaths),
             strict=self.options.strict,
+            basis=self.options.basis,
         )
         return Task(number, work_names.convert_part, (job,))
 

@@ -15,7 +15,7 @@ from specctl.convert.devices import is_compiled, is_cpu
 from specctl.convert.executors import Control, Executor, InProcess, Task
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job
-from specctl.convert.merging import merge_job
+from specctl.convert.merging import Joining
 from specctl.convert.parts import PartsRun
 from specctl.convert.plan import Plan
 from specctl.convert.pool import Pool
@@ -199,16 +199,32 @@ class Conversion:
         folder.sweep()
         config = ConvertConfig.from_dict(job.config)
         layout, frequencies = self._layout(executor, config)
-        parts = PartsRun(
-            folder=folder,
-            plan=plan,
-            config=config,
-            description=description,
-            options=self.options,
-            control=self.control,
-            report=self.report,
-        )
-        parts.run(executor)
+        with Joining(folder, job, layout, self.options.basis) as joining:
+            parts = PartsRun(
+                folder=folder,
+                plan=plan,
+                config=config,
+                description=description,
+                options=self.options,
+                control=self.control,
+                report=self.report,
+                join=joining.advance,
+            )
+            parts.run(executor)
+            self._check_made(folder, job, parts)
+            n_sources = len(parts.plan.sources)
+            self.report(Progress("writing the store", n_sources, n_sources))
+            merge_started = time.perf_counter()
+            merged = joining.finish(len(parts.receipts), frequencies, description)
+        walls = {
+            "merge": time.perf_counter() - merge_started,
+            "startup": (parts.first_began or merge_started) - self.started,
+            "total": time.perf_counter() - self.started,
+        }
+        return self._summary(job, parts, merged, description, walls)
+
+    def _check_made(self, folder: WorkFolder, job: Job, parts: PartsRun) -> None:
+        """Raise where the parts do not make a store: not all are there, or nothing is in them."""
         if not parts.is_complete:
             done = f"{len(parts.receipts)} of {len(parts.plan.parts)} parts are done"
             raise Stopped(f"stopped: {done}; the same command goes on from there")
@@ -218,27 +234,9 @@ class Conversion:
             n_failed = sum(len(receipt.failures) for receipt in receipts)
             folder.remove()
             raise AudioError(f"none of {n_failed} files could be converted; {key}: {reason}")
-        self.report(
-            Progress("writing the store", len(parts.plan.sources), len(parts.plan.sources))
-        )
-        merge_started = time.perf_counter()
-        merged = merge_job(
-            folder,
-            job,
-            len(receipts),
-            layout=layout,
-            frequencies=frequencies,
-            description=description,
-        )
-        walls = {
-            "merge": time.perf_counter() - merge_started,
-            "startup": (parts.first_began or merge_started) - self.started,
-            "total": time.perf_counter() - self.started,
-        }
-        return self._summary(job, parts, merged, description, walls)
 
     def _layout(self, executor: Executor, config: ConvertConfig) -> tuple[Layout, np.ndarray]:
-        task = Task(0, work_names.layout_for, (config,))
+        task = Task(0, work_names.layout_for, (config, self.options.basis))
         for outcome in executor.run(deque([task]), Control(), lambda: ()):
             if outcome.error is not None:
                 raise outcome.error

@@ -64,15 +64,14 @@ def write_table(group: h5py.Group, table: Table) -> None:
 
 
 def create_spectrogram(
-    file: h5py.File, layout: Layout, n_rows: int, attributes: Mapping[str, str]
+    file: h5py.File, layout: Layout, attributes: Mapping[str, str]
 ) -> h5py.Dataset:
-    """Create ``/spectrogram`` without any chunk, and its attributes."""
+    """Create ``/spectrogram`` without any row, and its attributes."""
     is_gzip = layout.compression == "gzip"
     dataset = file.create_dataset(
         "spectrogram",
-        shape=(n_rows, *layout.frame_shape),
-        # HDF5 takes no chunk larger than a dataset of fixed size
-        maxshape=(None, *layout.frame_shape) if n_rows == 0 else None,
+        shape=(0, *layout.frame_shape),
+        maxshape=(None, *layout.frame_shape),
         dtype=layout.stored_dtype,
         chunks=(layout.chunk_frames, *layout.frame_shape),
         shuffle=is_gzip,

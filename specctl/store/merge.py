@@ -5,22 +5,23 @@ a sink that makes a full disk an error and not a crash.
 """
 
 import contextlib
-import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from specctl.basis.record import Basis
 from specctl.errors import ParameterError, StoreError
 from specctl.store.base import Base
+from specctl.store.basis_table import basis_table
 from specctl.store.chunks import checksum
 from specctl.store.durable import fsync_file
 from specctl.store.hdf5 import create_spectrogram, created_file, write_attribute, write_table
 from specctl.store.layout import FORMAT, FORMAT_VERSION, FailureRecord, Layout
-from specctl.store.part_reader import Part, read_part
+from specctl.store.part_reader import read_part
 from specctl.store.sink import FileSink
 from specctl.store.stats import Moments
 from specctl.store.tables import (
@@ -49,16 +50,159 @@ class MergeSummary:
     n_bytes: int
 
 
-@dataclass
-class _Gathered:
-    """All but the chunks, in the order of the rows."""
+class Merger:
+    """A store in the making, to which finished parts are added in their order.
 
-    moments: Moments
-    n_rows: int = 0
-    n_replaced: int = 0
-    parts: list[Part] = field(default_factory=list)
-    items: list[Table] = field(default_factory=list)
-    failures: list[Table] = field(default_factory=list)
+    `merging` makes one.
+    """
+
+    def __init__(
+        self, file: h5py.File, sink: FileSink, layout: Layout, texts: Mapping[str, str]
+    ) -> None:
+        self.is_finished = False
+        self._file, self._sink, self._layout = file, sink, layout
+        self._dataset = create_spectrogram(file, layout, texts)
+        self._moments = Moments.empty(layout.width)
+        self._n_rows = self._n_replaced = 0
+        self._old: Base | None = None
+        self._items: list[Table] = []
+        self._failures: list[Table] = []
+        self._checksums: list[int] = []
+        self._tables: dict[str, Table] = {}
+
+    def add_base(self, base: Base) -> None:
+        """Begin with the items of another store that stay."""
+        _check_layout(base.path, base.layout, self._layout)
+        self._old = base
+        self._items.append(base.kept_items())
+        self._moments, self._n_replaced = base.kept_moments()
+        self._write_chunks(base.n_rows, base.iter_chunks())
+
+    def add(self, path: Path) -> None:
+        """Copy the chunks of the next part, each checked, and take note of its items.
+
+        Raises
+        ------
+        StoreError
+            The part is damaged or has another layout, or the disk cannot take it.
+        """
+        part = read_part(path)
+        _check_layout(path, part.layout, self._layout)
+        self._items.append(item_table(part.items, self._n_rows))
+        self._failures.append(failure_table(part.failures))
+        for moments in part.iter_moments():
+            self._moments.add(moments)
+        self._write_chunks(part.n_rows, part.iter_chunks())
+
+    def finish(
+        self,
+        *,
+        frequencies: np.ndarray,
+        attributes: Mapping[str, str | int | float],
+        extra_failures: Sequence[FailureRecord] = (),
+        basis: Basis | None = None,
+    ) -> None:
+        """Write all but the chunks; the store is complete when `merging` ends.
+
+        Parameters
+        ----------
+        frequencies : ndarray, shape (n_bins,), Hz
+        attributes : mapping
+            Of the root; ``config`` (JSON) and ``fingerprint`` among them.
+        extra_failures : sequence of FailureRecord
+            Besides those of the parts; of several for one key the last counts.
+        basis : specctl.basis.Basis, optional
+            The trained one that the rows were computed with.
+
+        Raises
+        ------
+        StoreError
+            A key comes twice, or the disk cannot take the store.
+        """
+        _check_arguments(self._layout, frequencies, attributes)
+        items = join_tables(self._items, INDEX_TYPES)
+        _check_unique(items["key"])
+        if self._old is not None:
+            self._failures.insert(0, self._old.kept_failures(self._items[1:]))
+        self._failures.append(failure_table(extra_failures))
+        self._tables = {
+            "": {"frequency": np.asarray(frequencies, dtype="<f8")},
+            "errors": _last_of_each(join_tables(self._failures, ERROR_TYPES)),
+            "index": items,
+            "stats": _stats(self._moments, len(frequencies)),
+            "chunks": {"crc32": np.array(self._checksums, dtype="<u4")},
+        }
+        if basis is not None:
+            self._tables["basis"] = basis_table(basis)
+        _write_tables(self._file, self._tables)
+        _write_root_attributes(self._file, attributes, self._tables)
+        self.is_finished = True
+
+    def summary(self, n_bytes: int) -> MergeSummary:
+        """What a finished store of ``n_bytes`` holds."""
+        items = self._tables["index"]
+        return MergeSummary(
+            n_items=len(items["key"]),
+            n_frames=int(items["length"].sum()),
+            n_rows=self._n_rows,
+            n_failures=len(self._tables["errors"]["key"]),
+            n_replaced=self._n_replaced,
+            n_bytes=n_bytes,
+        )
+
+    def _write_chunks(self, n_rows: int, chunks: Iterable[tuple[int, bytes | memoryview]]) -> None:
+        """Write chunks as they are after those that are there."""
+        first_row, self._n_rows = self._n_rows, self._n_rows + n_rows
+        self._dataset.resize(self._n_rows, axis=0)
+        rest = (0,) * (self._dataset.ndim - 1)
+        for row, data in chunks:
+            self._dataset.id.write_direct_chunk((first_row + row, *rest), data)
+            self._sink.check()
+            self._checksums.append(checksum(data))
+
+
+@contextlib.contextmanager
+def merging(
+    temporary: Path,
+    *,
+    layout: Layout,
+    units: str,
+    long_name: str,
+    base: Path | None = None,
+    replaced: Collection[str] = (),
+) -> Iterator[Merger]:
+    """Write a store to ``temporary``; `specctl.store.durable.publish` then gives it its name.
+
+    Nothing is left there unless `Merger.finish` was called and nothing failed.
+
+    Parameters
+    ----------
+    temporary : Path
+    layout : Layout
+    units, long_name : str
+        Of the values.
+    base : Path, optional
+        A finished store of the same layout whose items come first.
+    replaced : collection of str
+        Sources of ``base`` whose items leave; their rows become padding.
+
+    Raises
+    ------
+    StoreError
+        The base is damaged or has another layout, or the disk cannot take the store.
+    """
+    with contextlib.ExitStack() as stack:
+        old = stack.enter_context(Base(base, replaced)) if base is not None else None
+        stack.enter_context(_removed_on_failure(temporary))
+        with created_file(temporary) as (file, sink):
+            merger = Merger(file, sink, layout, {"units": units, "long_name": long_name})
+            if old is not None:
+                merger.add_base(old)
+            yield merger
+        if merger.is_finished:
+            fsync_file(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
 
 
 def merge_parts(
@@ -74,120 +218,37 @@ def merge_parts(
     base: Path | None = None,
     replaced: Collection[str] = (),
 ) -> MergeSummary:
-    """Write the store; `specctl.store.durable.publish` then gives it its name.
-
-    Parameters
-    ----------
-    parts : sequence of Path
-        Finished parts; their order is the order of the items.
-    temporary : Path
-        Where to write; on failure nothing is left there.
-    frequencies : ndarray, shape (n_bins,), Hz
-    attributes : mapping
-        Of the root; ``config`` (JSON) and ``fingerprint`` among them.
-    extra_failures : sequence of FailureRecord
-        Besides those of the parts; of several for one key the last counts.
-    base : Path, optional
-        A finished store of the same layout whose items come first.
-    replaced : collection of str
-        Sources of ``base`` whose items leave; their rows become padding.
-
-    Raises
-    ------
-    StoreError
-        A part or the base is damaged or has another layout, a key comes twice, or the disk
-        cannot take the store.
-    """
+    """`merging` of parts that are all there; parameters and errors are those of `Merger`."""
     _check_arguments(layout, frequencies, attributes)
-    with contextlib.ExitStack() as stack:
-        old = stack.enter_context(Base(base, replaced)) if base is not None else None
-        gathered = _gather(parts, layout, old)
-        items = join_tables(gathered.items, INDEX_TYPES)
-        _check_unique(items["key"])
-        gathered.failures.append(failure_table(extra_failures))
-        tables = _tables(gathered, items, np.asarray(frequencies, dtype="<f8"))
-        stack.enter_context(_removed_on_failure(temporary))
-        with created_file(temporary) as (file, sink):
-            texts = {"units": units, "long_name": long_name}
-            dataset = create_spectrogram(file, layout, gathered.n_rows, texts)
-            checksums = _write_chunks(dataset, sink, _iter_chunks(gathered.parts, old))
-            tables["chunks"] = {"crc32": checksums}
-            _write_tables(file, tables)
-            _write_root_attributes(file, attributes, tables)
-        fsync_file(temporary)
-    return MergeSummary(
-        n_items=len(items["key"]),
-        n_frames=int(items["length"].sum()),
-        n_rows=gathered.n_rows,
-        n_failures=len(tables["errors"]["key"]),
-        n_replaced=gathered.n_replaced,
-        n_bytes=temporary.stat().st_size,
-    )
+    with merging(
+        temporary,
+        layout=layout,
+        units=units,
+        long_name=long_name,
+        base=base,
+        replaced=replaced,
+    ) as merger:
+        for path in parts:
+            merger.add(path)
+        merger.finish(
+            frequencies=frequencies, attributes=attributes, extra_failures=extra_failures
+        )
+    return merger.summary(temporary.stat().st_size)
 
 
-def _gather(parts: Sequence[Path], layout: Layout, old: Base | None) -> _Gathered:
-    gathered = _Gathered(Moments.empty(layout.width))
-    if old is not None:
-        _check_layout(old.path, old.layout, layout)
-        gathered.items.append(old.kept_items())
-        gathered.moments, gathered.n_replaced = old.kept_moments()
-        gathered.n_rows = old.n_rows
-    for path in parts:
-        part = read_part(path)
-        _check_layout(path, part.layout, layout)
-        gathered.items.append(item_table(part.items, gathered.n_rows))
-        gathered.failures.append(failure_table(part.failures))
-        gathered.n_rows += part.n_rows
-        for moments in part.iter_moments():
-            gathered.moments.add(moments)
-        gathered.parts.append(dataclasses.replace(part, items=[], moments=part.moments[:0]))
-    if old is not None:
-        gathered.failures.insert(0, old.kept_failures(gathered.items[1:]))
-    return gathered
-
-
-def _tables(gathered: _Gathered, items: Table, frequencies: np.ndarray) -> dict[str, Table]:
-    """Every dataset but ``/spectrogram`` and the checksums of its chunks, by group."""
-    failures = join_tables(gathered.failures, ERROR_TYPES)
+def _last_of_each(failures: Table) -> Table:
+    """Of several failures of one key the last, in the order they came."""
     last = {key: row for row, key in enumerate(failures["key"].tolist())}
-    moments = gathered.moments
-    shape = (len(frequencies), -1) if len(moments.mean) > len(frequencies) else (-1,)
+    return select_rows(failures, np.array(sorted(last.values()), dtype=np.int64))
+
+
+def _stats(moments: Moments, n_bins: int) -> Table:
+    shape = (n_bins, -1) if len(moments.mean) > n_bins else (-1,)
     return {
-        "": {"frequency": frequencies},
-        "errors": select_rows(failures, np.array(sorted(last.values()), dtype=np.int64)),
-        "index": items,
-        "stats": {
-            "count": np.array(moments.count, dtype="<i8"),
-            "mean": moments.mean.reshape(shape),
-            "std": moments.std.reshape(shape),
-        },
+        "count": np.array(moments.count, dtype="<i8"),
+        "mean": moments.mean.reshape(shape),
+        "std": moments.std.reshape(shape),
     }
-
-
-def _write_chunks(
-    dataset: h5py.Dataset, sink: FileSink, chunks: Iterator[tuple[int, bytes | memoryview]]
-) -> np.ndarray:
-    """Write chunks as they are, and return their checksums."""
-    rest = (0,) * (dataset.ndim - 1)
-    checksums = []
-    for row, data in chunks:
-        dataset.id.write_direct_chunk((row, *rest), data)
-        sink.check()
-        checksums.append(checksum(data))
-    return np.array(checksums, dtype="<u4")
-
-
-def _iter_chunks(
-    parts: Sequence[Part], old: Base | None
-) -> Iterator[tuple[int, bytes | memoryview]]:
-    first_row = 0
-    if old is not None:
-        yield from old.iter_chunks()
-        first_row = old.n_rows
-    for part in parts:
-        for row, data in part.iter_chunks():
-            yield first_row + row, data
-        first_row += part.n_rows
 
 
 def _write_tables(file: h5py.File, tables: dict[str, Table]) -> None:

@@ -18,17 +18,17 @@ from specctl.store.verify import verify_store
 LIMIT = 120  # seconds; nothing here may hang
 _PROGRAM = """\
 import json, os, sys
-from specctl.convert import plan, run
+from specctl.convert import merging, plan
 plan._SMALLEST_PART = {smallest}
-merge = run.merge_job
-def merge_and_tell(folder, *args, **kwargs):
+finish = merging.Joining.finish
+def tell_and_finish(joining, *args):
     seen = {{}}
-    for path in folder.path.glob("*.part"):
+    for path in joining._folder.path.glob("*.part"):
         status = path.stat()
         seen[path.name] = [status.st_ino, status.st_mtime_ns]
-    folder.store.with_suffix(".seen").write_text(json.dumps(seen))
-    return merge(folder, *args, **kwargs)
-{tell}run.merge_job = merge_and_tell
+    joining._folder.store.with_suffix(".seen").write_text(json.dumps(seen))
+    return finish(joining, *args)
+{tell}merging.Joining.finish = tell_and_finish
 from specctl.cli.commands import main
 main()
 """

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from specctl import convert_audio, open_store
-from specctl.convert import Options, run
+from specctl.convert import Options
+from specctl.convert.merging import Joining
 from specctl.errors import StoreError
 from tests.convert.audio_files import corpus
 
@@ -19,7 +20,7 @@ def test_a_part_that_rots_is_named_and_made_again_by_the_next_run(tmp_path, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run, "merge_job", interrupted)
+        patch.setattr(Joining, "finish", interrupted)
         convert_audio(folder, store, options=HERE)
     (part,) = tmp_path.glob("out.h5.parts/*.part")
     rotten = bytearray(part.read_bytes())

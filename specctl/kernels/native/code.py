@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from llvmlite import ir
 
@@ -102,8 +103,7 @@ class Code:
 
     def constant(self, number: float) -> Vector:
         """The same number in every lane."""
-        same = ir.Constant(FLOAT, _rounded(number))
-        return Vector(self, ir.Constant(self.vector_type, [same] * self.lanes))
+        return Vector(self, _constant(FLOAT, (_rounded(number),) * self.lanes))
 
     def load(self, pointer: ir.Value) -> Vector:
         """Neighbouring numbers, one to each lane."""
@@ -233,11 +233,16 @@ class Code:
         return results
 
     def _lanes_of(self, number: int) -> ir.Constant:
-        return ir.Constant(self._bits, [number] * self.lanes)
+        return _constant(_LANE, (number,) * self.lanes)
 
     def _shuffled(self, left: ir.Value, right: ir.Value, order: list[int]) -> ir.Value:
-        which = ir.Constant(ir.VectorType(_LANE, len(order)), order)
-        return self.builder.shuffle_vector(left, right, which)
+        return self.builder.shuffle_vector(left, right, _constant(_LANE, tuple(order)))
+
+
+@cache
+def _constant(kind: ir.Type, numbers: tuple[float, ...]) -> ir.Constant:
+    """A vector of numbers; the same object each time, which spells itself out only once."""
+    return ir.Constant(ir.VectorType(kind, len(numbers)), numbers)
 
 
 def _rounded(number: float) -> float:
