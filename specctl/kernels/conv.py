@@ -11,6 +11,7 @@ from torch import Tensor
 from specctl.config import PadMode
 from specctl.dsp.padding import pad_waveform
 from specctl.errors import KernelError
+from specctl.kernels import gpu
 from specctl.kernels.base import Chain, Demand
 from specctl.kernels.blocks import FrameKernel
 from specctl.kernels.buffers import Buffers
@@ -38,6 +39,9 @@ class ConvKernel(FrameKernel):
         self, waveform: Tensor, padding: int, pad_mode: PadMode, chain: Chain
     ) -> Tensor:
         """`run` after padding; while training, one item at a time."""
+        if gpu.can_take(waveform):
+            padded = pad_waveform(waveform, padding, padding, pad_mode)
+            return gpu.run_dense(padded, chain)
         wants_gradient = torch.is_grad_enabled() and (
             waveform.requires_grad or chain.requires_grad
         )

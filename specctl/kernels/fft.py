@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from specctl.kernels import compiled
+from specctl.kernels import compiled, gpu
 from specctl.kernels.base import Chain, Demand
 from specctl.kernels.blocks import FrameKernel
 from specctl.kernels.buffers import Buffers
@@ -22,7 +22,9 @@ class FftKernel(FrameKernel):
         return None
 
     def run(self, padded: Tensor, chain: Chain) -> Tensor:
-        """Compiled for this processor where that is possible, else by torch in blocks."""
+        """Compiled for this processor or GPU where that is possible, else by torch in blocks."""
+        if gpu.can_take(padded):
+            return gpu.run_fft(padded, chain)
         if compiled.takes(padded, chain):
             return compiled.run(padded, chain)
         return super().run(padded, chain)

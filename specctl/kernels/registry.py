@@ -6,8 +6,11 @@ from specctl.errors import KernelError
 from specctl.kernels.base import Demand, Kernel
 from specctl.kernels.conv import ConvKernel
 from specctl.kernels.fft import FftKernel
+from specctl.kernels.fold import FoldKernel
 
-KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (FftKernel(), ConvKernel())}
+KERNELS: dict[str, Kernel] = {
+    kernel.name: kernel for kernel in (FoldKernel(), FftKernel(), ConvKernel())
+}
 """Name to kernel, the one preferred for a Fourier basis first."""
 
 
@@ -49,6 +52,8 @@ def _problem(kernel: Kernel, demand: Demand) -> str | None:
 
 
 def _reason(name: str, problems: dict[str, str | None]) -> str:
+    if name == "fold":
+        return "frames are short, products on tensor cores cost less than an FFT's memory traffic"
     if name == "fft":
         return "the basis is the Fourier basis, an FFT gives the same numbers for less"
     return "; ".join(f"{other} {why}" for other, why in problems.items() if why is not None)
