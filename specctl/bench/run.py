@@ -27,8 +27,8 @@ from specctl.bench.results import BASELINES, Cell, Report
 from specctl.bench.timing import Runner, Timer, copy_bandwidth, n_threads, race, timer_for
 from specctl.bench.workload import Workload
 
-_TIMED_SHARE = 0.7
-"""Of the time left, what may go into one workload after another; the rest is for memory."""
+_MEMORY_SHARE = 0.4
+"""Of the budget, what is kept for memory while workloads are timed."""
 
 
 @dataclass
@@ -134,16 +134,21 @@ class _Run:
             with warnings.catch_warnings(), n_threads(workload.threads), torch.no_grad():
                 warnings.simplefilter("ignore")
                 self._run_workload(workload, len(self._workloads) - index)
-        if self._request.memory and not self._request.verify:
+        if self._measures_memory:
             self._measure_memory()
         if self.report.status == "running":
             self.report.status = "complete"
+
+    @property
+    def _measures_memory(self) -> bool:
+        return self._request.memory and not self._request.verify
 
     def _left(self) -> float:
         return self._ends - self._timer.now()
 
     def _run_workload(self, workload: Workload, n_left: int) -> None:
-        ends = self._timer.now() + _TIMED_SHARE * self._left() / n_left
+        kept = _MEMORY_SHARE * self._request.budget if self._measures_memory else 0.0
+        ends = self._timer.now() + max(0.0, self._left() - kept) / n_left
         waveform = clips(workload)
         entries = self._checked(workload, waveform)
         try:
@@ -178,7 +183,7 @@ class _Run:
             try:
                 entry.runner.warm_up(inputs, self._timer, workload.device)
             except Exception as problem:  # one of many may fail; it is recorded
-                entry.runner.problem = problem
+                entry.runner.problem = problem.with_traceback(None)
         early = self._request.rounds // 2
         halves = (early, self._request.rounds - early)
         for number, rounds in enumerate(halves):

@@ -146,7 +146,8 @@ def race(
                 try:
                     runner.sample(inputs, timer)
                 except Exception as problem:  # one of many may fail; it is recorded
-                    runner.problem = problem
+                    # its frames would keep what they allocated
+                    runner.problem = problem.with_traceback(None)
 
 
 def copy_bandwidth(device: str, timer: Timer) -> float:

@@ -34,7 +34,11 @@ SweepName = Annotated[
 ]
 Contenders = Annotated[
     str | None,
-    _option(_WHAT, "Names or their beginnings, such as specctl,torch.stft (all).", metavar="A,B"),
+    _option(
+        _WHAT,
+        "Names, their beginnings, or name:precision: specctl,specctl-conv:bf16 (all).",
+        metavar="A,B",
+    ),
 ]
 ThreadsName = Annotated[
     str, _option(_HOW, "One core, all of them, or one after the other.", metavar="1|all|both")

@@ -11,8 +11,8 @@ from specctl.cli.app import out
 if TYPE_CHECKING:
     from specctl.bench import Cell, Report, Workload
 
-_WIDTH = 150
-"""Of a table that goes to a file or a pipe."""
+_WIDTH = 200
+"""Most that a table takes which goes to a file or a pipe."""
 
 
 def print_report(report: "Report", *, quiet: bool, verbose: bool) -> None:
@@ -22,10 +22,13 @@ def print_report(report: "Report", *, quiet: bool, verbose: bool) -> None:
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    for workload in report.workloads():
-        console.print(_table(report, workload, verbose=verbose))
-        for line in [] if quiet else _notes(report.of(workload)):
-            say(f"  {line}")
+    if report.settings["verify"]:
+        console.print(_verdicts(report))
+    else:
+        for workload in report.workloads():
+            console.print(_table(report, workload, verbose=verbose))
+            for line in [] if quiet else _notes(report.of(workload)):
+                say(f"  {line}")
     if quiet:
         return
     if verbose:
@@ -61,15 +64,39 @@ def _notes(cells: list["Cell"]) -> list[str]:
     return [f"{', '.join(names)}: {note}" for note, names in said.items()]
 
 
+def _verdicts(report: "Report") -> Table:
+    """Everybody's errors on everything, when nothing was timed."""
+    title = "greatest error against float64, in dB, by level below the clip's peak"
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    levels = (f"to {name.split()[2]}" for name in _levels())
+    for name in ("contender", "computes", "verdict", *levels, "gradient off"):
+        is_text = name in ("contender", "computes", "verdict")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+    for cell in report.cells:
+        errors = (cell.max_db_error_by_level.get(name) for name in _levels())
+        table.add_row(
+            _name(cell),
+            str(cell.workload).partition(", 1 ×")[0],
+            cell.status,
+            *(_number(error, ".1e") for error in errors),
+            _number(cell.gradient_error, ".1e"),
+            style=_style(cell),
+        )
+    return table
+
+
+def _style(cell: "Cell") -> str:
+    styles = {"failed": "red", "oom": "red", "unsupported": "dim"}
+    return styles.get(cell.status, "bold" if cell.is_own else "")
+
+
 def _table(report: "Report", workload: "Workload", *, verbose: bool) -> Table:
     table = Table(title=str(workload), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("contender", no_wrap=True)
     for name in _columns(workload, verbose=verbose):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     for cell in report.of(workload):
-        style = {"failed": "red", "oom": "red", "unsupported": "dim"}.get(cell.status, "")
-        style = style or ("bold" if cell.is_own else "")
-        table.add_row(*_row(report, cell, verbose=verbose), style=style)
+        table.add_row(*_row(report, cell, verbose=verbose), style=_style(cell))
     return table
 
 

@@ -7,19 +7,23 @@ from specctl.bench.audio import clips
 from specctl.bench.checks import Gate
 from specctl.bench.contenders import find_contender, listed_contenders
 from specctl.bench.contenders.base import training_step
+from specctl.bench.contenders.catalogue import all_contenders
 from specctl.bench.results import Cell
 from specctl.bench.workload import WORKS, Workload
+from specctl.config import SpectrogramConfig
 from specctl.errors import ParameterError
+from specctl.kernels.base import Demand
 from specctl.kernels.registry import KERNELS
 
 # compiled for minutes in all, and the same pipeline as torch.stft
 SLOW = {"torch.compile"}
 CASES = [
     (each.name, work, output)
-    for each in listed_contenders(("",), "cpu")
+    for each in all_contenders("cpu")
     for work, outputs in WORKS.items()
     for output in outputs
     if work in each.works and "cpu" in each.devices and each.name not in SLOW
+    if each.precision == "fp32" and not (each.is_optional and each.missing())
 ]
 WITHOUT_WARNINGS = pytest.mark.filterwarnings("ignore")
 
@@ -115,9 +119,34 @@ def test_a_conversion_tells_its_stages():
     assert all(spent >= 0 for spent in stages.values())
 
 
-def test_every_kernel_of_the_registry_takes_part():
-    names = {each.name for each in listed_contenders((), "cpu")}
-    assert {f"specctl-{name}" for name in KERNELS} <= names
+def test_kernels_that_run_on_the_device_take_part():
+    demand = Demand(SpectrogramConfig.resolve(n_fft=256), torch.device("cpu"), "fp32")
+    able = {f"specctl-{name}" for name, each in KERNELS.items() if each.problem(demand) is None}
+    listed = {each.name for each in listed_contenders((), "cpu")}
+    assert {name for name in listed if name.startswith("specctl-")} == {*able, "specctl-convert"}
+
+
+def test_a_kernel_that_is_asked_for_by_name_is_listed_with_its_reason(monkeypatch):
+    monkeypatch.setattr(KERNELS["conv"], "problem", lambda demand: "is out of order")
+    (named,) = listed_contenders(("specctl-conv",), "cpu")
+    assert named.missing() == "kernel 'conv' is out of order"
+    assert "specctl-conv" not in {each.name for each in listed_contenders(("specctl",), "cpu")}
+
+
+def test_rough_precisions_take_part_by_request_only():
+    (rough,) = listed_contenders(("specctl-conv:bf16",), "cpu")
+    assert (rough.name, rough.precision) == ("specctl-conv", "bf16")
+    assert {each.precision for each in listed_contenders((), "cpu")} == {"fp32"}
+
+
+def test_bf16_breaks_the_contract_and_is_timed_with_its_error():
+    asked = workload("mel", "log-mel")
+    rough = find_contender("specctl-conv", "bf16", "cpu")
+    cell = Cell("specctl-conv", "bf16", asked)
+    with torch.no_grad():
+        assert Gate(asked, clips(asked)).check(rough, rough.prepare(asked), cell)
+    assert cell.keeps_contract is False
+    assert cell.note.startswith("bf16: ")
 
 
 def test_who_everybody_uses_is_listed_installed_or_not(monkeypatch):
@@ -128,6 +157,7 @@ def test_who_everybody_uses_is_listed_installed_or_not(monkeypatch):
     listed = listed_contenders((), "cpu")
     names = [each.name for each in listed]
     assert {"librosa", "torch.stft", "nnAudio", "nnAudio2", "torchlibrosa"} <= set(names)
+    # specctl's own are there, whatever cannot be imported
     assert not {"torchaudio", "auvux-dsp", "flashmel", "lhotse", "scipy"} & set(names)
     missing = {each.name: each.missing() for each in listed}
     assert missing["nnAudio2"] == "nnAudio2.features is not installed; pip install nnaudio2"

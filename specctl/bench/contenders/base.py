@@ -70,7 +70,10 @@ class Contender(ABC):
     """Whose memory it takes: torch's, numpy's, or its own, which only the process shows."""
 
     is_optional: bool = False
-    """Left out where it is not installed, instead of named."""
+    """Left out where it cannot run at all, instead of named."""
+
+    is_on_request: bool = False
+    """Takes part only when its name is given with its precision, as in ``specctl-conv:tf32``."""
 
     def missing(self) -> str | None:
         """Why it cannot be imported here, with the cure, or ``None``."""

@@ -21,7 +21,7 @@ def all_contenders(device: str) -> list[Contender]:
     if device != "cpu":
         convolutions += [NnAudio(is_exact=False), TorchLibrosa(is_exact=False)]
     return [
-        *own_kernels(),
+        *own_kernels(device),
         Librosa(),
         TorchStft(),
         CompiledTorchStft(),
@@ -32,7 +32,9 @@ def all_contenders(device: str) -> list[Contender]:
 
 
 def listed_contenders(names: Sequence[str], device: str) -> list[Contender]:
-    """Those whose names are given or begin so; of all, without the optional ones that are absent.
+    """Those whose names are given or begin so, ``name:precision`` for one precision alone.
+
+    Of a beginning, and where no names are given, the optional ones that are absent are left out.
 
     Raises
     ------
@@ -40,17 +42,26 @@ def listed_contenders(names: Sequence[str], device: str) -> list[Contender]:
         For a name that nobody has.
     """
     everybody = all_contenders(device)
-    if not names:
-        return [each for each in everybody if not (each.is_optional and each.missing())]
     found: list[Contender] = []
-    for name in names:
-        exact = [each for each in everybody if each.name == name]
-        meant = exact or [each for each in everybody if each.name.startswith(name)]
+    for name in names or ("",):
+        meant = _meant(everybody, name)
         if not meant:
             known = ", ".join(dict.fromkeys(each.name for each in everybody))
             raise ParameterError(f"contenders must be among {known}, got {name!r}")
         found += [each for each in meant if each not in found]
     return found
+
+
+def _meant(everybody: Sequence[Contender], name: str) -> list[Contender]:
+    name, _, precision = name.partition(":")
+    able = [
+        each
+        for each in everybody
+        if (each.precision == precision if precision else not each.is_on_request)
+    ]
+    exact = [each for each in able if each.name == name]
+    begun = [each for each in able if each.name.startswith(name)]
+    return exact or [each for each in begun if not (each.is_optional and each.missing())]
 
 
 def find_contender(name: str, precision: str, device: str) -> Contender:

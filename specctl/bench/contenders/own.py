@@ -1,13 +1,19 @@
 """specctl's own kernels, through the transforms that users build."""
 
+from typing import get_args
+
 import torch
 
 from specctl.bench.contenders.base import Contender, Prepared, as_given, training_step
 from specctl.bench.workload import Workload
-from specctl.config import Precision
+from specctl.config import Precision, SpectrogramConfig
 from specctl.errors import KernelError
+from specctl.kernels.base import Demand
 from specctl.kernels.registry import KERNELS
 from specctl.transforms import Transform
+
+_TYPICAL = (256, 2048)
+"""FFT lengths: a kernel that takes neither has something against the device."""
 
 
 class OwnKernel(Contender):
@@ -16,10 +22,25 @@ class OwnKernel(Contender):
     works = ("mel", "stft", "train")
     equalised = "settings are the defaults: zero padding, periodic Hann, Slaney bands and norm"
 
-    def __init__(self, kernel: str, precision: Precision = "fp32") -> None:
+    is_optional = True
+
+    def __init__(self, kernel: str, device: str, precision: Precision = "fp32") -> None:
         self.kernel = kernel
+        self.device = torch.device(device)
         self.name = f"specctl-{kernel}"
         self.precision = precision
+        self.is_on_request = precision != "fp32"
+
+    def missing(self) -> str | None:
+        """Why the kernel cannot run on this device, whatever the settings."""
+        reasons = [self._problem(n_fft) for n_fft in _TYPICAL]
+        return None if None in reasons else f"kernel {self.kernel!r} {reasons[0]}"
+
+    def _problem(self, n_fft: int) -> str | None:
+        config = SpectrogramConfig.resolve(n_fft=n_fft)
+        return KERNELS[self.kernel].problem(
+            Demand(config, self.device, self.precision)  # type: ignore[arg-type]
+        )
 
     def unsupported(self, workload: Workload) -> str | None:
         """What the transform itself says when it is asked for this."""
@@ -58,9 +79,11 @@ class OwnKernel(Contender):
             ).to(workload.device)
 
 
-def own_kernels() -> list[OwnKernel]:
-    """Every kernel that the registry knows, whatever it can do here."""
-    return [OwnKernel(name) for name in KERNELS]
+def own_kernels(device: str) -> list[OwnKernel]:
+    """Every kernel that the registry knows at every precision, whatever it can do here."""
+    return [
+        OwnKernel(name, device, precision) for precision in get_args(Precision) for name in KERNELS
+    ]
 
 
 def _gradient(transform: Transform) -> torch.Tensor:
