@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from specctl.basis import load_basis
 from specctl.config import SpectrogramConfig
 from specctl.errors import ParameterError
 from specctl.presets import preset as preset_settings
@@ -22,13 +23,14 @@ from specctl.training.augmenting import build_augmentations
 from specctl.training.clips import Clips, most_common_rate
 from specctl.training.labels import Labelled, find_labelled
 from specctl.training.loop import Report, Stopped
-from specctl.training.models import build_model
+from specctl.training.models import check_model
 from specctl.training.options import Options
 from specctl.training.processes import joined_processes, local_device
 from specctl.training.settings import TrainSettings
 from specctl.training.splits import Split, draw_split
 from specctl.training.summary import Summary, summarise, write_basis
 from specctl.training.work import check_output, claim_work
+from specctl.transforms.weights import INITS
 
 
 def train_basis(
@@ -70,7 +72,7 @@ def train_basis(
         Asked after each step; then the state is saved.
     **settings
         Fields of `TrainSettings` and of `SpectrogramConfig`. The sample rate is that of most
-        files unless given.
+        files unless given; with a basis file to start from, its settings are the defaults.
 
     Raises
     ------
@@ -89,6 +91,8 @@ def train_basis(
     factory = None if isinstance(model, str) else model
     name = model if isinstance(model, str) else getattr(model, "__name__", "custom")
     training, spectrogram = _divide({**settings, "model": name})
+    if training.init not in INITS and preset is None:
+        spectrogram = {**_settings_of(training.init), **spectrogram}
     device = local_device(options.device)
     _check(training, spectrogram, preset, options, device, factory)
     work = check_output(output, options)
@@ -138,6 +142,14 @@ def _divide(settings: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]
     return TrainSettings.resolve(**training), rest
 
 
+def _settings_of(path: str) -> dict[str, Any]:
+    """The settings of the spectrogram that a basis file was made with."""
+    if not Path(path).exists():
+        raise ParameterError(f"init must be {', '.join(INITS)} or a basis file, got {path!r}")
+    config = load_basis(path).config.to_dict()
+    return {name: value for name, value in config.items() if value is not None}
+
+
 def _check(
     settings: TrainSettings,
     spectrogram: Mapping[str, Any],
@@ -155,13 +167,12 @@ def _check(
         given["sample_rate"] = 2 * int(highest) + 2 if is_number and highest else 48_000
     build_augmentations(settings.augment, 16_000)
     if model is None:
-        build_model(settings.model, 8, 2)
+        check_model(settings.model)
     if settings.precision == "tf32" and device.type != "cuda":
         raise ParameterError(f"precision 'tf32' runs on cuda, not on {device.type}")
     if options.vram_budget is not None and device.type != "cuda":
         raise ParameterError(f"vram_budget has no effect on {device.type}")
-    if settings.init in ("fourier", "mel-fourier", "random"):
-        build_front_end(SpectrogramConfig.resolve(preset, **given), settings, "trained")
+    build_front_end(SpectrogramConfig.resolve(preset, **given), settings, "trained")
 
 
 def _limit_memory(options: Options, device: torch.device) -> None:

@@ -167,9 +167,14 @@ def build_model(name: str, n_bins: int, n_classes: int) -> nn.Module:
     ParameterError
         If there is none of that name.
     """
+    check_model(name)
+    return _MODELS[name](n_bins, n_classes)
+
+
+def check_model(name: str) -> None:
+    """Refuse a name that no model has."""
     if name not in _MODELS:
         raise ParameterError(f"model must be {', '.join(get_args(ModelName))}, got {name!r}")
-    return _MODELS[name](n_bins, n_classes)
 
 
 def takes_lengths(model: nn.Module) -> bool:

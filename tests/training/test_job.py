@@ -52,6 +52,26 @@ def test_the_basis_file_holds_what_was_trained_and_on_what(tones, tmp_path):
     assert not (tmp_path / "b.safetensors.work").exists()
 
 
+def test_training_goes_on_from_a_basis_file_with_its_settings(tones, tmp_path):
+    first = train_basis(tones, tmp_path / "first", **TINY)
+    given = {name: TINY[name] for name in TINY if name not in ("n_fft", "n_mels")}
+    second = train_basis(tones, tmp_path / "second", init=str(tmp_path / "first"), **given)
+    assert second.config == first.config
+    assert torch.equal(second.start, first.trained)
+
+
+@pytest.mark.parametrize("train", ["window", "frequencies", "mel", "pcen"])
+def test_other_weights_can_be_trained_too(train, tones, tmp_path):
+    scale = {"scale": "pcen"} if train == "pcen" else {}
+    summary = train_basis(tones, tmp_path / "b", **TINY, train=(train,), **scale)
+    held = load_basis(tmp_path / "b")
+    assert held.trained == (train,)
+    start = MelSpectrogram(sample_rate=8000, n_fft=64, n_mels=8, **scale).to_basis()
+    before, after = (np.asarray(getattr(each, train)) for each in (start, held))
+    assert np.abs(after - before).max() > 1e-5
+    assert summary.n_trained == after.size
+
+
 def test_the_same_job_gives_the_same_basis(tones, tmp_path):
     augment = ("gain", "noise", "shift", "specaugment:T=2,F=2,W=2", "mixup")
     bases = [

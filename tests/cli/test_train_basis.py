@@ -1,0 +1,191 @@
+"""``specctl train-basis`` as a command: what it says, where, and its exit code."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from specctl import open_store
+from specctl.basis import load_basis
+from tests.training.audio import write_tones
+
+ROOT = Path(__file__).parent.parent.parent
+SPECCTL = Path(sys.executable).with_name("specctl")
+SETTINGS = ("--n-fft", 64, "--n-mels", 8, "--crop", 0.08, "--model", "linear", "--lr", 0.01)
+QUICK = (*SETTINGS, "--epochs", 3, "--batch-size", 5)
+ONE = (*QUICK, "--runs", 1, "--no-verdict")
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run(
+        [SPECCTL, *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment(),
+        cwd=cwd,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_tones(tmp_path_factory.mktemp("cli") / "in")
+
+
+class Tags(HTMLParser):
+    """Checks that tags are closed in order; nothing may be fetched."""
+
+    EMPTY = ("meta", "img", "br", "line", "polyline")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.texts = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        assert tag not in ("script", "link")
+        for name, value in attrs:
+            assert name not in ("src", "href") or value.startswith("data:")
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.EMPTY:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_from_a_folder_to_a_verdict_a_report_and_a_store(folder, tmp_path):
+    done = run(
+        *("train-basis", folder, "b.safetensors", *QUICK, "--augment", "gain"),
+        *("--augment", "shift:max_shift=0.1", "--report", "r.html", "--metrics", "m.jsonl"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    # the verdict alone is a result
+    outcome = r"trained basis (helps|makes no difference|hurts) on this data: .*\n"
+    assert re.fullmatch(outcome, done.stdout)
+    lines = done.stderr.splitlines()
+    assert lines[0] == "training 4,224 numbers (basis) on 16 files of 2 classes: high, low"
+    assert any(line.startswith("b.safetensors: run ") for line in lines)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "b.safetensors",
+        "m.jsonl",
+        "r.html",
+    ]
+    events = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
+    epochs = [each for each in events if each["event"] == "epoch"]
+    assert {(each["run"], each["arm"], each["epoch"]) for each in epochs} == {
+        (run, arm, epoch)
+        for run in range(3)
+        for arm in ("fixed", "trained")
+        for epoch in range(1, 4)
+    }
+    tags = Tags()
+    tags.feed((tmp_path / "r.html").read_text())
+    assert tags.open == []
+    assert tags.seen.count("svg") == 3 + 3 + 2 * 6
+    assert tags.seen.count("img") == 2
+    assert done.stdout.strip() in tags.texts
+    held = load_basis(tmp_path / "b.safetensors")
+    assert held.metadata["verdict"]["sentence"] == done.stdout.strip()
+    assert held.metadata["training"]["augment"] == ["gain", "shift:max_shift=0.1"]
+
+
+def test_json_is_one_object(folder, tmp_path):
+    done = run("train-basis", folder, tmp_path / "b", *ONE, "--json", "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert result["n_trained"] == 4224
+    assert result["runs"][0]["arm"] == "trained"
+    assert result["verdict"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("--train", ""), 2, "train must name at least one of basis, window, mel, got none"),
+        (("--model", "vgg"), 2, "model must be linear, cnn, resnet18, got 'vgg'"),
+        (("--labels", "none.csv"), 2, "cannot read labels: none.csv: No such file"),
+        (("--group", "("), 2, "group must be a regular expression"),
+        (("--n-fft", "7x"), 2, "Invalid value for '--n-fft'"),
+        (("--vram-budget", "1GiB"), 2, "vram_budget has no effect on cpu"),
+        (("--metrics", "in/high/00.wav"), 1, "in/high/00.wav already exists; pass --overwrite"),
+        (("--init", "none.st"), 2, "random or a basis file, got 'none.st'"),
+    ],
+)
+def test_wrong_flags_end_in_one_line(arguments, code, text, tmp_path):
+    write_tones(tmp_path / "in", n_clips=3)
+    done = run("train-basis", "in", "b", *ONE, "--device", "cpu", *arguments, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert text in done.stderr
+    assert done.stdout == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_some_files_that_fail_end_with_3(tmp_path):
+    folder = write_tones(tmp_path / "in")
+    (folder / "low" / "bad.wav").write_bytes(b"RIFF")
+    done = run("train-basis", folder, tmp_path / "b", *ONE)
+    assert done.returncode == 3
+    assert "failed: low/bad.wav: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+)
+def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(number, code, folder, tmp_path):
+    long = ("train-basis", folder, "b", *SETTINGS, "--epochs", 2000, "--metrics", "m.jsonl")
+    command = [SPECCTL, *map(str, (*long, "--no-verdict", "--runs", 1))]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    metrics = tmp_path / "m.jsonl"
+    while not (metrics.exists() and metrics.read_text().count('"step"') > 3):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert list((tmp_path / "b.work").glob("*.checkpoint"))
+    line = re.search(r"^specctl: to go on: (.*)$", said, re.MULTILINE)[1]
+    assert shlex.split(line)[-1] == "--resume"
+    n_before = len(metrics.read_text().splitlines())
+    again = subprocess.Popen(
+        [SPECCTL, *shlex.split(line)[1:]], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
+    )
+    while len(lines := metrics.read_text().splitlines()) < n_before + 3:
+        assert again.poll() is None, again.stderr.read()
+        time.sleep(0.05)
+    again.kill()
+    again.wait()
+    again.stderr.close()
+    steps = [json.loads(line) for line in lines]
+    steps = [each["step"] for each in steps if each["event"] == "step"]
+    # it goes on where it stopped, with nothing lost
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_trained_basis_goes_into_convert(folder, tmp_path):
+    assert run("train-basis", folder, tmp_path / "b", *ONE).returncode == 0
+    if "--basis" not in run("convert", "--help").stdout:
+        pytest.skip("this specctl convert takes no basis yet")
+    done = run("convert", folder, tmp_path / "o.h5", "--basis", tmp_path / "b", "--workers", 0)
+    assert done.returncode == 0, done.stderr
+    with open_store(tmp_path / "o.h5") as store:
+        assert len(store) == 16

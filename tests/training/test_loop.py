@@ -1,0 +1,240 @@
+"""What may go wrong while a network is trained: numbers, memory, other processes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from specctl.errors import TrainingError
+from specctl.training import Options, Stopped, train_basis
+from specctl.training.checkpoint import read_checkpoint
+from specctl.training.models import Linear
+from tests.training.audio import TINY, write_tones
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class NanAt(nn.Module):
+    """Gives NaN in its so-manieth training step."""
+
+    def __init__(self, n_bins, n_classes, step=4):
+        super().__init__()
+        self.out = nn.Linear(n_bins, n_classes)
+        self.step, self.n_seen = step, 0
+
+    def forward(self, spec):
+        self.n_seen += self.training
+        logits = self.out(spec.mean(2) / 20)
+        return logits * float("nan") if self.training and self.n_seen == self.step else logits
+
+
+def test_a_loss_that_is_no_number_is_named_and_the_state_before_it_kept(tones, tmp_path):
+    with pytest.raises(TrainingError) as caught:
+        train_basis(tones, tmp_path / "b", **{**TINY, "model": NanAt})
+    text = str(caught.value)
+    assert text.startswith("the loss is nan at step 4 of 10; the state before it is in ")
+    assert text.endswith("try a lower lr or basis_lr")
+    state = read_checkpoint(Path(re.search(r"is in (\S+);", text)[1]))
+    assert state["step"] == 3
+    assert all(weight.isfinite().all() for weight in state["weights"].values())
+    # a model that behaves goes on from there
+    summary = train_basis(
+        tones,
+        tmp_path / "b",
+        options=Options(resume=True),
+        **{**TINY, "model": _named("NanAt", lambda n, c: NanAt(n, c, step=-1))},
+    )
+    assert len(summary.results[0].history) == TINY["epochs"]
+
+
+def test_a_gradient_that_is_no_number_stops_too(tones, tmp_path):
+    class Root(nn.Module):
+        def __init__(self, n_bins, n_classes):
+            super().__init__()
+            self.out = nn.Linear(n_bins, n_classes)
+
+        def forward(self, spec):
+            # the root of 0 has an infinite slope, and 0 times that is no number
+            return self.out(spec.mean(2) / 20) + (spec.mean() * 0).abs().sqrt()
+
+    with pytest.raises(TrainingError, match="a gradient is not finite at step 1 of 10"):
+        train_basis(tones, tmp_path / "b", **{**TINY, "model": Root})
+
+
+def _named(name, factory):
+    factory.__name__ = name
+    return factory
+
+
+class Small(Linear):
+    """Has no room for more than eight clips at once while training."""
+
+    most = 8
+
+    def forward(self, spec, n_frames):
+        if self.training and len(spec) > self.most:
+            raise torch.OutOfMemoryError("no room")
+        return super().forward(spec, n_frames)
+
+
+@pytest.fixture(scope="module")
+def more_tones(tmp_path_factory):
+    return write_tones(tmp_path_factory.mktemp("more") / "in", n_clips=28)
+
+
+# gradients are sums in another order; after six steps of Adam weights of 0.4 differ by as little
+ROUNDING = {"rtol": 0, "atol": 2e-5}
+
+
+def test_out_of_memory_halves_what_is_computed_at_once_and_changes_nothing(more_tones, tmp_path):
+    given = {**TINY, "batch_size": 32, "epochs": 6, "augment": ("noise", "mixup")}
+    events = []
+    whole = train_basis(more_tones, tmp_path / "whole", **{**given, "model": Linear})
+    cut = train_basis(
+        more_tones, tmp_path / "cut", report=events.append, **{**given, "model": Small}
+    )
+    said = [event["clips_at_once"] for event in events if event["event"] == "out of memory"]
+    assert said == [16, 8]
+    torch.testing.assert_close(whole.trained, cut.trained, **ROUNDING)
+    for one, other in zip(whole.results[0].history, cut.results[0].history, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], abs=1e-4)
+
+
+def test_too_little_memory_for_anything_is_said(more_tones, tmp_path):
+    class Smallest(Small):
+        most = 0
+
+    with pytest.raises(TrainingError, match="memory must hold 8 clips at once, it does not; give"):
+        train_basis(more_tones, tmp_path / "b", **{**TINY, "batch_size": 16, "model": Smallest})
+
+
+RANK = """
+import sys, json, torch
+torch.set_num_threads(1)
+from specctl.training import train_basis
+from tests.training.audio import TINY
+folder, output, batch_size = sys.argv[1:]
+settings = {**TINY, "batch_size": int(batch_size), "epochs": 6, "model": "cnn", "n_mels": 16}
+settings |= {"augment": ("noise", "mixup"), "lr": 1e-3}
+summary = train_basis(folder, output, **settings)
+if len(sys.argv) == 4 and __import__("os").environ.get("RANK", "0") == "0":
+    torch.save(summary.trained, output + ".pt")
+    history = summary.results[0].history
+    open(output + ".json", "w").write(json.dumps(history))
+"""
+
+
+def environment(**more):
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+
+
+def test_two_processes_equal_one(more_tones, tmp_path):
+    """Of 36 training clips a batch is of 32: two processes have two groups of eight each."""
+    port = str(20000 + os.getpid() % 20000)
+    alone = tmp_path / "alone"
+    command = [sys.executable, "-c", RANK, str(more_tones)]
+    subprocess.run([*command, str(alone), "32"], env=environment(), check=True, timeout=120)
+    ranks = [
+        subprocess.Popen(
+            [*command, str(tmp_path / "shared"), "32"],
+            env=environment(
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE="2",
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=port,
+            ),
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in ranks] == [0, 0]
+    bases = [torch.load(tmp_path / f"{name}.pt") for name in ("alone", "shared")]
+    torch.testing.assert_close(*bases, **ROUNDING)
+    one, other = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("alone", "shared"))
+    for a, b in zip(one, other, strict=True):
+        for name in ("train_loss", "validation_loss", "validation_accuracy"):
+            assert a[name] == pytest.approx(b[name], abs=1e-3)
+
+
+KILLED = """
+import os, signal, sys, torch
+torch.set_num_threads(1)
+from specctl.training import train_basis
+from tests.training.audio import TINY
+folder, output, last = sys.argv[1:]
+def report(event):
+    if event["event"] == "step" and event["step"] == int(last):
+        os.kill(os.getpid(), signal.SIGKILL)
+train_basis(folder, output, report=report, **{**TINY, "checkpoint_every": 3})
+"""
+
+
+@pytest.mark.parametrize("killed_at", [3, 5, 9])
+def test_a_kill_loses_at_most_the_steps_since_the_last_checkpoint(killed_at, tones, tmp_path):
+    output = tmp_path / "b"
+    command = [sys.executable, "-c", KILLED, str(tones), str(output), str(killed_at)]
+    done = subprocess.run(command, env=environment(), check=False, timeout=120)
+    assert done.returncode == -9
+    steps = []
+    resumed = train_basis(
+        tones,
+        output,
+        options=Options(resume=True),
+        report=lambda event: steps.append(event.get("step")),
+        **{**TINY, "checkpoint_every": 3},
+    )
+    first = next(step for step in steps if step is not None)
+    # the step in which it was killed was done and not yet saved
+    assert first == (killed_at - 1) // 3 * 3 + 1
+    whole = train_basis(tones, tmp_path / "whole", **{**TINY, "checkpoint_every": 3})
+    assert torch.equal(whole.trained, resumed.trained)
+
+
+def test_penalties_keep_a_basis_near_its_start(tones, tmp_path):
+    given = {**TINY, "basis_lr": 1e-2}
+    free = train_basis(tones, tmp_path / "free", **given)
+    held = train_basis(tones, tmp_path / "held", **{**given, "keep_near": 100.0})
+    assert (held.trained - held.start).norm() < 0.5 * (free.trained - free.start).norm()
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (os.system, ("true",))
+
+    torch.save({"step": 1, "bomb": Bomb()}, tmp_path / "c")
+    with pytest.raises(TrainingError, match="is no checkpoint, or is damaged"):
+        read_checkpoint(tmp_path / "c")
+
+
+def test_the_random_numbers_of_the_process_are_left_alone(tones, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train_basis(tones, tmp_path / "b", **TINY)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_stopping_in_the_last_step_ends_as_usual(tones, tmp_path):
+    seen = []
+    summary = train_basis(
+        tones,
+        tmp_path / "b",
+        report=seen.append,
+        should_stop=lambda: bool(seen) and seen[-1].get("step") == 10,
+        **TINY,
+    )
+    assert len(summary.results) == 1
+
+
+def test_stopping_while_files_are_decoded(tones, tmp_path):
+    with pytest.raises(Stopped, match="before the first step"):
+        train_basis(tones, tmp_path / "b", should_stop=lambda: True, **TINY)
+    assert not list(tmp_path.iterdir())
