@@ -6,21 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from specctl.cli import options as o
 from specctl.cli.app import ExitCode, app, err, out, reported_errors
 from specctl.cli.bench_options import (
     Batch,
     Budget,
     Contenders,
+    Device,
     FailBelow,
+    HopLength,
     JsonFile,
     Memory,
+    NFft,
+    NMels,
+    Quiet,
     Rate,
     ReportFile,
     Rounds,
     Seconds,
     SweepName,
     ThreadsName,
+    Verbose,
     Verify,
     WorkNames,
 )
@@ -42,11 +47,11 @@ Example: specctl bench --sweep n_fft --json out.json --report out.html
 @app.command("bench", help=_HELP)
 def bench(  # one flag for each setting
     work: WorkNames = None,
-    device: o.Device = "auto",
+    device: Device = "auto",
     sample_rate: Rate = None,
-    n_fft: o.NFft = None,
-    hop_length: o.HopLength = None,
-    n_mels: o.NMels = None,
+    n_fft: NFft = None,
+    hop_length: HopLength = None,
+    n_mels: NMels = None,
     batch: Batch = None,
     seconds: Seconds = None,
     sweep: SweepName = None,
@@ -59,8 +64,8 @@ def bench(  # one flag for each setting
     rounds: Rounds = 20,
     budget: Budget = 100.0,
     memory: Memory = True,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Measure speed, peak memory and error of the kernels, and of what people use today."""
     with reported_errors():

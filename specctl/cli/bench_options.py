@@ -25,7 +25,13 @@ WorkNames = Annotated[
         metavar="mel|stft|train|convert",
     ),
 ]
+Device = Annotated[
+    str, _option(_WHAT, "CUDA where there is a GPU (auto).", metavar="auto|cpu|cuda|cuda:1")
+]
 Rate = Annotated[int | None, _option(_WHAT, "Hz (22050).", "--sample-rate")]
+NFft = Annotated[int | None, _option(_WHAT, "Samples of a frame (1024, then 2048).")]
+HopLength = Annotated[int | None, _option(_WHAT, "Samples from frame to frame (n-fft / 4).")]
+NMels = Annotated[int | None, _option(_WHAT, "Mel bands (80, then 128).")]
 Batch = Annotated[int | None, _option(_WHAT, "Clips at once; files with convert (1, 4, 40).")]
 Seconds = Annotated[float | None, _option(_WHAT, "Length of a clip (30; 10 with train).")]
 SweepName = Annotated[
@@ -58,6 +64,11 @@ Verify = Annotated[
         "Only compare specctl's kernels with float64; exit code 1 if one is wrong.",
         "--verify",
     ),
+]
+Quiet = Annotated[bool, _option(_RESULTS, "Print the tables alone.", "--quiet", "-q")]
+Verbose = Annotated[
+    bool,
+    _option(_RESULTS, "Errors by level, and what was made equal.", "--verbose", "-v"),
 ]
 JsonFile = Annotated[
     Path | None,
