@@ -8,6 +8,7 @@ import typer
 _DATA = "What is learned from"
 _TRAINED = "What is trained, and how"
 _RUN = "How the job is run"
+_TRANSFORM = "Transform"
 _OUT = "What is written beside the basis"
 
 
@@ -117,3 +118,8 @@ MetricsFile = Annotated[
 TensorBoard = Annotated[
     Path | None, _option(_OUT, "The same for TensorBoard.", "--tensorboard", metavar="FOLDER")
 ]
+
+NFft = Annotated[
+    int | None, _option(_TRANSFORM, "Samples of a frame (largest power of 2 within 32 ms).")
+]
+NMels = Annotated[int | None, _option(_TRANSFORM, "Mel bands (64).")]

@@ -20,7 +20,7 @@ from specctl.training.cost import PeakMemory, median_ms
 from specctl.training.evaluate import Scores, evaluate
 from specctl.training.loop import Report, Trainer
 from specctl.training.models import build_model
-from specctl.training.network import Network
+from specctl.training.network import Network, kept_random_state
 from specctl.training.processes import Processes
 from specctl.training.settings import TrainSettings
 from specctl.training.splits import Split
@@ -170,7 +170,7 @@ def _network(bench: Bench, run: int, arm: ArmName) -> Network:
     """Both arms of a run begin with the same model."""
     front_end = build_front_end(bench.config, bench.settings, arm)
     n_bins, n_classes = bench.config.n_bins, len(bench.classes)
-    with torch.random.fork_rng():
+    with kept_random_state(bench.device):
         torch.manual_seed(bench.settings.seed + run)
         if bench.model is not None:
             model = bench.model(n_bins, n_classes)

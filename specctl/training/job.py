@@ -32,6 +32,9 @@ from specctl.training.summary import Summary, summarise, write_basis
 from specctl.training.work import check_output, claim_work
 from specctl.transforms.weights import INITS
 
+_FRAME_SECONDS = 0.032
+_N_MELS = 64
+
 
 def train_basis(
     folder: Path | str,
@@ -71,8 +74,9 @@ def train_basis(
     should_stop : callable
         Asked after each step; then the state is saved.
     **settings
-        Fields of `TrainSettings` and of `SpectrogramConfig`. The sample rate is that of most
-        files unless given; with a basis file to start from, its settings are the defaults.
+        Fields of `TrainSettings` and of `SpectrogramConfig`. Unless given, the sample rate is
+        that of most files, ``n_fft`` the largest power of two within 32 ms, ``n_mels`` 64. With
+        a basis file to start from, its settings are the defaults.
 
     Raises
     ------
@@ -192,7 +196,19 @@ def _config(
         rate = most_common_rate(files)
     if rate is not None:
         values["sample_rate"] = rate
+    if preset is None and isinstance(rate, int):
+        values = {**_light_settings(values, rate), **values}
     return SpectrogramConfig.resolve(preset, **values)
+
+
+def _light_settings(given: Mapping[str, Any], sample_rate: int) -> dict[str, Any]:
+    """Defaults that train in minutes: the work of a dense basis grows with n_fft times n_fft."""
+    light: dict[str, Any] = {}
+    if "win_length" not in given:
+        light["n_fft"] = 2 ** max(4, int(math.log2(_FRAME_SECONDS * sample_rate)))
+    if given.get("feature", "mel") == "mel":
+        light["n_mels"] = _N_MELS
+    return light
 
 
 def _decode(

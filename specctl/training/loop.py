@@ -13,7 +13,7 @@ from specctl.errors import SpecctlError, TrainingError
 from specctl.training.batches import Batch, TrainBatches
 from specctl.training.checkpoint import read_checkpoint, write_checkpoint
 from specctl.training.evaluate import Scores
-from specctl.training.network import Network, model_precision
+from specctl.training.network import Network, kept_random_state, model_precision
 from specctl.training.norm import GROUP_SIZE
 from specctl.training.penalties import Penalties
 from specctl.training.processes import Processes
@@ -103,7 +103,7 @@ class Trainer:
             self._load(read_checkpoint(self._checkpoint))
         self._network.train()
         # a model may draw numbers of its own; those of the process are put back afterwards
-        with torch.random.fork_rng(), model_precision(self._settings.precision):
+        with kept_random_state(self._network.device), model_precision(self._settings.precision):
             while self._step < self._n_steps:
                 started = time.perf_counter()
                 self._train_step()

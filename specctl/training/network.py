@@ -123,3 +123,11 @@ def model_precision(precision: Precision) -> Iterator[None]:
             undo.callback(setattr, cudnn, "allow_tf32", cudnn.allow_tf32)
             cudnn.allow_tf32 = wanted == "tf32"
         yield
+
+
+@contextmanager
+def kept_random_state(device: torch.device) -> Iterator[None]:
+    """Put the random generators of the process back as they were."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        yield

@@ -21,7 +21,8 @@ class GroupedBatchNorm(nn.Module):
     ----------
     n_channels : int
     momentum : float
-        Weight of a new batch in the running statistics that evaluation uses.
+        Weight of a new batch in the running statistics that evaluation uses; more at the start,
+        where all batches weigh the same.
     eps : float
 
     References
@@ -31,6 +32,7 @@ class GroupedBatchNorm(nn.Module):
 
     running_mean: Tensor
     running_var: Tensor
+    n_settled: Tensor  # () int64: batches in the running statistics
     pending: Tensor  # (2 * n_channels + 1,): sums over groups, and how many there were
 
     def __init__(self, n_channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
@@ -40,6 +42,7 @@ class GroupedBatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_channels))
         self.register_buffer("running_mean", torch.zeros(n_channels))
         self.register_buffer("running_var", torch.ones(n_channels))
+        self.register_buffer("n_settled", torch.zeros((), dtype=torch.int64))
         self.register_buffer("pending", torch.zeros(2 * n_channels + 1), persistent=False)
 
     def forward(self, x: Tensor, is_valid: Tensor | None = None) -> Tensor:
@@ -72,8 +75,11 @@ class GroupedBatchNorm(nn.Module):
         sums = reduce(self.pending)
         n_channels, n_groups = len(self.bias), sums[-1]
         if float(n_groups):
-            self.running_mean.lerp_(sums[:n_channels] / n_groups, self.momentum)
-            self.running_var.lerp_(sums[n_channels:-1] / n_groups, self.momentum)
+            self.n_settled += 1
+            # the first batches are averaged evenly, or what the statistics began as would weigh
+            weight = max(self.momentum, 1.0 / float(self.n_settled))
+            self.running_mean.lerp_(sums[:n_channels] / n_groups, weight)
+            self.running_var.lerp_(sums[n_channels:-1] / n_groups, weight)
         self.forget()
 
     def forget(self) -> None:

@@ -72,6 +72,20 @@ def test_other_weights_can_be_trained_too(train, tones, tmp_path):
     assert summary.n_trained == after.size
 
 
+def test_defaults_keep_frames_short_and_follow_the_rate(tones, tmp_path):
+    given = {name: TINY[name] for name in TINY if name not in ("n_fft", "n_mels")}
+    config = train_basis(tones, tmp_path / "b", **given).config
+    # 32 ms at 8,000 Hz are 256 samples
+    assert (config.sample_rate, config.n_fft, config.hop_length, config.n_mels) == (
+        8000,
+        256,
+        64,
+        64,
+    )
+    config = train_basis(tones, tmp_path / "c", **{**given, "sample_rate": 16000}).config
+    assert (config.sample_rate, config.n_fft) == (16000, 512)
+
+
 def test_the_same_job_gives_the_same_basis(tones, tmp_path):
     augment = ("gain", "noise", "shift", "specaugment:T=2,F=2,W=2", "mixup")
     bases = [
@@ -88,6 +102,15 @@ def test_every_model_learns_two_tones(model, lr, tones, tmp_path):
     given = {**TINY, "model": model, "lr": lr, "epochs": 12}
     summary = train_basis(tones, tmp_path / "b", **given)
     assert summary.kept.test["accuracy"] == 1.0
+
+
+def test_a_model_in_bf16_learns_and_the_front_end_stays_exact(tones, tmp_path):
+    given = {**TINY, "model": "cnn", "epochs": 12}
+    exact = train_basis(tones, tmp_path / "a", **given)
+    half = train_basis(tones, tmp_path / "b", **given, precision="bf16")
+    assert half.kept.test["accuracy"] == 1.0
+    assert half.trained.dtype == torch.float32
+    assert not torch.equal(exact.trained, half.trained)
 
 
 def test_a_module_of_ones_own(tones, tmp_path):

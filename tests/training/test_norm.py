@@ -14,7 +14,7 @@ def noise(*shape, seed=0):
 
 def test_one_group_is_ordinary_batch_normalisation():
     x = noise(GROUP_SIZE, 3, 5, 7)
-    ours, theirs = GroupedBatchNorm(3), torch.nn.BatchNorm2d(3)
+    ours, theirs = GroupedBatchNorm(3), torch.nn.BatchNorm2d(3, momentum=None)
     torch.testing.assert_close(ours(x), theirs(x), **ROUNDING)
     ours.settle()
     torch.testing.assert_close(ours.running_mean, theirs.running_mean, **ROUNDING)
@@ -30,6 +30,16 @@ def test_a_batch_cut_between_groups_gives_the_same_numbers():
     whole.settle()
     cut.settle()
     torch.testing.assert_close(whole.running_mean, cut.running_mean, **ROUNDING)
+
+
+def test_running_statistics_are_a_mean_at_first_and_follow_later():
+    norm = GroupedBatchNorm(1, momentum=0.25)
+    means = []
+    for value in (1.0, 2.0, 6.0, 3.0, 4.0, 5.0):
+        norm(torch.full((2, 1, 3), value))
+        norm.settle()
+        means.append(float(norm.running_mean))
+    assert means == pytest.approx([1.0, 1.5, 3.0, 3.0, 3.25, 3.6875])
 
 
 def test_what_is_forgotten_does_not_count():
