@@ -46,7 +46,7 @@ class ConvKernel(FrameKernel):
             waveform.requires_grad or chain.requires_grad
         )
         if chain.power is not None and wants_gradient and len(waveform):
-            return recomputed(waveform, padding, pad_mode, chain, super().run)
+            return recomputed(waveform, padding, pad_mode, chain, _run_keeping)
         if padding:
             waveform = pad_waveform(waveform, padding, padding, pad_mode)
         return super().run(waveform, chain)
@@ -70,3 +70,21 @@ class ConvKernel(FrameKernel):
         if chain.basis is None:
             raise KernelError("kernel 'conv' needs a basis, got none")
         return product(frames, chain.basis, chain.precision)
+
+
+class _KeepingKernel(ConvKernel):
+    """Computes the same, and keeps the products of the frames with the basis."""
+
+    def __init__(self, kept: list[Tensor]) -> None:
+        self._kept = kept
+
+    def _parts(self, frames: Tensor, chain: Chain) -> Tensor:
+        parts = super()._parts(frames, chain)
+        self._kept.append(parts.clone())
+        return parts
+
+
+def _run_keeping(padded: Tensor, chain: Chain, kept: list[Tensor] | None) -> Tensor:
+    """The forward pass of training; ``kept`` takes the products of each block."""
+    kernel = ConvKernel() if kept is None else _KeepingKernel(kept)
+    return FrameKernel.run(kernel, padded, chain)

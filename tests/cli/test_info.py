@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from specctl.cli import info  # noqa: F401 - registers the command
@@ -178,3 +179,27 @@ def test_drawings_fit_and_have_low_frequencies_below(tmp_path, colour, width, he
         assert set(drawn[-1]) != {" "}
         assert not "".join(drawn[:-1]).strip() or len(drawn) == 1
         assert all(len(line.plain) <= max(width, 20) for line in lines)
+
+
+def test_says_which_basis_a_store_was_made_with(tmp_path):
+    from specctl import convert_audio
+    from specctl.convert import Options
+    from specctl.transforms import MelSpectrogram
+    from tests.convert.audio_files import RATE, write_noise
+
+    transform = MelSpectrogram(sample_rate=RATE, n_fft=64, n_mels=8, trainable=("mel",))
+    with torch.no_grad():
+        transform.mel.mul_(2)
+    transform.save_basis(tmp_path / "b.safetensors", verdict={"sentence": "makes no difference"})
+    store = tmp_path / "o.h5"
+    options = Options(workers=0, basis=str(tmp_path / "b.safetensors"))
+    convert_audio(write_noise(tmp_path / "a.wav"), store, options=options)
+    fingerprint = transform.to_basis().fingerprint()
+    text = run(store).stdout
+    assert f"mel; {fingerprint[:12]}; makes no difference" in text
+    facts = json.loads(run(store, "--json").stdout)["basis"]
+    assert facts == {
+        "fingerprint": fingerprint,
+        "trained": ["mel"],
+        "verdict": "makes no difference",
+    }

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from specctl.kernels import recompute
 from specctl.transforms import MelSpectrogram, Spectrogram
 from tests.dsp.signals import noise
 
@@ -24,8 +25,17 @@ def kept_bytes(module, waveform):
     return sum(kept.values())
 
 
-@pytest.mark.parametrize("power", [0.7, 1.0, 1.5, 2.0, 3.0])
-@pytest.mark.parametrize("pad_mode", ["constant", "reflect", "edge"])
+@pytest.mark.parametrize(
+    ("power", "pad_mode"),
+    [
+        (0.7, "constant"),
+        (1.0, "reflect"),
+        (1.5, "edge"),
+        (2.0, "constant"),
+        (2.0, "reflect"),
+        (3.0, "edge"),
+    ],
+)
 @pytest.mark.parametrize("scale", ["none", "db"])
 def test_gradients_are_true_derivatives_for_every_exponent_and_padding(power, pad_mode, scale):
     settings = {**TINY, "n_mels": 4, "pad_mode": pad_mode, "power": power, "scale": scale}
@@ -60,7 +70,9 @@ def test_numbers_are_the_same_to_the_last_bit_with_and_without_gradients():
     assert torch.equal(transform(waveform), without)
 
 
-def test_gradients_of_many_blocks_are_those_of_float64():
+@pytest.mark.parametrize("kept", [0, 2**24])
+def test_gradients_of_many_blocks_are_those_of_float64(kept, monkeypatch):
+    monkeypatch.setattr(recompute, "_KEPT_BYTES", kept)
     settings = {"sample_rate": 8000, "n_fft": 64, "hop_length": 3, "n_mels": 8}
     waveform = noise(2, 9000)
     gradients = []
@@ -76,7 +88,8 @@ def test_gradients_of_many_blocks_are_those_of_float64():
 
 
 @pytest.mark.parametrize("trainable", [("basis",), ("basis", "mel"), ("window", "mel")])
-def test_nothing_as_large_as_the_spectrum_is_kept(trainable):
+def test_nothing_as_large_as_the_spectrum_is_kept(trainable, monkeypatch):
+    monkeypatch.setattr(recompute, "_KEPT_BYTES", 0)
     transform = MelSpectrogram(
         n_fft=256, hop_length=64, n_mels=8, kernel="conv", trainable=trainable
     )
@@ -84,6 +97,27 @@ def test_nothing_as_large_as_the_spectrum_is_kept(trainable):
     inputs = 4 * (waveform.numel() + 2 * 258 * 256 + 8 * 129)
     outputs = 4 * transform(waveform).numel()
     assert kept_bytes(transform, waveform) <= inputs + 2 * outputs
+
+
+def test_keeping_the_products_of_small_batches_changes_no_bit(monkeypatch):
+    waveform = noise(3, 5000)
+    gradients = []
+    for kept in (0, 2**24):
+        monkeypatch.setattr(recompute, "_KEPT_BYTES", kept)
+        transform = MelSpectrogram(**BANDS, trainable=("basis", "mel"))
+        spec = transform(waveform)
+        for _ in range(2):
+            spec.square().sum().backward(retain_graph=True)
+        gradients.append((spec.detach(), transform.basis.grad, transform.mel.grad))
+    for without, with_kept in zip(*gradients, strict=True):
+        assert torch.equal(without, with_kept)
+
+
+def test_what_is_kept_is_bounded():
+    transform = Spectrogram(n_fft=256, hop_length=8, trainable=("basis",))
+    waveform = noise(8, 20_000)
+    assert 4 * 8 * 2501 * 258 > 2**24
+    assert kept_bytes(transform, waveform) <= 4 * (waveform.numel() + 258 * 256)
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 1.5, 2.0])
