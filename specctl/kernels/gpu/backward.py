@@ -16,7 +16,7 @@ from specctl.kernels.gpu.dense import (
 from specctl.kernels.gpu.jit.dense import parts_gradient_kernel
 from specctl.kernels.gpu.jit.gradients import basis_gradient_kernel, waveform_gradient_kernel
 from specctl.kernels.gpu.limbs import BACKWARD, Limbs, split
-from specctl.kernels.gpu.pieces import Piece
+from specctl.kernels.gpu.pieces import MAX_FRAMES, Piece
 from specctl.kernels.gpu.target import raise_name
 from specctl.kernels.gpu.tiles import is_interpreted, launch, tile_of
 from specctl.kernels.precision import owned_precision
@@ -56,7 +56,7 @@ class Backward:
         """Frames that a piece may have."""
         if is_interpreted(self._padded.device):
             return _CAPACITY_INTERPRETED
-        return max(1, _VALUES // self._columns)
+        return max(1, min(_VALUES // self._columns, MAX_FRAMES))
 
     @property
     def d_basis(self) -> Tensor | None:
@@ -160,7 +160,7 @@ class Backward:
         n_hop_blocks = -(-n_hops // tile.rows)
         launch(
             waveform_gradient_kernel,
-            (-(-chain.hop_length // tile.columns), len(place) * n_hop_blocks),
+            (len(place) * n_hop_blocks, -(-chain.hop_length // tile.columns)),
             tile,
             gradient_high_ptr=parts.high,
             gradient_low_ptr=parts.low,

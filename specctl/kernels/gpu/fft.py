@@ -10,7 +10,7 @@ from torch import Tensor
 from specctl.kernels.base import Chain
 from specctl.kernels.gpu.banding import Layout, used_bins
 from specctl.kernels.gpu.jit.fft import frame_kernel, spectrum_kernel
-from specctl.kernels.gpu.pieces import Piece, frames_in, pieces
+from specctl.kernels.gpu.pieces import MAX_FRAMES, Piece, frames_in, pieces
 from specctl.kernels.gpu.target import Target, blocks_of
 from specctl.kernels.gpu.tiles import is_interpreted, launch, tile_of
 
@@ -40,7 +40,7 @@ def compute(padded: Tensor, chain: Chain) -> Tensor:
 
 def _capacity(device: torch.device, n_fft: int) -> int:
     samples = _SAMPLES_INTERPRETED if is_interpreted(device) else _SAMPLES
-    return max(1, samples // n_fft)
+    return max(1, min(samples // n_fft, MAX_FRAMES))
 
 
 def _write_frames(samples: Tensor, chain: Chain, piece: Piece, frames: Tensor) -> None:

@@ -15,7 +15,7 @@ from specctl.kernels.base import Chain
 from specctl.kernels.gpu.banding import Layout, used_bins
 from specctl.kernels.gpu.jit.fold import folded_kernel, folding_kernel
 from specctl.kernels.gpu.limbs import FORWARD, exponents_of, peaks_of, power_of_two
-from specctl.kernels.gpu.pieces import Piece, frames_in, pieces
+from specctl.kernels.gpu.pieces import MAX_FRAMES, Piece, frames_in, pieces
 from specctl.kernels.gpu.target import Target
 from specctl.kernels.gpu.tiles import is_interpreted, launch, tile_of
 
@@ -59,7 +59,9 @@ def compute(padded: Tensor, chain: Chain) -> Tensor:
     basis = _fold_basis(chain.n_fft // 4, depth, padded.device)
     exponents = exponents_of(peaks_of(padded), FORWARD["fp32"]) - _HEADROOM
     most = _SAMPLES_INTERPRETED if is_interpreted(padded.device) else _SAMPLES
-    for piece in pieces(len(padded), n_times, target.capacity(max(1, most // chain.n_fft))):
+    for piece in pieces(
+        len(padded), n_times, target.capacity(min(most // chain.n_fft, MAX_FRAMES))
+    ):
         by = exponents[piece.items]
         folded = _fold(piece.samples(padded, chain), chain, piece, by, depth)
         _multiply(folded, basis, pairs, by, piece, target)

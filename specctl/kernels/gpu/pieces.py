@@ -7,6 +7,9 @@ from torch import Tensor
 
 from specctl.kernels.base import Chain
 
+MAX_FRAMES = 2**18
+"""Most frames of a piece: a grid has 65535 rows of programs, the smallest tile 8 frames."""
+
 
 class Piece(NamedTuple):
     """Some frames of some items: whole items, or a stretch of a single one."""

@@ -77,7 +77,7 @@ def gradients(run, padded, chain, leaves, trained):
     spec = run(padded, chain)
     values = torch.view_as_real(spec) if spec.is_complex() else spec
     weights = torch.linspace(-1, 1, values.numel(), dtype=torch.float64).reshape(values.shape)
-    (values * weights.to(values.dtype)).sum().backward()
+    (values * weights.to(values)).sum().backward()
     found = {name: leaf.grad for name, leaf in leaves.items() if name in trained}
     if "waveform" in trained:
         found["waveform"] = padded.grad

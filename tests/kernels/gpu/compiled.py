@@ -66,11 +66,12 @@ def compiled(launch, capability):
     signature, constants, attributes = {}, {}, {}
     for place, parameter in enumerate(launch.kernel.params):
         name, value = parameter.name, launch.arguments[parameter.name]
-        kind = kind_of(value, parameter.is_constexpr)
+        is_free = parameter.do_not_specialize
+        kind = kind_of(value, parameter.is_constexpr, is_free)
         signature[name] = kind
         if kind == "constexpr":
             constants[name] = value
-        elif kind != "fp32" and address_of(value) % 16 == 0:
+        elif kind != "fp32" and not is_free and address_of(value) % 16 == 0:
             attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(launch.kernel, signature, constants, attributes)
     target = GPUTarget("cuda", capability, 32)
@@ -79,8 +80,9 @@ def compiled(launch, capability):
     return Compiled(launch.name, result.asm["ptx"], result.metadata.shared, registers, stack)
 
 
-def kind_of(value, is_constant):
-    if is_constant or value is None or (isinstance(value, int) and value == 1):
+def kind_of(value, is_constant, is_free):
+    is_one = isinstance(value, int) and value == 1 and not is_free
+    if is_constant or value is None or is_one:
         return "constexpr"
     if isinstance(value, torch.Tensor):
         return POINTERS[value.dtype]

@@ -58,7 +58,7 @@ def parts_of(
     return total * tl.load(basis_unscale_ptr + row, mask=is_row, other=0.0)[None, :]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_times", "n_frames", "n_bins", "item_stride", "bin_stride"])
 def dense_kernel(
     samples_high_ptr,
     samples_low_ptr,
@@ -120,7 +120,7 @@ def dense_kernel(
         )  # fmt: skip
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_times", "n_frames", "n_bins", "item_stride"])
 def parts_gradient_kernel(
     samples_high_ptr,
     samples_low_ptr,

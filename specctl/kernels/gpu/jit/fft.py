@@ -6,7 +6,7 @@ import triton.language as tl
 from specctl.kernels.gpu.jit.values import emit
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_times", "n_frames"])
 def frame_kernel(
     samples_ptr,  # (n_items, samples), rows row_stride apart
     window_ptr,  # (N_FFT,)
@@ -31,7 +31,7 @@ def frame_kernel(
     tl.store(frames_ptr + place, values * taper[None, :], mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_times", "n_frames", "n_bins", "item_stride", "bin_stride"])
 def spectrum_kernel(
     spectra_ptr,  # (n_frames, N_FREQS, 2) contiguous, from the first bin that is used
     out_ptr,

@@ -37,7 +37,7 @@ def store_limbs(
     tl.store(low_ptr + place, (values - high.to(tl.float32)).to(tl.float16), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_times", "n_frames", "n_rows"])
 def folding_kernel(
     samples_ptr,  # (n_items, samples), rows row_stride apart
     window_ptr,  # (4 * Q,)
@@ -113,7 +113,18 @@ def product_of_limbs(
     return tl.dot(left, right, total)
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=[
+        "first_pair",
+        "n_blocks",
+        "n_times",
+        "n_frames",
+        "n_rows",
+        "n_bins",
+        "item_stride",
+        "bin_stride",
+    ]
+)
 def folded_kernel(
     even_high_ptr,  # (2, n_rows, DEPTH) contiguous
     even_low_ptr,

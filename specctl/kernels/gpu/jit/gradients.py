@@ -10,7 +10,7 @@ import triton.language as tl
 from specctl.kernels.gpu.jit.limbs import dot16
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_times", "n_frames", "span", "n_tap_blocks"])
 def basis_gradient_kernel(
     samples_high_ptr,  # (n_items, row_length) contiguous, 16 bit
     samples_low_ptr,
@@ -63,7 +63,7 @@ def basis_gradient_kernel(
     tl.store(total_ptr + place, before + total, mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_samples", "n_times", "n_hop_blocks"])
 def waveform_gradient_kernel(
     gradient_high_ptr,  # (n_items * n_times, COLUMNS) contiguous, 16 bit
     gradient_low_ptr,
@@ -87,9 +87,9 @@ def waveform_gradient_kernel(
 
     ``waveform[q * HOP + c] += sum over j, r of gradient[q - j, r] * basis[r, j * HOP + c]``
     """
-    sample_block = tl.program_id(0)
-    hop_block = tl.program_id(1) % n_hop_blocks
-    item = tl.program_id(1) // n_hop_blocks
+    sample_block = tl.program_id(1)
+    hop_block = tl.program_id(0) % n_hop_blocks
+    item = tl.program_id(0) // n_hop_blocks
     hop = hop_block * BLOCK_HOPS + tl.arange(0, BLOCK_HOPS)
     sample = sample_block * BLOCK_SAMPLES + tl.arange(0, BLOCK_SAMPLES)
     depth = tl.arange(0, BLOCK_DEPTH)
@@ -101,20 +101,19 @@ def waveform_gradient_kernel(
         is_tap = (sample < HOP) & (tap < N_FFT)
         frame = item * n_times + time
         gradient_at = frame.to(tl.int64)[:, None] * COLUMNS + depth[None, :]
-        basis_at = depth[:, None] * N_FFT + tap[None, :]
+        basis_at = depth.to(tl.int64)[:, None] * N_FFT + tap[None, :]
         for first in range(0, COLUMNS, BLOCK_DEPTH):
             g = tl.load(gradient_high_ptr + gradient_at + first, mask=is_time[:, None], other=0.0)
-            w = tl.load(basis_high_ptr + basis_at + first * N_FFT, mask=is_tap[None, :], other=0.0)
+            w = tl.load(basis_high_ptr + basis_at, mask=is_tap[None, :], other=0.0)
             if LIMBS == 2:
                 g_low = tl.load(
                     gradient_low_ptr + gradient_at + first, mask=is_time[:, None], other=0.0
                 )
-                w_low = tl.load(
-                    basis_low_ptr + basis_at + first * N_FFT, mask=is_tap[None, :], other=0.0
-                )
+                w_low = tl.load(basis_low_ptr + basis_at, mask=is_tap[None, :], other=0.0)
                 total = dot16(g_low, w, total, WIDEN)
                 total = dot16(g, w_low, total, WIDEN)
             total = dot16(g, w, total, WIDEN)
+            basis_at += BLOCK_DEPTH * N_FFT
     at = hop.to(tl.int64)[:, None] * HOP + sample[None, :]
     mask = (sample < HOP)[None, :] & (at < n_samples)
     place = item.to(tl.int64) * row_stride + at

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "n_blocks"])
 def peak_kernel(
     rows_ptr,  # (n_rows, n), rows row_stride apart
     peaks_ptr,  # (n_rows, n_blocks) contiguous
@@ -23,7 +23,7 @@ def peak_kernel(
     tl.store(peaks_ptr + program, tl.max(magnitude, axis=0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "n_blocks"])
 def split_kernel(
     rows_ptr,  # (n_rows, n), rows row_stride apart
     scale_ptr,  # (n_rows,) powers of two

@@ -124,7 +124,7 @@ def emit_complex(
     tl.store(out_ptr + place + 1, imag, mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_times", "n_frames", "item_stride", "bin_stride"])
 def band_sum_kernel(
     sums_ptr,  # (n_blocks * WIDTH, n_frames) contiguous
     out_ptr,  # (item, band, time)
