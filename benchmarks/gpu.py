@@ -1,0 +1,126 @@
+"""The record of a GPU: the gate first, then every work, then which tiles are fastest there.
+
+    python benchmarks/gpu.py gate      # nothing else counts before it passes
+    python benchmarks/gpu.py mel       # each ends within 8 minutes
+    python benchmarks/gpu.py stft
+    python benchmarks/gpu.py train
+    python benchmarks/gpu.py convert
+    python benchmarks/gpu.py tiles     # once for each kind of GPU
+    python benchmarks/results.py       # results/*.json to RESULTS.md
+
+The record is written after every cell, so what was measured survives whatever happens. Nothing is
+fetched from anywhere. What was expected stands in PREDICTIONS.md.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from specctl.bench import Request, run_bench
+from specctl.bench.machine import describe_machine, describe_versions
+from specctl.bench.request import Setting
+from specctl.bench.results import write_json
+from specctl.bench.run import Hooks
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+BUDGET_SECONDS = 420.0
+SETTINGS = (
+    Setting(16000, 400, 160, 80),
+    Setting(16000, 512, 128, 64),
+    Setting(22050, 1024, 256, 80),
+    Setting(44100, 2048, 512, 128),
+)
+# clips of a call, and seconds of each: 16 minutes, or 10 of those in training
+BATCH = {"mel": (32, 30.0), "stft": (32, 30.0), "train": (60, 10.0), "convert": (200, 30.0)}
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="The record of this machine's GPU.")
+    parser.add_argument("what", choices=("gate", *BATCH, "tiles"))
+    parser.add_argument("--rounds", type=int, default=30, help="samples of each (default 30)")
+    parser.add_argument("--budget", type=float, default=BUDGET_SECONDS, help="seconds (420)")
+    parser.add_argument("--out", type=Path, help="default: named after the GPU")
+    return parser.parse_args()
+
+
+def record_path(what: str) -> Path:
+    """Named after the GPU and the work; what tiles take is no result of a release."""
+    model = re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-")
+    folder = RESULTS.parent if what == "tiles" else RESULTS
+    return folder / f"gpu-{model}-{what}.json"
+
+
+def gate() -> int:
+    """Every kernel against float64; the exit code of pytest."""
+    tests = ROOT / "tests" / "kernels" / "gpu" / "test_device.py"
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", str(tests)]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def measure(arguments: argparse.Namespace, path: Path) -> None:
+    """One work with every setting; doubts to stderr."""
+    batch, seconds = BATCH[arguments.what]
+    request = Request(
+        works=(arguments.what,),
+        device="cuda",
+        settings=SETTINGS,
+        batch=batch,
+        seconds=seconds,
+        rounds=arguments.rounds,
+        budget=arguments.budget,
+    )
+    hooks = Hooks(save=write_json(path), say=lambda text: print(text, file=sys.stderr))
+    report = run_bench(request, hooks)
+    for text in [*report.skipped, *report.doubts]:
+        print(text, file=sys.stderr)
+
+
+def sweep_tiles(arguments: argparse.Namespace, path: Path) -> None:
+    """The time of every tile that is worth a try; the fastest of each go into tiles.py by hand."""
+    from tile_sweep import candidates, time_of
+
+    ends = time.monotonic() + arguments.budget
+    rows: list[dict[str, Any]] = []
+    for candidate in candidates():
+        if time.monotonic() > ends:
+            rows.append({"status": "out of time"})
+            break
+        rows.append(time_of(candidate, arguments.rounds))
+        print(rows[-1], file=sys.stderr)
+        record = {
+            "schema": "tiles 1",
+            "machine": describe_machine("cuda"),
+            "versions": describe_versions(),
+            "tiles": rows,
+        }
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    """Do one of the works; 0 if it could be done."""
+    arguments = parse()
+    if not torch.cuda.is_available():
+        print("this machine has no CUDA device; benchmarks/cpu.py measures its processor")
+        return 1
+    if arguments.what == "gate":
+        return gate()
+    path = arguments.out or record_path(arguments.what)
+    if arguments.what == "tiles":
+        sweep_tiles(arguments, path)
+    else:
+        measure(arguments, path)
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
