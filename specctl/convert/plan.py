@@ -14,7 +14,7 @@ from specctl.audio.discover import Source
 from specctl.audio.info import AudioInfo
 from specctl.convert.settings import ConvertConfig
 
-_SMALLEST_PART = 4 * 2**20
+_SMALLEST_PART = 8 * 2**20
 _LARGEST_PART = 64 * 2**20
 _PARTS_WANTED = 64
 _MOST_SOURCES = 512
