@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,15 @@ pytest.importorskip("triton", reason="needs triton, which the test extra brings 
 FOLDER = Path(__file__).parent / "interpreted"
 ROOT = Path(__file__).parents[3]
 
+OLD_WITH_NEW_NUMPY = version("triton").startswith("3.6.") and not version("numpy").startswith(
+    ("1.", "2.0.", "2.1.", "2.2.", "2.3.")
+)
+
 
 @pytest.mark.parametrize("file", ["check_values.py", "check_gradients.py"])
 def test_holds_in_the_interpreter(file):
+    if OLD_WITH_NEW_NUMPY and file == "check_gradients.py":
+        pytest.skip("the interpreter of triton 3.6 cannot count with numpy 2.4 and newer")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     command += ["-p", "no:xdist", "-o", "python_files=check_*.py", str(FOLDER / file)]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}

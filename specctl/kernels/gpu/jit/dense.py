@@ -178,17 +178,17 @@ def parts_gradient_kernel(
             row = block * WIDTH + band
             weights = tl.load(weights_ptr + row[:, None] * BLOCK_BINS + column[None, :])
             d_value = tl.dot(gradient, weights, d_value, input_precision="tf32x3")
-    else:
-        place = start[:, None] + bins.to(tl.int64)[None, :] * row_stride
-        mask = is_frame[:, None] & (bins < n_bins)[None, :]
-        d_value = tl.load(gradient_ptr + place, mask=mask, other=0.0)
-    # last, so that both products need not share the registers
+    # after that of the bands, so that both products need not share the registers
     parts = parts_of(
         samples_high_ptr, samples_low_ptr, basis_high_ptr, basis_low_ptr,
         samples_unscale_ptr, basis_unscale_ptr,
         block, frame, row_length, n_times, n_frames, n_bins,
         LIMBS, WIDEN, HOP, N_FFT, TAPS, BLOCK_FRAMES, BLOCK_BINS, BLOCK_DEPTH,
     )  # fmt: skip
+    if not BANDS:
+        place = start[:, None] + bins.to(tl.int64)[None, :] * row_stride
+        mask = is_frame[:, None] & (bins < n_bins)[None, :]
+        d_value = tl.load(gradient_ptr + place, mask=mask, other=0.0)
     pairs = tl.reshape(parts, (BLOCK_FRAMES, BLOCK_BINS, 2))
     power = tl.sum(pairs * pairs, axis=2)
     d_power = 2.0 * d_value
