@@ -59,7 +59,7 @@ PHASE_SETTINGS = {
     "model": "linear",
     "lr": 1e-2,
     "basis_lr": 3e-3,
-    "epochs": 15,
+    "epochs": 30,
     "batch_size": 16,
 }
 
