@@ -5,12 +5,11 @@ import os
 import pytest
 import torch
 
-if os.environ.get("TRITON_INTERPRET") != "1":
-    raise pytest.UsageError("set TRITON_INTERPRET=1, or run tests/kernels/gpu/test_interpreted.py")
-
 
 @pytest.fixture(autouse=True)
 def _poisoned_memory():
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        pytest.fail("needs TRITON_INTERPRET=1; run tests/kernels/gpu/test_interpreted.py")
     # torch fills what it takes anew with NaN in this mode
     torch.use_deterministic_algorithms(True)
     yield
