@@ -64,7 +64,7 @@ Model = Annotated[str | None, _option(_TRAINED, "(cnn)", metavar="linear|cnn|res
 Epochs = Annotated[int | None, _option(_TRAINED, "Times through the training files (20).")]
 BatchSize = Annotated[int | None, _option(_TRAINED, "Clips of a step (32).")]
 LearningRate = Annotated[float | None, _option(_TRAINED, "Of the model (0.001).", "--lr")]
-BasisRate = Annotated[float | None, _option(_TRAINED, "Of the trained weights (0.0003).")]
+BasisRate = Annotated[float | None, _option(_TRAINED, "Of the trained weights (0.001).")]
 KeepNear = Annotated[
     float | None, _option(_TRAINED, "Penalty for leaving the start (0).", metavar="WEIGHT")
 ]
