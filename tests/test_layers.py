@@ -29,8 +29,9 @@ LAYERS = {
     "training": {"augment", "audio", "store", "transforms", "basis", "kernels", "dsp", *BASE},
     "convert": {"audio", "store", "transforms", "basis", "kernels", "dsp", *BASE},
     "bench": {"convert", "audio", "store", "transforms", "basis", "kernels", "dsp", *BASE},
+    "doctor": {"kernels", "dsp", *BASE},
     "cli": {
-        *("bench", "convert", "training", "augment", "audio", "store", "transforms"),
+        *("bench", "doctor", "convert", "training", "augment", "audio", "store", "transforms"),
         *("basis", "kernels", "dsp"),
         *BASE,
     },

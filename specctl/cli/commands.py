@@ -2,10 +2,20 @@
 
 import sys
 
-from specctl.cli import bench, convert, export_basis, info, presets, train_basis, verify
+from specctl.cli import bench, convert, doctor, export_basis, info, presets, train_basis, verify
 from specctl.cli.app import app
 
-__all__ = ["bench", "convert", "export_basis", "info", "main", "presets", "train_basis", "verify"]
+__all__ = [
+    "bench",
+    "convert",
+    "doctor",
+    "export_basis",
+    "info",
+    "main",
+    "presets",
+    "train_basis",
+    "verify",
+]
 
 
 def main() -> None:

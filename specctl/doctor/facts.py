@@ -1,0 +1,186 @@
+"""Versions, switches and room: what a conversion on this machine depends on."""
+
+import importlib
+import os
+import platform
+import resource
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from specctl.doctor.system import (
+    cpu_quota,
+    file_system,
+    has_nvidia_driver,
+    memory_bytes,
+    write_problem,
+)
+from specctl.version import __version__
+
+PACKAGES = ("numpy", "torch", "h5py", "soundfile", "soxr", "llvmlite", "isal", "pydantic")
+"""Imported by a conversion, so each must be able to be."""
+
+OPTIONAL = ("av", "triton", "matplotlib")
+
+_SWITCHES = (
+    *("HDF5_USE_FILE_LOCKING", "HDF5_PLUGIN_PATH", "HDF5_PLUGIN_PRELOAD"),
+    *("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Everything that `specctl.doctor.rules` look at.
+
+    ``None`` stands for what is not there, or cannot be told on this system.
+
+    Parameters
+    ----------
+    packages : dict
+        Name to version.
+    broken : dict
+        Packages that are installed but cannot be imported: name to reason.
+    hdf5, libsndfile, llvm : str or None
+        Versions of the libraries that are really loaded.
+    cuda : str or None
+        Version that torch was built with.
+    gpus : tuple of str
+        Devices that torch can use.
+    cpu, lanes : str, int
+        Processor as LLVM calls it; float32 numbers it computes at a time.
+    cores : int
+        Cores that this process may use.
+    core_quota : float or None
+        Cores' worth of time that a container may use.
+    folder : str
+        Where stores are to be written; the fields after it are about this folder.
+    write_problem : str or None
+        Why files cannot be locked, synced and renamed there.
+    """
+
+    specctl: str
+    python: str
+    system: str
+    packages: dict[str, str | None]
+    broken: dict[str, str]
+    hdf5: str | None
+    libsndfile: str | None
+    llvm: str | None
+    cuda: str | None
+    has_nvidia_driver: bool
+    gpus: tuple[str, ...]
+    cpu: str | None
+    lanes: int | None
+    cores: int
+    core_quota: float | None
+    memory_bytes: int | None
+    open_files: int
+    shm_bytes: int | None
+    switches: dict[str, str]
+    folder: str
+    file_system: str | None
+    free_bytes: int | None
+    write_problem: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def examine(folder: Path) -> Machine:
+    """Look at this machine; imports torch, so it takes seconds.
+
+    Parameters
+    ----------
+    folder : Path
+        Where stores are to be written. A file of a few bytes is written there and removed.
+    """
+    # before h5py is imported, which has the store set one of them
+    switches = {name: os.environ[name] for name in _SWITCHES if name in os.environ}
+    broken: dict[str, str] = {}
+    modules = {name: _imported(name, broken) for name in (*PACKAGES, *OPTIONAL)}
+    return Machine(
+        **_loaded(modules, broken),
+        specctl=__version__,
+        python=platform.python_version(),
+        system=platform.platform(),
+        packages={name: _version(name) for name in modules},
+        broken=broken,
+        has_nvidia_driver=has_nvidia_driver(),
+        cores=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
+        core_quota=cpu_quota(),
+        memory_bytes=memory_bytes(),
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        shm_bytes=_or_none(lambda: shutil.disk_usage("/dev/shm").total),
+        switches=switches,
+        folder=str(folder),
+        file_system=file_system(folder),
+        free_bytes=_or_none(lambda: shutil.disk_usage(folder).free),
+        write_problem=write_problem(folder),
+    )
+
+
+def _loaded(modules: dict[str, Any], broken: dict[str, str]) -> dict[str, Any]:
+    """What the packages say of the libraries in them and of the processors they found."""
+    torch, h5py, soundfile = modules["torch"], modules["h5py"], modules["soundfile"]
+    cpu, lanes = _processor(broken) if modules["llvmlite"] is not None else (None, None)
+    return {
+        "hdf5": _or_none(lambda: str(h5py.version.hdf5_version)),
+        "libsndfile": _or_none(lambda: str(soundfile.__libsndfile_version__)),
+        "llvm": _or_none(_llvm_version) if modules["llvmlite"] is not None else None,
+        "cuda": _or_none(lambda: torch.version.cuda),
+        "gpus": _or_none(lambda: _gpus(torch)) or (),
+        "cpu": cpu,
+        "lanes": lanes,
+    }
+
+
+def _imported(name: str, broken: dict[str, str]) -> Any:
+    """A package, or ``None``; one that is there and does not work goes into ``broken``."""
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # whatever a broken installation raises is what is to be told
+        if _version(name) is not None or not isinstance(error, ImportError):
+            broken[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+        return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _or_none(look: Callable[[], Any]) -> Any:
+    """What ``look`` finds, ``None`` where a package or a folder is missing."""
+    try:
+        return look()
+    except (AttributeError, OSError, RuntimeError):
+        return None
+
+
+def _gpus(torch: Any) -> tuple[str, ...]:
+    n_devices = torch.cuda.device_count()
+    return tuple(torch.cuda.get_device_name(index) for index in range(n_devices))
+
+
+def _llvm_version() -> str:
+    import llvmlite.binding as llvm
+
+    return ".".join(map(str, llvm.llvm_version_info))
+
+
+def _processor(broken: dict[str, str]) -> tuple[str | None, int | None]:
+    from specctl.kernels.native.compiler import host
+
+    try:
+        found = host()
+    except Exception as error:  # LLVM raises RuntimeError and others for what it does not know
+        broken["llvmlite"] = f"{type(error).__name__}: {error}".splitlines()[0]
+        return None, None
+    return found.name, found.lanes

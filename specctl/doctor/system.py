@@ -1,0 +1,87 @@
+"""What the operating system says, where it says anything."""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+
+def has_nvidia_driver() -> bool:
+    """Whether NVIDIA's driver is installed."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def memory_bytes() -> int | None:
+    """Memory of the machine, or of the container where that is less."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None
+    limit = _first_line(Path("/sys/fs/cgroup/memory.max"))
+    return min(memory, int(limit)) if limit.isdecimal() else memory
+
+
+def cpu_quota() -> float | None:
+    """Cores' worth of time that a container may use, ``None`` where there is no limit."""
+    quota, _, period = _first_line(Path("/sys/fs/cgroup/cpu.max")).partition(" ")
+    if not quota.isdecimal() or not period.isdecimal() or int(period) == 0:
+        return None
+    return int(quota) / int(period)
+
+
+def file_system(folder: Path) -> str | None:
+    """Type of the file system of a folder, such as ``ext4``; Linux only."""
+    if sys.platform != "linux":
+        return None
+    real = os.path.realpath(folder)
+    longest, kind = "", None
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():
+            point, name = line.split()[1:3]
+            # blanks in a name stand there as octal codes
+            point = point.encode().decode("unicode_escape", "replace")
+            is_above = real == point or real.startswith(point.rstrip("/") + "/")
+            if is_above and len(point) >= len(longest):
+                longest, kind = point, name
+    return kind
+
+
+def write_problem(folder: Path) -> str | None:
+    """Why a store could not be made in a folder: each step of making one is tried once."""
+    step = "written to"
+    try:
+        with tempfile.TemporaryDirectory(prefix=".specctl-doctor-", dir=folder) as scratch:
+            first, second = Path(scratch) / "a", Path(scratch) / "b"
+            with first.open("wb") as file:
+                step = "locked"
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                step = "written to"
+                file.write(bytes(4096))
+                file.flush()
+                step = "synced"
+                os.fsync(file.fileno())
+            step = "renamed in"
+            first.replace(second)
+            step = "synced"
+            handle = os.open(scratch, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+    except OSError as error:
+        return f"cannot be {step}: {error.strerror}"
+    return None
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

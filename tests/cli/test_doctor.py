@@ -1,0 +1,47 @@
+import json
+
+import h5py
+import pytest
+from typer.testing import CliRunner
+
+from specctl.cli import doctor  # noqa: F401 - registers the command
+from specctl.cli.app import app
+
+
+@pytest.fixture(autouse=True)
+def no_switches(monkeypatch):
+    monkeypatch.delenv("HDF5_USE_FILE_LOCKING", raising=False)
+    monkeypatch.delenv("HDF5_PLUGIN_PRELOAD", raising=False)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["doctor", *map(str, arguments)])
+
+
+def test_shows_versions_and_ends_with_a_count(tmp_path):
+    result = run(tmp_path)
+    lines = result.stdout.splitlines()
+    assert any(line.startswith("h5py") and h5py.version.hdf5_version in line for line in lines)
+    assert "problem" in lines[-1]
+    assert "note" in lines[-1]
+
+
+def test_a_problem_is_named_with_its_cure_and_fails(tmp_path, monkeypatch):
+    monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "FALSE")
+    result = run(tmp_path)
+    assert result.exit_code == 1
+    assert (
+        "problem: HDF5 locks no files: a program may overwrite a store that another one reads; "
+        "unset HDF5_USE_FILE_LOCKING" in result.stdout.splitlines()
+    )
+
+
+def test_json_says_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "FALSE")
+    result = run(tmp_path, "--json")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["ok"]) == (1, False)
+    assert report["machine"]["hdf5"] == h5py.version.hdf5_version
+    (locking,) = [each for each in report["findings"] if each["about"] == "locking"]
+    assert locking["level"] == "problem"
+    assert locking["cure"] == "unset HDF5_USE_FILE_LOCKING"

@@ -1,0 +1,64 @@
+import os
+import sys
+
+import h5py
+import pytest
+import soundfile
+import torch
+
+from specctl.doctor import examine, findings
+from specctl.doctor.system import file_system, write_problem
+
+
+@pytest.fixture(autouse=True)
+def no_switches(monkeypatch):
+    monkeypatch.delenv("HDF5_USE_FILE_LOCKING", raising=False)
+    monkeypatch.delenv("HDF5_PLUGIN_PRELOAD", raising=False)
+
+
+def test_tells_what_is_loaded(tmp_path):
+    machine = examine(tmp_path)
+    assert machine.hdf5 == h5py.version.hdf5_version
+    assert machine.libsndfile == soundfile.__libsndfile_version__
+    assert machine.packages["torch"] == torch.__version__
+    assert (machine.cuda, len(machine.gpus)) == (torch.version.cuda, torch.cuda.device_count())
+    assert machine.broken == {}
+    assert machine.lanes in (4, 8, 16)
+    assert machine.write_problem is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_switches_are_those_of_the_caller(tmp_path, monkeypatch):
+    monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "FALSE")
+    machine = examine(tmp_path)
+    assert machine.switches["HDF5_USE_FILE_LOCKING"] == "FALSE"
+    assert "locking" in [finding.about for finding in findings(machine)]
+
+
+def test_a_package_that_cannot_be_imported_is_named_with_the_reason(tmp_path, monkeypatch):
+    # an entry of None makes an import fail as a missing library does
+    monkeypatch.setitem(sys.modules, "soxr", None)
+    machine = examine(tmp_path)
+    assert set(machine.broken) == {"soxr"}
+    assert "soxr" in machine.broken["soxr"]
+
+
+def test_a_folder_that_is_not_there_is_a_problem(tmp_path):
+    machine = examine(tmp_path / "none")
+    assert machine.write_problem == "cannot be written to: No such file or directory"
+    assert machine.free_bytes is None
+
+
+def test_a_disk_that_cannot_sync_is_a_problem(tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert write_problem(tmp_path) == "cannot be synced: Input/output error"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_file_system_is_that_of_the_nearest_mount():
+    assert file_system("/proc/self") == "proc"
+    assert file_system("/dev/shm") == "tmpfs"
