@@ -25,6 +25,7 @@ N_SILENT = 8
 """Silent frames put in front, to leave those samples out of. After eight the synthesis filter
 is where it started, so all samples are those of the same file without any header."""
 HAS_COUNT = 1  # flag of a Xing header
+_XING = (b"Xing", b"Info")
 
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _KBITS = {  # by (is MPEG 1, layer)
@@ -197,6 +198,7 @@ class _Walk:
     def follow(self) -> None:
         """Visit all frames; what stands between them is skipped, as every player does."""
         while self._offset < self._stop:
+            self._follow_in_window()
             frame = self._frame(self._offset)
             if frame is None or frame.kind != self._kind:
                 behind_tag = _skip_id3(self._source, self._offset)
@@ -221,6 +223,23 @@ class _Walk:
         # some encoders count the frame that holds the header
         self.is_cut |= any(link.n_frames + 1 < (link.declared or 0) for link in self.links)
 
+    def _follow_in_window(self) -> None:
+        """Visit the frames that the window holds, up to one that may need a closer look."""
+        window, at, n_frames = self._window, self._offset - self._window_start, 0
+        last = min(len(window), self._stop - self._window_start) - MAX_FRAME
+        while 0 <= at < last:
+            frame = _parse(window[at : at + 4])
+            if frame is None or frame.kind != self._kind:
+                break
+            if window[at + frame.xing_at : at + frame.xing_at + 4] in _XING:
+                break
+            at += frame.length
+            n_frames += 1
+        if n_frames:
+            self._offset = self._window_start + at
+            self.links[-1].n_frames += n_frames
+            self.links[-1].stop = self._offset
+
     def _begin_link(self, frame: _Frame) -> None:
         xing = self._xing(frame)
         declared = None
@@ -234,7 +253,7 @@ class _Walk:
     def _xing(self, frame: _Frame) -> bytes | None:
         """Xing header of the frame that begins here, which then holds no sound."""
         at = self._offset - self._window_start + frame.xing_at
-        if frame.xing_at and self._window[at : at + 4] in (b"Xing", b"Info"):
+        if frame.xing_at and self._window[at : at + 4] in _XING:
             return self._window[at : at + 12]
         return None
 

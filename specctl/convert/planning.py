@@ -66,10 +66,15 @@ def early_config(given: GivenSettings) -> ConvertConfig:
 
 
 def describe(executor: Executor, given: GivenSettings, options: Options) -> Description:
-    """What device and kernel it will be; a worker says, since only workers import torch."""
+    """What device and kernel it will be; the workers say, since only workers import torch.
+
+    Each is asked, so that each is warm when there is work to do.
+    """
     arguments = (options.device, options.kernel, early_config(given), options.basis)
-    task = Task(0, work_names.describe, arguments)
-    for outcome in executor.run(deque([task]), Control(), lambda: ()):
+    tasks = [
+        Task(number, work_names.describe, arguments) for number in range(max(1, options.n_workers))
+    ]
+    for outcome in executor.run(deque(tasks), Control(), lambda: ()):
         if outcome.error is not None:
             raise outcome.error
         if outcome.death:

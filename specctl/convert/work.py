@@ -43,6 +43,8 @@ def describe(
     """
     devices = named_devices(device)
     if is_compiled(config, devices[0], kernel):
+        # kept: the code is the same whatever the sample rate turns out to be
+        NativeComputer(config.spectrogram)
         return Description(devices, "fft", "an FFT, compiled for this processor")
     if config.basis is not None:
         from specctl.convert.compute_torch import torch_transform
