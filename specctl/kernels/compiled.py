@@ -15,8 +15,8 @@ from specctl.kernels.base import Chain
 from specctl.kernels.native.program import Logarithm
 from specctl.kernels.native.spectrogram import NativeSpectrogram, problem
 
-_SHARE_FRAMES = 512
-"""Fewest frames for a thread of their own: 0.2 ms of work at 1024 samples each."""
+_SHARE_FRAMES = 2048
+"""Fewest frames for a thread of their own: 1 ms of work at 1024 samples each."""
 
 _MOST_KEPT = 16
 

@@ -194,7 +194,7 @@ def test_needs_no_torch():
 
 def test_all_cores_give_the_numbers_of_one():
     transform = MelSpectrogram(sample_rate=8000, n_fft=256, hop_length=16, n_mels=20)
-    waveform = torch.from_numpy(noise(3 * 40_000).reshape(3, -1))
+    waveform = torch.from_numpy(noise(3 * 80_000).reshape(3, -1))
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
