@@ -6,6 +6,7 @@ library; no chunk cache, which direct chunk writes do not need; and no write tha
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import h5py
 import numpy as np
 
 from specctl.errors import StoreError
+from specctl.store import seal
 from specctl.store.layout import FILL_VALUE, Layout
 from specctl.store.sink import FileSink
 from specctl.store.tables import Table, encode_text
@@ -26,17 +28,45 @@ H5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowErr
 
 @contextlib.contextmanager
 def created_file(path: Path) -> Iterator[tuple[h5py.File, FileSink]]:
-    """Open a new HDF5 file for writing, through a sink to ask whether the disk took it all."""
+    """Open a new HDF5 file for writing, through a sink to ask whether the disk took it all.
+
+    A store that is finished is sealed when it is closed.
+    """
     sink = FileSink(path)
     try:
+        placeholder, spans = seal.placeholder(), None
         with h5py.File(sink, "w", rdcc_nbytes=0) as file:
             yield file, sink
+            if "format" in file.attrs:
+                write_attribute(file, seal.SEAL, placeholder)
+                dataset = file["spectrogram"]
+                spans = seal.chunk_spans(dataset, dataset.shape[0] // dataset.chunks[0])
+        if spans is not None:
+            _write_seal(sink, spans, placeholder)
     except H5_ERRORS as error:
         sink.check()
         raise StoreError(f"cannot write {path}: {error_text(error)}") from error
     finally:
         sink.close()
     sink.check()
+
+
+def _write_seal(sink: FileSink, spans: list[seal.Span], placeholder: str) -> None:
+    """Put the seal of a file that HDF5 has closed where its placeholder is."""
+    sink.check()
+
+    def read(offset: int, n_bytes: int) -> bytes:
+        sink.seek(offset)
+        data = sink.read(n_bytes)
+        # zeros would be sealed that are not in the file
+        sink.check()
+        return data
+
+    size = sink.seek(0, os.SEEK_END)
+    seal_at = seal.find(read, size, spans, placeholder)
+    value = seal.compute(read, size, spans, seal_at)
+    sink.seek(seal_at)
+    sink.write(value.encode())
 
 
 def write_attribute(owner: h5py.File | h5py.Dataset, name: str, value: str | int | float) -> None:

@@ -39,8 +39,10 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
                       "basis" in it is the fingerprint of the trained basis),
                       fingerprint (hash of settings and basis), specctl_version,
                       created (ISO 8601, UTC), tables_sha256 (SHA-256 (hex) of the bytes of every
-                      dataset but /spectrogram, in order of their paths), and what the writer
-                      added, such as job
+                      dataset but /spectrogram, in order of their paths), seal_sha256 (SHA-256
+                      (hex) of every byte of the file, from first to last, that is neither in a
+                      chunk of /spectrogram nor one of the 64 digits themselves), and what the
+                      writer added, such as job
 
 Strings are UTF-8 of fixed length, padded with NUL; bytes of file names that are not UTF-8 are
 kept as they are. There are no links, virtual or external datasets.

@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from specctl.errors import StoreError
+from specctl.store import seal
 from specctl.store.hdf5 import H5_ERRORS, error_text
 from specctl.store.tables import decode_text, encode_text
 
@@ -104,6 +105,29 @@ class CheckedFile:
             with contextlib.suppress(StoreError):
                 values[decode_text(name)] = self.attribute(decode_text(name))
         return values
+
+    def check_seal(self, dataset: h5py.Dataset) -> None:
+        """Raise StoreError where a byte outside the chunks of a dataset has changed.
+
+        Parameters
+        ----------
+        dataset : h5py.Dataset
+            What `spectrogram` gave.
+        """
+        what = "attributes and structure"
+        with reported_h5_errors(self.path, what):
+            stated = self.attribute(seal.SEAL)
+            if not isinstance(stated, str) or len(stated) != seal.LENGTH:
+                raise StoreError(f"{what} have no seal")
+            spans = seal.chunk_spans(dataset, dataset.shape[0] // dataset.chunks[0])
+            with self.path.open("rb", buffering=0) as file:
+
+                def read(offset: int, n_bytes: int) -> bytes:
+                    return os.pread(file.fileno(), n_bytes, offset)
+
+                seal_at = seal.find(read, self.n_bytes, spans, stated)
+                if seal.compute(read, self.n_bytes, spans, seal_at) != stated:
+                    raise StoreError(f"{what} do not match their seal")
 
     def has(self, name: str) -> bool:
         """Whether there is anything of that name, in groups that are this file's own."""

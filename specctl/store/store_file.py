@@ -97,6 +97,10 @@ class StoreFile:
         names = ("units", "long_name")
         return {name: self._checked.attribute(name, "spectrogram") or "" for name in names}
 
+    def check_seal(self) -> None:
+        """Raise StoreError where a byte has changed that lies in no chunk of ``/spectrogram``."""
+        self._checked.check_seal(self._spectrogram)
+
     def chunk(self, number: int) -> memoryview:
         """One chunk as stored, checked against its checksum."""
         first = number * self.layout.chunk_frames
