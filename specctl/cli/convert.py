@@ -1,12 +1,8 @@
 """``specctl convert``: a folder of audio becomes one spectrogram store."""
 
-import shlex
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,11 +10,8 @@ from specctl.cli import options as o
 from specctl.cli.app import ExitCode, app, err, reported_errors
 from specctl.cli.progress import ConvertProgress
 from specctl.cli.report import print_estimate, print_summary
+from specctl.cli.stopping import stoppable
 from specctl.errors import ParameterError
-
-if TYPE_CHECKING:
-    from specctl.convert import Control
-
 
 _HELP = """Convert audio files to one HDF5 spectrogram store.
 
@@ -110,7 +103,7 @@ def convert(  # one flag for each setting; they go on as one dict
             max_failures=max_failures,
             timeout=timeout,
         )
-        with ConvertProgress(err, quiet=quiet) as bar, _stoppable(bar) as control:
+        with ConvertProgress(err, quiet=quiet) as bar, stoppable(bar) as control:
             run: Any = {"preset": preset, "options": options, "progress": bar, "control": control}
             if dry_run:
                 print_estimate(estimate_conversion(sources, **run, **given), as_json=json)
@@ -154,42 +147,3 @@ def _sources(paths: list[Path], files_from: Path | None, dry_run: bool) -> tuple
     if not sources:
         raise ParameterError("SOURCE and STORE must both be given, got one path")
     return sources, store
-
-
-@contextmanager
-def _stoppable(bar: ConvertProgress) -> Iterator["Control"]:
-    """Ctrl-C and SIGTERM end the run after the parts in hand; a second one ends it at once."""
-    from specctl.convert import Control, Stopped
-
-    control = Control()
-
-    is_speaking = False
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal is_speaking
-        control.stop(number)
-        if is_speaking:
-            # a second signal within the print for the first, which then goes on to the end
-            return
-        name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-        is_speaking = True
-        if not control.killed:
-            bar.say(f"{name}: finishing the parts in hand; once more stops at once")
-        if control.killed:
-            # the flag may not be seen for long: in a part made in this process, in the merge
-            bar.say(f"{name}: stopping now")
-            raise KeyboardInterrupt
-        is_speaking = False
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield control
-    except (Stopped, KeyboardInterrupt) as stopped:
-        bar.say(f"specctl: {str(stopped) or 'stopped; the same command goes on from there'}")
-        bar.say(f"specctl: to go on: {shlex.join(['specctl', *sys.argv[1:]])}")
-        is_terminated = control.signal == signal.SIGTERM
-        code = ExitCode.TERMINATED if is_terminated else ExitCode.INTERRUPTED
-        raise typer.Exit(code) from stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

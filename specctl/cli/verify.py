@@ -1,51 +1,114 @@
-"""``specctl verify``: prove that a store is what was written."""
+"""``specctl verify``: prove that a store is what was written, and make again what is not."""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
+from specctl.cli import options as o
 from specctl.cli.app import ExitCode, app, err, out, reported_errors
 from specctl.cli.draw import printable
+from specctl.cli.progress import ConvertProgress
+from specctl.cli.stopping import stoppable
+from specctl.errors import ParameterError
+
+if TYPE_CHECKING:
+    from specctl.convert.repair import Repair
+    from specctl.store.verify import Problem
 
 
 @app.command("verify")
 def verify(
     store: Annotated[Path, typer.Argument(help="Store to check.")],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[SOURCE...]", help="With --repair: the audio, as it was given to convert."
+        ),
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Convert again the items that are damaged.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    workers: o.Workers = None,
 ) -> None:
-    """Read every byte of a store and check it; the exit code is 1 if anything is wrong."""
-    from specctl.store.reader import open_store
-    from specctl.store.verify import verify_store
+    """Read every byte of a store and check it; the exit code is 1 if anything is wrong.
 
-    n_items = n_frames = None
+    With --repair, the items that are damaged are converted again from their sources, which must
+    not have changed; all else is taken over, and the store replaced when the new one is complete.
+    """
     with reported_errors():
-        with _progress_bar() as progress:
-            problems = verify_store(store, progress)
-        if not problems:
-            with open_store(store) as opened:
-                n_items, n_frames = len(opened), opened.n_frames
+        if repair != bool(sources):
+            raise ParameterError("--repair and SOURCE must be given together")
+        repaired = _repaired(store, sources, workers) if sources else None
+        problems = list(repaired.problems) if repaired is not None else _problems(store)
+        n_items, n_frames = (None, None) if problems else _counts(store)
     if as_json:
-        report = {
+        report: dict[str, Any] = {
             "path": str(store),
             "ok": not problems,
             "n_items": n_items,
             "n_frames": n_frames,
             "problems": [problem._asdict() for problem in problems],
         }
+        if repaired is not None:
+            report["found"] = [problem._asdict() for problem in repaired.found]
+            report["repaired"] = list(repaired.repaired)
+            report["differing"] = list(repaired.differing)
         _print_line(json.dumps(report))
-    elif not problems:
-        _print_line(f"{n_items:,} items, {n_frames:,} frames: all good")
     else:
-        for problem in problems:
-            _print_line(printable(f"{problem.key}: " * bool(problem.key) + problem.message))
-        _print_line(f"{len(problems):,} problem{'s' if len(problems) > 1 else ''}")
+        _print_repair(repaired)
+        _print_problems(problems)
+        if not problems:
+            _print_line(f"{n_items:,} items, {n_frames:,} frames: all good")
     if problems:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _problems(store: Path) -> list[Problem]:
+    from specctl.store.verify import verify_store
+
+    with _progress_bar() as progress:
+        return verify_store(store, progress)
+
+
+def _repaired(store: Path, sources: list[Path], workers: int | None) -> Repair:
+    from specctl.convert import Options
+    from specctl.convert.repair import repair_store
+
+    with ConvertProgress(err, quiet=False) as bar, stoppable(bar) as control:
+        options = Options(workers=workers)
+        return repair_store(store, sources, options=options, progress=bar, control=control)
+
+
+def _counts(store: Path) -> tuple[int, int]:
+    from specctl.store.reader import open_store
+
+    with open_store(store) as opened:
+        return len(opened), opened.n_frames
+
+
+def _print_problems(problems: list[Problem]) -> None:
+    for problem in problems:
+        _print_line(printable(f"{problem.key}: " * bool(problem.key) + problem.message))
+    if problems:
+        _print_line(f"{len(problems):,} problem{'s' if len(problems) > 1 else ''}")
+
+
+def _print_repair(repair: Repair | None) -> None:
+    if repair is None or not repair.found:
+        return
+    _print_problems(list(repair.found))
+    n_items = len(repair.repaired)
+    _print_line(f"repaired: {n_items:,} item{'s' if n_items != 1 else ''} made again")
+    for key in repair.differing:
+        _print_line(printable(f"{key}: made with other last bits than those that were stored"))
 
 
 @contextmanager

@@ -32,12 +32,16 @@ _FALLBACK_RATE = 48_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The files to convert; ``n_unchanged`` more are in the store already."""
+    """The files to convert; ``n_unchanged`` more are in the store already.
+
+    ``is_due`` has the store written anew even if there are none.
+    """
 
     sources: tuple[Source, ...]
     skipped: tuple[Skipped, ...]
     n_unchanged: int = 0
     replaced: tuple[str, ...] = ()
+    is_due: bool = False
 
 
 def find(request: Request, base: Finished | None) -> Found:

@@ -36,7 +36,7 @@ class Stopped(SpecctlError):  # noqa: N818 - not an error of anybody
 
 @dataclass(slots=True)
 class Conversion:
-    """One conversion on its way."""
+    """One conversion on its way; ``find`` says which files are to be converted."""
 
     store: Path
     request: Request
@@ -44,6 +44,7 @@ class Conversion:
     options: Options
     control: Control
     report: Callable[[Progress], None]
+    find: Callable[[Request, Finished | None], planning.Found] = planning.find
     started: float = field(default_factory=time.perf_counter)
 
     def run(self) -> Summary:
@@ -59,8 +60,8 @@ class Conversion:
             with self.executor(("cpu",)) as executor:
                 if begun is None:
                     base = self._base()
-                    found = planning.find(self.request, base)
-                    if base is not None and not found.sources:
+                    found = self.find(self.request, base)
+                    if base is not None and not found.sources and not found.is_due:
                         return self._nothing_new(base, found)
                     description = planning.describe(executor, self.given, self.options)
                     begun = self._plan(folder, executor, found, base)

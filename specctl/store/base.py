@@ -1,16 +1,21 @@
-"""The store an update starts from: what stays of it, and its chunks with the rest blanked."""
+"""The store an update starts from: what stays of it, and its chunks with the rest blanked.
 
+What leaves may be damaged: nothing is taken from it.
+"""
+
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
+from specctl.errors import StoreError
 from specctl.store.chunks import ChunkCodec
 from specctl.store.layout import FILL_VALUE, Layout
 from specctl.store.stats import Moments, MomentsGatherer
 from specctl.store.store_file import StoreFile
-from specctl.store.tables import Table, encode_text, is_among, select_rows
+from specctl.store.tables import Table, encode_text, is_among, select_rows, tables_digest
 from specctl.store.values import ValueDecoder
 
 
@@ -22,11 +27,20 @@ class Base:
     path : Path
     replaced : collection of str
         Sources whose items leave.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be read, or its index does not match its checksum.
     """
 
     def __init__(self, path: Path, replaced: Collection[str]) -> None:
         self.path = path
         self._file = StoreFile(path)
+        if self._file.attributes.get("tables_sha256") != tables_digest(self._file.tables):
+            self._file.close()
+            # what is made of it would get a checksum that fits
+            raise StoreError(f"{path} is damaged: its index does not match its checksum")
         self._replaced = {encode_text(source, "source") for source in replaced}
         self._is_gone = is_among(self._file.index["source"], self._replaced)
 
@@ -64,37 +78,55 @@ class Base:
         types the result is as exact as the rounding. Where too few digits would be left, such as
         after a loud item among quiet ones, the frames that stay are read instead.
         """
-        left = self._moments_of(self._is_gone)
-        with np.errstate(all="ignore"):
-            moments = self._file.moments.without(left)
+        moments = None
+        try:
+            left = self._moments_of(self._is_gone)
+        except StoreError:
+            # damaged, which may be why they leave
+            left = None
+        if left is not None:
+            with np.errstate(all="ignore"):
+                moments = self._file.moments.without(left)
         if moments is None:
             moments = self._moments_of(~self._is_gone)
         return moments, int(self._is_gone.sum())
 
     def iter_chunks(self) -> Iterator[tuple[int, bytes | memoryview]]:
-        """Row each chunk begins at and its bytes: as stored, or blanked and compressed anew."""
+        """Row each chunk begins at and its bytes: as stored, or blanked and compressed anew.
+
+        A chunk without rows that stay is not read.
+        """
         codec = ChunkCodec(self.layout)
         size = self.layout.chunk_frames
-        touched = self._blank_spans()
+        touched, kept = self._spans_by_chunk(self._is_gone), self._spans_by_chunk(~self._is_gone)
+        blank = np.full((size, self.layout.width), FILL_VALUE, dtype=self.layout.stored_dtype)
         for number in range(len(self._file.crc32)):
-            if number not in touched:
+            if number not in kept:
+                yield number * size, codec.encode(blank)
+            elif number not in touched:
                 yield number * size, self._file.chunk(number)
-                continue
-            rows = self._file.chunk_rows(number).copy()
-            for first, last in touched[number]:
-                rows[first:last] = FILL_VALUE
-            yield number * size, codec.encode(rows)
+            else:
+                rows = self._file.chunk_rows(number).copy()
+                for first, last in touched[number]:
+                    rows[first:last] = FILL_VALUE
+                yield number * size, codec.encode(rows)
 
     def _moments_of(self, chosen: np.ndarray) -> Moments:
-        """Moments of some items, from their stored frames."""
+        """Moments of some items, from their stored frames; StoreError where those changed."""
         total = Moments.empty(self.layout.width)
         gatherer = MomentsGatherer(self.layout.width)
         decode = ValueDecoder(self.layout)
-        for start, length in self._row_spans(chosen):
+        digests = self._file.index["digest"][chosen].tolist()
+        for (start, length), stated in zip(self._row_spans(chosen), digests, strict=True):
             gatherer.reset()
+            digest = hashlib.sha256()
             for first in range(start, start + length, self.layout.chunk_frames):
                 last = min(first + self.layout.chunk_frames, start + length)
-                gatherer.add(decode(self._file.rows(first, last)))
+                rows = self._file.rows(first, last)
+                digest.update(rows.data)
+                gatherer.add(decode(rows))
+            if digest.hexdigest().encode() != stated:
+                raise StoreError(f"{self.path} is damaged: rows {start} to {start + length - 1}")
             total.add(gatherer.finish())
         return total
 
@@ -103,11 +135,11 @@ class Base:
         start, length = self._file.index["start"][chosen], self._file.index["length"][chosen]
         return list(zip(start.tolist(), length.tolist(), strict=True))
 
-    def _blank_spans(self) -> dict[int, list[tuple[int, int]]]:
-        """Rows to blank, by chunk and counted from its first row."""
+    def _spans_by_chunk(self, chosen: np.ndarray) -> dict[int, list[tuple[int, int]]]:
+        """Rows of some items, by chunk and counted from its first row."""
         size = self.layout.chunk_frames
         spans: dict[int, list[tuple[int, int]]] = {}
-        for start, length in self._row_spans(self._is_gone):
+        for start, length in self._row_spans(chosen):
             for number in range(start // size, -(-(start + length) // size)):
                 first, last = start - number * size, start + length - number * size
                 spans.setdefault(number, []).append((max(first, 0), min(last, size)))

@@ -1,0 +1,243 @@
+"""The job behind ``specctl verify --repair``: what is damaged is converted again, and only that.
+
+A repair is an update: the new store is written beside the old one and then takes its name.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from specctl.audio.discover import Source
+from specctl.audio.source import SourceFile
+from specctl.basis import Basis, save_basis
+from specctl.convert.executors import Control
+from specctl.convert.planning import Found
+from specctl.convert.request import Options, Request
+from specctl.convert.run import Conversion
+from specctl.convert.settings import ConvertConfig, GivenSettings
+from specctl.convert.stored import Finished
+from specctl.convert.summary import Progress
+from specctl.errors import AudioError, ParameterError, StoreError
+from specctl.store.layout import ItemRecord
+from specctl.store.reader import Store, open_store
+from specctl.store.verify import Problem, verify_store
+
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What came of a repair.
+
+    Parameters
+    ----------
+    found : tuple of Problem
+        What was wrong before.
+    repaired : tuple of str
+        Keys of the items that were made again.
+    differing : tuple of str
+        Those whose frames are not, bit for bit, what was stored once: another processor, kernel
+        or version made them.
+    problems : tuple of Problem
+        What is wrong now.
+    """
+
+    found: tuple[Problem, ...] = ()
+    repaired: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Again(Request):
+    """The sources of a store that are converted again, with the labels that they have in it."""
+
+    stated: str = ""
+    stored_labels: Mapping[str, str] = field(default_factory=dict)
+
+    def identity(self) -> str:
+        """That of the request which the store was made for."""
+        return self.stated
+
+    def labels_of(self, sources: object) -> dict[str, str]:
+        """Source key to label, as stored."""
+        return dict(self.stored_labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Damaged:
+    """What a repair needs to know of a store whose index is good."""
+
+    config: ConvertConfig
+    basis: Basis | None
+    request: str
+    made_with: tuple[str, str]
+    records: tuple[ItemRecord, ...]
+
+    @classmethod
+    def read(cls, path: Path, keys: set[str]) -> "_Damaged":
+        with open_store(path) as store:
+            config = _trusted_config(store)
+            damaged = {store.record(key).source for key in keys if key in store}
+            attributes = store.attributes
+            return cls(
+                config=config,
+                basis=store.basis,
+                request=str(attributes.get("request", "")),
+                made_with=(str(attributes.get("kernel")), str(attributes.get("device"))),
+                records=tuple(record for record in store.records if record.source in damaged),
+            )
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Source key to the SHA-256 of its file."""
+        return {record.source: record.sha256 for record in self.records}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Source key to label."""
+        return {record.source: record.label for record in self.records}
+
+
+def repair_store(
+    store: str | Path,
+    sources: str | Path | Sequence[str | Path],
+    *,
+    options: Options = Options(),  # noqa: B008 - frozen
+    progress: Callable[[Progress], None] | None = None,
+    control: Control | None = None,
+) -> Repair:
+    """Verify a store, and convert again the items that are damaged.
+
+    Parameters
+    ----------
+    store : path
+    sources : path or sequence of paths
+        Where the audio is, as it was given when the store was made. Only files that are, byte
+        for byte, what they were then are converted.
+    options : Options
+        ``workers`` and ``timeout`` count; all else is as the store has it.
+    progress : callable, optional
+        Called with a `Progress` many times a second, in this thread.
+    control : Control, optional
+        Its ``stop`` ends the run after the parts in hand.
+
+    Raises
+    ------
+    AudioError
+        A source is missing, has changed or cannot be converted; the store is as it was.
+    StoreError
+        The index or the settings are damaged, so that nothing says what is to be made.
+    Stopped
+        If ``control`` stopped the run.
+    """
+    path = Path(store)
+    found = tuple(verify_store(path))
+    if not found:
+        return Repair()
+    damaged = _Damaged.read(path, {problem.key for problem in found})
+    request = Request.of(sources, Options())
+    again = _unchanged_sources(path, request, damaged)
+    with ExitStack() as stack:
+        basis_file = None
+        if damaged.basis is not None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            basis_file = str(folder / "basis.safetensors")
+            save_basis(basis_file, damaged.basis)
+        Conversion(
+            store=path,
+            request=_Again(request.paths, (), (), None, damaged.request, damaged.labels),
+            given=GivenSettings(_settings(damaged.config), None, damaged.basis),
+            options=_options(options, damaged.made_with, basis_file),
+            control=control or Control(),
+            report=progress or (lambda _: None),
+            find=lambda _, base: _found(again, damaged, base),
+        ).run()
+    return _outcome(path, found, damaged)
+
+
+def _trusted_config(store: Store) -> ConvertConfig:
+    """The settings of a store, which must be those that its fingerprint is of."""
+    try:
+        config = ConvertConfig.from_dict(store.config)
+    except ParameterError as error:
+        raise StoreError(f"cannot repair {store.path}: its settings: {error}") from error
+    if config.fingerprint() != store.attributes.get("fingerprint"):
+        raise StoreError(f"cannot repair {store.path}: its settings are damaged; convert again")
+    return config
+
+
+def _settings(config: ConvertConfig) -> dict[str, object]:
+    """Settings that resolve to ``config``."""
+    return {
+        name: value
+        for name, value in config.to_dict().items()
+        if value is not None and name != "basis"
+    }
+
+
+def _options(options: Options, made_with: tuple[str, str], basis_file: str | None) -> Options:
+    """The kernel and the device that gave the numbers, as far as they are here."""
+    kernel, device = made_with
+    on_cpu = device == "cpu"
+    return replace(
+        options,
+        kernel=kernel if on_cpu else "auto",
+        device="cpu" if on_cpu else "auto",
+        basis=basis_file,
+        labels=None,
+        overwrite=False,
+        update=True,
+        # a source that was good once and fails now must not leave the store
+        strict=True,
+    )
+
+
+def _unchanged_sources(path: Path, request: Request, damaged: _Damaged) -> list[Source]:
+    """The files of the damaged items, each with the bytes that it had."""
+    there = {source.key: source for source in request.discover().sources}
+    wrong = []
+    for key, sha256 in damaged.hashes.items():
+        source = there.get(key)
+        if source is None:
+            wrong.append(f"{key} is missing")
+        elif (reason := _difference(source, sha256)) is not None:
+            wrong.append(f"{key} {reason}")
+    if wrong:
+        named = ", ".join(wrong[:_MAX_NAMED])
+        more = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
+        raise AudioError(f"cannot repair {path}: {named}{more}")
+    return [there[key] for key in damaged.hashes]
+
+
+def _difference(source: Source, sha256: str) -> str | None:
+    try:
+        with SourceFile(source.path) as file:
+            return None if file.sha256() == sha256 else "has changed"
+    except AudioError as error:
+        return f"cannot be read: {error}"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _found(again: Sequence[Source], damaged: _Damaged, base: Finished | None) -> Found:
+    n_sources = len(base.known) if base is not None else 0
+    replaced = tuple(damaged.hashes)
+    return Found(tuple(again), (), n_sources - len(replaced), replaced, is_due=True)
+
+
+def _outcome(path: Path, found: tuple[Problem, ...], damaged: _Damaged) -> Repair:
+    """The new store, verified, against what the index of the old one said."""
+    problems = tuple(verify_store(path))
+    with open_store(path) as store:
+        digests = {record.key: record.digest for record in store.records}
+    return Repair(
+        found=found,
+        repaired=tuple(record.key for record in damaged.records),
+        differing=tuple(
+            record.key for record in damaged.records if digests.get(record.key) != record.digest
+        ),
+        problems=problems,
+    )
