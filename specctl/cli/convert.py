@@ -11,6 +11,7 @@ from specctl.cli.app import ExitCode, app, err, reported_errors
 from specctl.cli.progress import ConvertProgress
 from specctl.cli.report import print_estimate, print_summary
 from specctl.cli.stopping import stoppable
+from specctl.convert.early import begin_workers
 from specctl.errors import ParameterError
 
 _HELP = """Convert audio files to one HDF5 spectrogram store.
@@ -81,6 +82,8 @@ def convert(  # one flag for each setting; they go on as one dict
     """Convert audio files to one HDF5 spectrogram store."""
     flags = locals()
     with reported_errors():
+        if workers != 0:
+            begin_workers(device, kernel, precision, basis, power)
         from specctl.convert import Options, convert_audio, estimate_conversion
         from specctl.convert.settings import ConvertConfig
 

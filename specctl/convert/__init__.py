@@ -3,21 +3,32 @@
 ``planning`` finds the files and divides them into parts, ``parts`` has the workers (``work``)
 make each part and repeats what a dead worker left, ``merging`` joins them. ``folder`` holds the
 state between runs; ``executors`` run tasks here, ``pool`` in processes of their own.
+
+Names are loaded when first used, so that workers can be on their way before the rest is.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from specctl.basis import load_basis
-from specctl.basis.ordinary import is_ordinary
-from specctl.convert.estimate import estimate
-from specctl.convert.executors import Control
-from specctl.convert.request import Options, Request
-from specctl.convert.run import Conversion, Stopped
-from specctl.convert.settings import ConvertConfig, GivenSettings
-from specctl.convert.summary import Estimate, Progress, Summary
+if TYPE_CHECKING:
+    from specctl.convert.api import convert_audio, estimate_conversion
+    from specctl.convert.executors import Control
+    from specctl.convert.request import Options
+    from specctl.convert.run import Stopped
+    from specctl.convert.settings import ConvertConfig
+    from specctl.convert.summary import Estimate, Progress, Summary
+
+_HOMES = {
+    "convert_audio": "api",
+    "estimate_conversion": "api",
+    "Control": "executors",
+    "Options": "request",
+    "Stopped": "run",
+    "ConvertConfig": "settings",
+    "Estimate": "summary",
+    "Progress": "summary",
+    "Summary": "summary",
+}
 
 __all__ = [
     "Control",
@@ -32,85 +43,7 @@ __all__ = [
 ]
 
 
-def convert_audio(
-    sources: str | Path | Sequence[str | Path],
-    store: str | Path,
-    *,
-    preset: str | None = None,
-    options: Options = Options(),  # noqa: B008 - frozen
-    progress: Callable[[Progress], None] | None = None,
-    control: Control | None = None,
-    **settings: Any,
-) -> Summary:
-    """Convert audio files to one spectrogram store.
-
-    Parameters
-    ----------
-    sources : path or sequence of paths
-        Files and folders.
-    store : path
-        HDF5 file to create; its folder must exist. While it is being made, the work lies in
-        ``<store>.parts/`` beside it, and the same call goes on from there after a kill.
-    preset : str, optional
-        Settings to begin with; keywords win over it.
-    options : Options
-        How the job is run.
-    progress : callable, optional
-        Called with a `Progress` many times a second, in this thread.
-    control : Control, optional
-        Its ``stop`` ends the run after the parts in hand.
-    **settings
-        Fields of `ConvertConfig`; ``sample_rate="auto"`` (or none) takes the most common one.
-
-    Returns
-    -------
-    Summary
-
-    Raises
-    ------
-    ParameterError, KernelError
-        For settings that are wrong or do not fit together, before anything is opened.
-    AudioError
-        If there is nothing to convert, nothing could be converted, or ``options`` say to stop.
-    StoreError
-        If the store exists, belongs to another job, or cannot be written.
-    Stopped
-        If ``control`` stopped the run.
-    """
-    return _conversion(sources, store, preset, options, progress, control, settings).run()
-
-
-def estimate_conversion(
-    sources: str | Path | Sequence[str | Path],
-    *,
-    preset: str | None = None,
-    options: Options = Options(),  # noqa: B008 - frozen
-    progress: Callable[[Progress], None] | None = None,
-    control: Control | None = None,
-    **settings: Any,
-) -> Estimate:
-    """How large a store would be and how long its conversion would take; see `convert_audio`."""
-    return estimate(_conversion(sources, "none.h5", preset, options, progress, control, settings))
-
-
-def _conversion(
-    sources: str | Path | Sequence[str | Path],
-    store: str | Path,
-    preset: str | None,
-    options: Options,
-    progress: Callable[[Progress], None] | None,
-    control: Control | None,
-    settings: dict[str, Any],
-) -> Conversion:
-    basis = load_basis(options.basis) if options.basis is not None else None
-    if basis is not None and is_ordinary(basis):
-        # its settings are all there is to it
-        options = replace(options, basis=None)
-    return Conversion(
-        store=Path(store),
-        request=Request.of(sources, options),
-        given=GivenSettings(settings, preset, basis),
-        options=options,
-        control=control or Control(),
-        report=progress or (lambda _: None),
-    )
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,8 +1,6 @@
 """Which devices a run uses, and whether it can do without torch."""
 
-import ctypes
-import sys
-
+from specctl.convert.early import is_cpu
 from specctl.convert.settings import ConvertConfig
 from specctl.errors import ParameterError
 from specctl.kernels.native.plan import problem as native_problem
@@ -38,11 +36,6 @@ def named_devices(device: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def is_cpu(device: str) -> bool:
-    """Whether a ``--device`` means the CPU, as far as can be told without torch."""
-    return device == "cpu" or (device == "auto" and not _has_cuda_driver())
-
-
 def is_compiled(config: ConvertConfig, device: str, kernel: str) -> bool:
     """Whether a config is computed by the compiled transform, which does not need torch."""
     return (
@@ -60,13 +53,3 @@ def _n_cuda_devices() -> int:
     import torch
 
     return torch.cuda.device_count()
-
-
-def _has_cuda_driver() -> bool:
-    """Whether there is a driver of NVIDIA's: without one, torch need not be asked."""
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        ctypes.CDLL(name)
-    except OSError:
-        return False
-    return True

@@ -45,12 +45,11 @@ class Pool:
     """
 
     def __init__(self, devices: Sequence[str], n_workers: int, module: str) -> None:
+        # it imports while the caller looks for files
+        begin_fork_server(module)
         context = _Context()
-        context.set_forkserver_preload([module])
         share = max(1, n_workers // len(devices))
         self._workers = [_Worker(context, device) for device in devices for _ in range(share)]
-        # it imports while the caller looks for files
-        _ensure_fork_server()
 
     def __enter__(self) -> Self:
         return self
@@ -78,6 +77,12 @@ class Pool:
             for worker in busy:
                 if worker.task is not None and (worker.task.number in stuck or worker.is_late):
                     yield worker.give_up()
+
+
+def begin_fork_server(module: str) -> None:
+    """Start the process that workers are forked from; it imports ``module``."""
+    _Context().set_forkserver_preload([module])
+    _ensure_fork_server()
 
 
 class _Worker:

@@ -11,7 +11,8 @@ import numpy as np
 
 from specctl.convert import planning, work_names
 from specctl.convert.clock import STAGES
-from specctl.convert.devices import is_compiled, is_cpu
+from specctl.convert.devices import is_compiled
+from specctl.convert.early import PRELOAD, PRELOAD_TORCH, is_cpu
 from specctl.convert.executors import Control, Executor, InProcess, Task
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job
@@ -178,8 +179,8 @@ class Conversion:
         """Workers for these devices, or this process."""
         if self.options.n_workers == 0:
             return InProcess(devices[0])
-        module = "preload" if self._is_compiled() else "preload_torch"
-        return Pool(devices, self.options.n_workers, f"specctl.convert.{module}")
+        module = PRELOAD if self._is_compiled() else PRELOAD_TORCH
+        return Pool(devices, self.options.n_workers, module)
 
     def _is_compiled(self) -> bool:
         """Whether the workers can do without torch, as far as can be said before a file is open.
