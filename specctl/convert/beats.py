@@ -36,11 +36,11 @@ class Beats:
 
     def __init__(self, path: Path, n_parts: int, *, create: bool) -> None:
         rows = np.zeros((max(1, n_parts), len(_FIELDS)), np.int64)
-        if create:
-            with reported_os_errors(path):
+        with reported_os_errors(path):
+            if create:
                 # all of it: a hole that a full disk cannot fill would end the process by SIGBUS
                 path.write_bytes(rows.tobytes())
-        self._rows = np.memmap(path, dtype=rows.dtype, mode="r+", shape=rows.shape)
+            self._rows = np.memmap(path, dtype=rows.dtype, mode="r+", shape=rows.shape)
 
     def row(self, part: int) -> "Beat":
         """The row of one part."""

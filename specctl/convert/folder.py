@@ -6,10 +6,11 @@ folder without it is a job that never began), ``plan.jsonl`` (every source and i
 ``NNNNNN.part`` files. A part is complete or absent; everything else can be made again.
 """
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
-import shutil
 import socket
 from pathlib import Path
 from typing import Self
@@ -17,8 +18,10 @@ from typing import Self
 from specctl.convert.jobs import Job, part_path
 from specctl.convert.plan import Plan
 from specctl.errors import StoreError
-from specctl.store.durable import write_atomically
+from specctl.store.durable import reported_os_errors, write_atomically
 from specctl.store.part import Part, read_part
+
+_MOST_RACES = 100
 
 
 class WorkFolder:
@@ -49,11 +52,19 @@ class WorkFolder:
             raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if not self._is_removed and not self._has_job():
-            self.remove()
-        if self._lock is not None:
-            os.close(self._lock)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if not self._is_removed and not self._has_job():
+                self.remove()
+        except StoreError:
+            # what went wrong first says more
+            if kind is None:
+                raise
+        finally:
+            if self._lock is not None:
+                # nothing is lost with it: the lock ends with this process at the latest
+                with contextlib.suppress(OSError):
+                    os.close(self._lock)
 
     @property
     def merged(self) -> Path:
@@ -94,10 +105,15 @@ class WorkFolder:
 
     def read_poison(self) -> dict[str, str]:
         """Source key to why it must not be opened again."""
+        path = self.path / "poison.json"
         try:
-            reasons: dict[str, str] = json.loads((self.path / "poison.json").read_text())
+            reasons: dict[str, str] = json.loads(path.read_text())
         except FileNotFoundError:
             return {}
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"cannot read {path}: {error}; pass --overwrite to start anew"
+            ) from error
         return reasons
 
     def add_poison(self, key: str, reason: str) -> None:
@@ -106,14 +122,22 @@ class WorkFolder:
         write_atomically(self.path / "poison.json", json.dumps(reasons).encode())
 
     def finished_part(self, number: int) -> Part | None:
-        """A part that an earlier run finished; one that is damaged is removed."""
+        """A part that an earlier run finished; one that is damaged is removed.
+
+        Raises
+        ------
+        StoreError
+            If a part that is sound, perhaps, cannot be read.
+        """
         path = part_path(self.path, number)
         if not path.exists():
             return None
         try:
             return read_part(path)
-        except StoreError:
-            path.unlink()
+        except StoreError as error:
+            if not _is_damage(error):
+                raise
+            _remove_file(path)
             return None
 
     def remove_damaged(self, n_parts: int) -> bool:
@@ -124,55 +148,90 @@ class WorkFolder:
             try:
                 for _ in read_part(path).iter_chunks():
                     pass
-            except StoreError:
-                path.unlink(missing_ok=True)
-                found = True
+            except StoreError as error:
+                if _is_damage(error):
+                    _remove_file(path)
+                    found = True
         return found
 
     def sweep(self) -> None:
         """Remove what killed workers left half-written."""
         for stray in self.path.glob("*.tmp-*"):
-            stray.unlink(missing_ok=True)
-        self.merged.unlink(missing_ok=True)
+            _remove_file(stray)
+        _remove_file(self.merged)
 
     def remove(self) -> None:
-        """Remove the folder with everything in it."""
+        """Remove the folder with everything in it.
+
+        Raises
+        ------
+        StoreError
+            If something cannot be removed.
+        """
         self.clear()
         self._is_removed = True
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove_file(self.path / "lock")
+        try:
+            self.path.rmdir()
+        except OSError as error:
+            # not empty: without our lock, another process may already have begun there
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                raise StoreError(f"cannot remove {self.path}: {error.strerror}") from error
 
     def clear(self) -> None:
         """Remove everything but the lock, ``job.json`` last."""
         # parts first: a kill in between leaves a job whose parts are made again
-        names = sorted(self.path.iterdir(), key=lambda path: path.name in ("job.json", "lock"))
+        with reported_os_errors(self.path, "read"):
+            names = sorted(self.path.iterdir(), key=lambda path: path.name in ("job.json", "lock"))
         for path in names:
             if path.name != "lock":
-                path.unlink(missing_ok=True)
+                _remove_file(path)
 
     def _has_job(self) -> bool:
         return (self.path / "job.json").exists()
 
     def _locked(self) -> int:
-        while True:
-            self.path.mkdir(parents=True, exist_ok=True)
-            name = self.path / "lock"
-            lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                holder = os.read(lock, 200).decode(errors="replace").strip()
-                os.close(lock)
-                raise StoreError(
-                    f"{self.store} is being written by {holder or 'another process'}; "
-                    "wait for it or stop it"
-                ) from error
-            try:
-                is_same = os.path.samestat(os.fstat(lock), name.stat())
-            except FileNotFoundError:
-                is_same = False
-            if is_same:
-                os.truncate(lock, 0)
-                os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-                return lock
-            # the holder before us removed the folder between our open and our lock
-            os.close(lock)
+        for _ in range(_MOST_RACES):
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                lock = self._locked_unless_removed()
+                if lock is not None:
+                    return lock
+        # then it is no other process that keeps removing it: this says what is wrong
+        self.path.mkdir(exist_ok=True)
+        raise StoreError(f"cannot write {self.path}: other processes keep removing it")
+
+    def _locked_unless_removed(self) -> int | None:
+        """The lock, unless its holder has removed the folder at the same time."""
+        self.path.mkdir(exist_ok=True)
+        name = self.path / "lock"
+        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, lock)
+            self._lock_file(lock)
+            if not os.path.samestat(os.fstat(lock), name.stat()):
+                return None
+            os.truncate(lock, 0)
+            os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            stack.pop_all()
+        return lock
+
+    def _lock_file(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(lock, 200).decode(errors="replace").strip()
+            raise StoreError(
+                f"{self.store} is being written by {holder or 'another process'}; "
+                "wait for it or stop it"
+            ) from error
+
+
+def _is_damage(error: StoreError) -> bool:
+    """Whether a part is gone for good, and not only out of reach for now."""
+    cause = error.__cause__
+    return not isinstance(cause, OSError) or cause.errno in (errno.EIO, errno.ENOENT)
+
+
+def _remove_file(path: Path) -> None:
+    with reported_os_errors(path, "remove"):
+        path.unlink(missing_ok=True)

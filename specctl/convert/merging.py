@@ -69,7 +69,8 @@ class Joining:
         Raises
         ------
         StoreError
-            If the disk cannot take the store; the parts stay.
+            If the disk cannot take the store, the parts stay; if they cannot be removed, the
+            store is complete.
         """
         try:
             with self._stack:
@@ -87,7 +88,12 @@ class Joining:
             raise
         summary = merger.summary(self._folder.merged.stat().st_size)
         publish(self._folder.merged, self._folder.store)
-        self._folder.remove()
+        try:
+            self._folder.remove()
+        except StoreError as error:
+            raise StoreError(
+                f"{error}; {self._folder.store} is complete, the same command tidies up"
+            ) from error
         return summary
 
     def _opened(self) -> Merger:

@@ -67,13 +67,21 @@ class Finished:
 
 
 def job_of(path: Path) -> str:
-    """The id of the job that made a store; empty where there is none that can be read."""
+    """The id of the job that made a store; empty where there is none, or no store.
+
+    Raises
+    ------
+    StoreError
+        If the system does not let the file be read.
+    """
     if not path.exists():
         return ""
     try:
         with open_store(path) as store:
             return str(store.attributes.get("job", ""))
-    except StoreError:
+    except StoreError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+            raise
         return ""
 
 
