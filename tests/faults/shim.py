@@ -46,8 +46,8 @@ class Shim:
     ----------
     place : str
         Folder; calls on it and on what is in it count.
-    point : int, optional
-        Number of the call that fails; ``None`` fails none.
+    point : int or str, optional
+        The call that fails: its number, or how its line of ``log`` begins; ``None`` fails none.
     fault : str
         ``kill`` the process before the call; ``torn``: after half of a write or all of another
         call; ``short``: only half of a write is done; else the name of an error.
@@ -65,7 +65,7 @@ class Shim:
     def __init__(
         self,
         place: str,
-        point: int | None = None,
+        point: int | str | None = None,
         fault: str = "kill",
         lasting: bool = False,
         role: str = "all",
@@ -123,10 +123,12 @@ class Shim:
         kwargs: dict[str, Any],
     ) -> Any:
         number, self.count = self.count, self.count + 1
+        line = f"{kind} {os.path.relpath(path, self.place)}"
+        if isinstance(self.point, str) and line.startswith(self.point):
+            self.point = number
         if self._log:
-            line = f"{kind} {os.path.relpath(path, self.place)}\n".encode()
             log = self._real["open"](self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            self._real["write"](log, line)
+            self._real["write"](log, f"{line}\n".encode())
             self._real["close"](log)
         if not self._strikes(number, kind):
             return real(*args, **kwargs)
@@ -146,7 +148,7 @@ class Shim:
         raise OSError(code, os.strerror(code), path)
 
     def _strikes(self, number: int, kind: str) -> bool:
-        if self.point is None or number < self.point:
+        if not isinstance(self.point, int) or number < self.point:
             return False
         if number == self.point:
             self._has_struck = self._takes_token()

@@ -1,0 +1,142 @@
+"""Little of what a machine has to give, and few rights: a conversion works all the same."""
+
+import os
+import resource
+import shutil
+import subprocess
+
+import pytest
+
+from tests.convert.commands import LIMIT, argv, environment, run
+from tests.faults.sweep import wrong_end
+
+NOBODY = 65534
+N_FILES = 64
+
+
+@pytest.fixture
+def scenario(sweep):
+    return sweep.scenarios["convert"]
+
+
+@pytest.fixture
+def place(sweep, scenario):
+    return sweep.begin(scenario)
+
+
+def command(scenario, place):
+    """Arguments of a conversion by two workers."""
+    _, *arguments = scenario.command(place)
+    return (*arguments, "--workers", 2)
+
+
+def check(done, scenario, place):
+    assert done.returncode == 0, done.stderr
+    assert wrong_end(scenario, place) == []
+
+
+def test_sixty_four_open_files_are_enough(scenario, place):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (N_FILES, N_FILES))
+
+    done = run(*command(scenario, place), small_parts=True, preexec_fn=limit)
+    check(done, scenario, place)
+
+
+def test_one_processor_is_enough(scenario, place):
+    one = {min(os.sched_getaffinity(0))}
+    done = run(
+        *command(scenario, place),
+        small_parts=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, one),
+    )
+    check(done, scenario, place)
+
+
+def test_a_small_shared_memory_is_enough(scenario, place):
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare")
+    script = 'mount -t tmpfs -o size=4k tmpfs /dev/shm && exec "$@"'
+    private = ["unshare", "-m", "sh", "-c", script, "sh"]
+    if subprocess.run([*private, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("cannot mount a small /dev/shm")
+    done = subprocess.run(
+        [*private, *argv(*command(scenario, place), small_parts=True)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=LIMIT,
+    )
+    check(done, scenario, place)
+
+
+@pytest.fixture
+def powerless():
+    """What goes before a command so that it has an ordinary user's rights."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("there is no setpriv")
+    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+
+
+def test_a_read_only_source_is_enough(scenario, place, powerless):
+    source = scenario.arguments[0]
+    everything = [source, *source.rglob("*")]
+    modes = {path: path.stat().st_mode for path in everything}
+    try:
+        for path in everything:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        inside = subprocess.run(
+            [*powerless, *argv(source, source / "o.h5", "--n-fft", 512)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=LIMIT,
+        )
+        done = subprocess.run(
+            [*powerless, *argv(*command(scenario, place), small_parts=True)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            timeout=LIMIT,
+        )
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
+    assert inside.returncode == 1
+    assert inside.stderr == f"specctl: cannot write {source}/o.h5.parts: Permission denied\n"
+    check(done, scenario, place)
+
+
+@pytest.fixture
+def open_way(sweep):
+    """Lets every user pass through the folders above."""
+    modes = {folder: folder.stat().st_mode for folder in (sweep.folder, *sweep.folder.parents)}
+    closed = {folder: mode for folder, mode in modes.items() if not mode & 1}
+    for folder, mode in closed.items():
+        folder.chmod(mode | 0o011)
+    yield
+    for folder, mode in closed.items():
+        folder.chmod(mode)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="this is an ordinary user")
+@pytest.mark.usefixtures("open_way")
+def test_an_ordinary_user_is_enough(sweep, scenario, place):
+    os.chown(place, NOBODY, NOBODY)
+    ended = sweep.runner.run(*scenario.command(place), user=NOBODY)
+    assert ended.code == 0, ended.errors
+    assert wrong_end(scenario, place) == []
+    assert (place / "o.h5").stat().st_uid == NOBODY
+
+
+def test_a_careful_umask_is_obeyed(scenario, place):
+    done = run(
+        *command(scenario, place), small_parts=True, preexec_fn=lambda: os.umask(0o077) and None
+    )
+    check(done, scenario, place)
+    assert (place / "o.h5").stat().st_mode & 0o777 == 0o600
