@@ -22,6 +22,12 @@ _SYSTEM = {
     errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
 }
 
+_CLEARER = {
+    # libsndfile, of headers with a rate of 0 or above 2**31 - 1
+    "Internal error : SF_INFO struct incomplete": "the header has no valid sample rate",
+    "Unspecified internal error": "the header is damaged or incomplete",
+}
+
 
 def system_reason(error: Exception) -> str:
     """What the operating system says about a file, in the words of the house."""
@@ -58,4 +64,5 @@ def too_loud(peak: float, seconds: float) -> str:
 def decoder_said(message: str) -> str:
     """Pass on what libsndfile or FFmpeg says, without its capital letter and full stop."""
     text = " ".join(message.split()).rstrip(". ")
+    text = _CLEARER.get(text, text)
     return f"the decoder says: {text[:1].lower()}{text[1:]}"
