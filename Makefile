@@ -1,6 +1,7 @@
 # make demo    set up, convert the clips that ship with the project, look at the result
 # make test    set up with the test extra, run the tests
 # make lint    ruff and mypy
+# make torture try to break a conversion for TORTURE_MINUTES, write benchmarks/RELIABILITY.md
 #
 # AUDIO=/my/folder  for the demo     VENV=…  where to set up     PYTHON=…  with which Python
 # PIP_ARGS=…        e.g. an index with a CPU-only build of torch  TESTS=…   which tests
@@ -12,11 +13,12 @@ DEMO ?= demo-out
 TESTS ?= tests
 JOBS ?= 2
 PIP_ARGS ?=
+TORTURE_MINUTES ?= 120
 
 bin = $(VENV)/bin
 install = $(bin)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint torture clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -33,6 +35,9 @@ lint: $(VENV)/.installed-test
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
+
+torture: $(VENV)/.installed-test
+	$(bin)/python -m tests.faults.torture --minutes $(TORTURE_MINUTES)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(install) -e .

@@ -4,10 +4,14 @@ An executor is given tasks one at a time and yields an outcome for each. A worke
 hangs costs its own task alone; what becomes of that task is for the caller to say.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
+
+from specctl.errors import StoreError
+
+_MOST_DEATHS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,28 @@ class Executor(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+
+def replies(executor: Executor, tasks: Iterable[Task]) -> Iterator[Any]:
+    """What each task returns; one whose worker dies is given to another.
+
+    Raises
+    ------
+    StoreError
+        If the workers of one task die again and again.
+    """
+    waiting = deque(tasks)
+    deaths: Counter[int] = Counter()
+    for outcome in executor.run(waiting, Control(), lambda: ()):
+        if outcome.error is not None:
+            raise outcome.error
+        if not outcome.death:
+            yield outcome.value
+            continue
+        deaths[outcome.task.number] += 1
+        if deaths[outcome.task.number] == _MOST_DEATHS:
+            raise StoreError(f"the workers cannot start: {outcome.death}")
+        waiting.append(outcome.task)
 
 
 class InProcess:

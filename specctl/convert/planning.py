@@ -1,14 +1,13 @@
 """Before the first part: find the files, read their headers, settle the settings, divide."""
 
 import uuid
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from specctl.audio.discover import Skipped, Source
 from specctl.audio.info import AudioInfo
 from specctl.convert import work_names
-from specctl.convert.executors import Control, Executor, Task
+from specctl.convert.executors import Control, Executor, Task, replies
 from specctl.convert.jobs import Description, Job
 from specctl.convert.plan import (
     Plan,
@@ -78,12 +77,7 @@ def describe(executor: Executor, given: GivenSettings, options: Options) -> Desc
     tasks = [
         Task(number, work_names.describe, arguments) for number in range(max(1, options.n_workers))
     ]
-    for outcome in executor.run(deque(tasks), Control(), lambda: ()):
-        if outcome.error is not None:
-            raise outcome.error
-        if outcome.death:
-            raise StoreError(f"the workers cannot start: {outcome.death}")
-        description: Description = outcome.value
+    description: Description = list(replies(executor, tasks))[-1]
     return description
 
 

@@ -35,6 +35,7 @@ def probe_sources(
     batches = {
         first: list(sources[first : first + _BATCH]) for first in range(0, len(sources), _BATCH)
     }
+    together = set(batches)
     tasks = deque(_task(first, batch, timeout) for first, batch in batches.items())
     for outcome in executor.run(tasks, control, lambda: ()):
         if outcome.error is not None:
@@ -42,8 +43,8 @@ def probe_sources(
         batch = batches[outcome.task.number]
         if not outcome.death:
             infos.update(zip((source.key for source in batch), outcome.value, strict=True))
-        elif len(batch) > 1:
-            # one of them did it: each alone
+        elif outcome.task.number in together:
+            # one of them did it, or none: each alone
             for source in batch:
                 number = len(batches) * _BATCH + len(sources)
                 batches[number] = [source]

@@ -1,7 +1,6 @@
 """The job behind ``specctl convert``: plan, convert the parts, merge; each can be repeated."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from specctl.convert import planning, work_names
 from specctl.convert.clock import STAGES
 from specctl.convert.devices import is_compiled
 from specctl.convert.early import PRELOAD, PRELOAD_TORCH, is_cpu
-from specctl.convert.executors import Control, Executor, InProcess, Task
+from specctl.convert.executors import Control, Executor, InProcess, Task, replies
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job
 from specctl.convert.merging import Joining
@@ -239,10 +238,8 @@ class Conversion:
 
     def _layout(self, executor: Executor, config: ConvertConfig) -> tuple[Layout, np.ndarray]:
         task = Task(0, work_names.layout_for, (config, self.options.basis))
-        for outcome in executor.run(deque([task]), Control(), lambda: ()):
-            if outcome.error is not None:
-                raise outcome.error
-            found: tuple[Layout, np.ndarray] = outcome.value
+        found: tuple[Layout, np.ndarray]
+        (found,) = replies(executor, [task])
         return found
 
     def _summary(

@@ -11,6 +11,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import shutil  # noqa: F401 - looks at the functions of os while it is imported
 import signal
 from collections.abc import Callable
@@ -20,6 +21,8 @@ DEATHS = ("kill", "torn")
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EACCES", "EMFILE")
 """A short write is none: the system may do that at any time, and the run must go on."""
 WRITES = ("write", "pwrite")
+_NUMBERS = re.compile(r"tmp-\d+")
+"""A process id, which is another one each time."""
 _SPARED = {
     # a full disk stays full; what needs no room works all the same
     "ENOSPC": ("unlink", "rmdir", "flock", "fsync", "close", "look", "shrink"),
@@ -123,7 +126,7 @@ class Shim:
         kwargs: dict[str, Any],
     ) -> Any:
         number, self.count = self.count, self.count + 1
-        line = f"{kind} {os.path.relpath(path, self.place)}"
+        line = f"{kind} {_NUMBERS.sub('tmp', os.path.relpath(path, self.place))}"
         if isinstance(self.point, str) and line.startswith(self.point):
             self.point = number
         if self._log:

@@ -18,6 +18,7 @@ from tests.convert.commands import (
     worker_pids,
 )
 from tests.convert.stub_decoder import StubDecoder
+from tests.faults.real_trials import with_workers
 from tests.faults.sweep import wrong_end
 
 N_ROUNDS = 6
@@ -115,6 +116,20 @@ def test_a_dead_worker_is_noticed_at_once(hanging, tmp_path):
             process,
             seconds=NOTICED_WITHIN,
         )
+
+
+def test_workers_that_die_while_they_start_are_replaced(sweep, scenario):
+    place = sweep.begin(scenario)
+    with started(*with_workers(scenario, place)) as process:
+        killed = set()
+        while len(killed) < 2:
+            wait_for(lambda: set(worker_pids(process)) - killed, "a worker", process)
+            for worker in set(worker_pids(process)) - killed:
+                os.kill(worker, signal.SIGKILL)
+                killed.add(worker)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert wrong_end(scenario, place) == []
 
 
 @pytest.mark.parametrize("moment", ["the fork server imports", "a worker hangs"])

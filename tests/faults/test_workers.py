@@ -1,42 +1,14 @@
 """Faults in the workers and in the parent of a conversion with real processes."""
 
-import json
-import os
-from pathlib import Path
-
 import pytest
 
-from tests.convert.commands import environment, run
-from tests.faults.runner import Ended
+from tests.faults.real_trials import run_with
 from tests.faults.sweep import Fault, contents, wrong_end, wrong_ending, wrong_state
-
-ROOT = Path(__file__).parents[2]
-SITE = Path(__file__).parent / "site"
 
 
 @pytest.fixture
 def scenario(sweep):
     return sweep.scenarios["convert"]
-
-
-def run_with(scenario, place, role, point, fault):
-    """A conversion by two workers; of all processes with a role one has the fault."""
-    settings = {
-        "place": str(place),
-        "point": point,
-        "fault": fault.name,
-        "lasting": fault.lasting,
-        "role": role,
-        "token": str(place.parent / "token"),
-    }
-    env = environment(
-        SPECCTL_TEST_FAULT=json.dumps(settings),
-        SPECCTL_TEST_ROOT=str(ROOT),
-        PYTHONPATH=os.pathsep.join([str(SITE), os.environ.get("PYTHONPATH", "")]),
-    )
-    _, *arguments = scenario.command(place)
-    done = run(*arguments, "--workers", 2, small_parts=True, env=env, start_new_session=True)
-    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture

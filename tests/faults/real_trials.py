@@ -1,0 +1,193 @@
+"""Trials with real processes: a parent and its workers, killed or made to fail."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+
+from tests.convert.commands import LIMIT, argv, environment, kill_group, run, started, worker_pids
+from tests.faults.ledger import Section
+from tests.faults.runner import Ended
+from tests.faults.sweep import (
+    Fault,
+    Scenario,
+    Sweep,
+    contents,
+    wrong_end,
+    wrong_ending,
+    wrong_state,
+)
+
+ROOT = Path(__file__).parents[2]
+SITE = Path(__file__).parent / "site"
+TARGETS = ("group", "parent", "worker")
+N_KILLS = 300
+N_FAULTS = 300
+CALLS = {"pwrite64": 75, "fsync": 13, "rename": 6, "unlink": 8, "ftruncate": 2, "flock": 1}
+"""System call to how often the parent makes it; the last few may be one too many."""
+INJECTED = {"kill": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
+
+
+def run_with(scenario: Scenario, place: Path, role: str, point: int | str, fault: Fault) -> Ended:
+    """A conversion by two workers; of all processes with a role one has the fault."""
+    settings = {
+        "place": str(place),
+        "point": point,
+        "fault": fault.name,
+        "lasting": fault.lasting,
+        "role": role,
+        "token": str(place.parent / "token"),
+    }
+    env = environment(
+        SPECCTL_TEST_FAULT=json.dumps(settings),
+        SPECCTL_TEST_ROOT=str(ROOT),
+        PYTHONPATH=os.pathsep.join([str(SITE), os.environ.get("PYTHONPATH", "")]),
+    )
+    done = run(*with_workers(scenario, place), small_parts=True, env=env, start_new_session=True)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def with_workers(scenario: Scenario, place: Path) -> tuple[object, ...]:
+    """Arguments of a conversion by two workers."""
+    _, *arguments = scenario.command(place)
+    return (*arguments, "--workers", 2)
+
+
+def finished(sweep: Sweep, scenario: Scenario, place: Path) -> list[str]:
+    """What is wrong after the same command without a fault."""
+    wrong = wrong_state(scenario, contents(place / "o.h5"))
+    again = sweep.runner.run(*scenario.command(place))
+    if again.code != 0:
+        wrong.append(f"cannot be finished: {again.code} {again.errors!r}")
+    return wrong + wrong_end(scenario, place)
+
+
+def kill_section(sweep: Sweep) -> Section:
+    """Kills of everything, of the parent, of a worker."""
+    return Section(
+        "kills of real processes",
+        "SIGKILL of the whole group, of the parent alone or of a worker at a random time, in a "
+        "conversion, its resume, an update and an overwrite by two workers; a worker costs "
+        "nothing, the rest as above, no process is left after 5 s",
+        {f"kill {number}": partial(kill, sweep, number) for number in range(N_KILLS)},
+    )
+
+
+def kill(sweep: Sweep, number: int) -> list[str]:
+    """One kill of one of them."""
+    chance = random.Random(number)
+    scenario = sweep.scenarios[chance.choice(["convert", "resume", "update", "overwrite"])]
+    target = TARGETS[number % 3]
+    place = sweep.begin(scenario)
+    with started(*with_workers(scenario, place)) as process:
+        time.sleep(chance.uniform(0, 1.2))
+        workers = worker_pids(process) if target == "worker" else [process.pid]
+        if target == "group":
+            kill_group(process)
+        elif workers and process.poll() is None:
+            os.kill(chance.choice(workers), signal.SIGKILL)
+        _, errors = process.communicate(timeout=LIMIT)
+        wrong = []
+        if target == "worker" and process.returncode != 0:
+            wrong = [f"a worker was not replaced: {process.returncode} {errors!r}"]
+        if target == "parent" and not gone(process.pid):
+            wrong = ["a worker has outlived its parent by 5 s"]
+    return wrong + finished(sweep, scenario, place)
+
+
+def gone(group: int) -> bool:
+    """Whether all processes of a group are gone within 5 s."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def fault_section(sweep: Sweep) -> Section:
+    """Faults at the calls of workers and parents."""
+    return Section(
+        "faults in real processes",
+        "one call of one worker of two, or of their parent, fails: a kill, a short write, an "
+        "error, once and for good",
+        {f"fault {number}": partial(fault, sweep, number) for number in range(N_FAULTS)},
+    )
+
+
+def fault(sweep: Sweep, number: int) -> list[str]:
+    """One fault at one call."""
+    chance = random.Random(number)
+    name = chance.choice(["kill", "torn", "short", "ENOSPC", "EIO", "EACCES", "EDQUOT", "EROFS"])
+    wanted = Fault(name, lasting=name not in ("kill", "torn") and chance.random() < 0.5)
+    role = ("worker", "parent")[number % 2]
+    scenario = sweep.scenarios[chance.choice(["convert", "resume", "update", "overwrite"])]
+    (sweep.folder / "token").unlink(missing_ok=True)
+    place = sweep.begin(scenario)
+    point = chance.randrange(16 if role == "worker" else len(scenario.points) - 45)
+    ended = run_with(scenario, place, role, point, wanted)
+    has_struck = (sweep.folder / "token").exists()
+    is_quiet = not has_struck or (role == "worker" and name in ("kill", "torn"))
+    wrong = [] if is_quiet and ended.code == 0 else wrong_ending(ended, wanted, place)
+    return [f"{role}, call {point}, {wanted}: {each}" for each in wrong] + finished(
+        sweep, scenario, place
+    )
+
+
+def strace_section(sweep: Sweep) -> Section:
+    """Faults that the system itself gives, by ``strace -e inject``."""
+    name, what = (
+        "faults given by the system",
+        "strace lets the N-th pwrite, fsync, rename, unlink, ftruncate or flock of a conversion "
+        "fail in the kernel: killed, disk full, I/O error",
+    )
+    if not can_strace():
+        return Section(name, what, {}, "strace is missing or may not trace")
+    trials = {
+        f"{call} {number}, {error}": partial(strace, sweep, call, number, error)
+        for call, count in CALLS.items()
+        for number in range(1, count + 1)
+        for error in INJECTED
+    }
+    names = sorted(trials)
+    random.Random(0).shuffle(names)
+    return Section(name, what, {name: trials[name] for name in names})
+
+
+def can_strace() -> bool:
+    """Whether there is a strace that may let calls fail."""
+    if shutil.which("strace") is None:
+        return False
+    tried = ["strace", "-o", "/dev/null", "-e", "inject=flock:error=EIO:when=1", "true"]
+    return subprocess.run(tried, check=False, capture_output=True).returncode == 0
+
+
+def strace(sweep: Sweep, call: str, number: int, error: str) -> list[str]:
+    """One call fails in the kernel."""
+    scenario = sweep.scenarios["convert"]
+    place = sweep.begin(scenario)
+    inject = f"inject={call}:{INJECTED[error]}:when={number}"
+    tracer = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
+    _, *arguments = scenario.command(place)
+    done = subprocess.run(
+        [*tracer, *argv(*arguments, small_parts=True)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=LIMIT,
+    )
+    ended = Ended(done.returncode, done.stdout, done.stderr)
+    # strace ends as its program did
+    if ended.code == 137:
+        ended = Ended(-9, ended.output, ended.errors)
+    # the last few calls may not be made at all
+    wrong = [] if ended.code == 0 else wrong_ending(ended, Fault(error), place)
+    return wrong + finished(sweep, scenario, place)

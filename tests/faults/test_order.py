@@ -1,0 +1,57 @@
+"""The order in which things reach the disk: what a power cut leaves depends on nothing else."""
+
+import posixpath
+
+import pytest
+
+SCENARIOS = ("convert", "resume", "update", "overwrite")
+
+
+@pytest.fixture(params=SCENARIOS)
+def calls(request, sweep):
+    """What a conversion does in the folder of its store: pairs of call and path."""
+    return [tuple(line.split(" ", 1)) for line in sweep.scenarios[request.param].points]
+
+
+def renames(calls):
+    found = [(place, path) for place, (call, path) in enumerate(calls) if call == "rename"]
+    assert len(found) >= 2
+    return found
+
+
+def test_a_file_is_durable_before_it_has_its_name(calls):
+    for place, path in renames(calls):
+        before = [call for call, other in calls[:place] if other == path]
+        begun = len(before) - 1 - before[::-1].index("open")
+        done = [call for call in before[begun:] if call not in ("look", "close")]
+        assert done[-1] == "fsync", (path, done)
+        assert {"write", "pwrite"} & set(done)
+
+
+def test_a_name_is_durable_before_anything_else_is_done(calls):
+    for place, path in renames(calls):
+        # the store leaves the working folder for the one above
+        is_store = path.endswith("/merged.h5")
+        folder = "." if is_store else posixpath.dirname(path)
+        assert calls[place + 1 : place + 3] == [("look", folder), ("fsync", folder)], path
+
+
+def test_parts_stay_until_the_store_has_its_name(calls):
+    (published,) = [place for place, path in renames(calls) if path.endswith("/merged.h5")]
+    removed = [
+        place
+        for place, (call, path) in enumerate(calls)
+        if call == "unlink" and path.endswith((".part", "job.json"))
+    ]
+    assert len(removed) >= 3
+    assert min(removed) > published
+
+
+def test_the_store_is_never_opened_to_write(calls):
+    touched = {call for call, path in calls if path == "o.h5"}
+    assert touched <= {"look", "close"}
+
+
+def test_nothing_is_written_before_the_lock_is_held(calls):
+    kinds = [call for call, path in calls if call not in ("look", "close")]
+    assert kinds[:3] == ["mkdir", "open", "flock"]
