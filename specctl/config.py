@@ -32,6 +32,9 @@ _MEL_FIELDS = {
     "mel_scale": "slaney",
     "mel_norm": "slaney",
 }
+_MAX_MEL_WEIGHTS = 2**27
+"""Half a gigabyte of float32; settings may be a stranger's."""
+
 _MFCC_FIELDS = {"n_mfcc": 20, "lifter": 0}
 _EXPONENTS: dict[Feature, float | None] = {"complex": None, "magnitude": 1.0, "power": 2.0}
 
@@ -43,10 +46,10 @@ class StftConfig(Settings, allow_inf_nan=False):
     so a stored config never has to be guessed at.
     """
 
-    sample_rate: PositiveInt
+    sample_rate: Annotated[int, Field(gt=0, le=2**20)]
     n_fft: Annotated[int, Field(ge=2, le=2**20)]
     win_length: PositiveInt
-    hop_length: PositiveInt
+    hop_length: Annotated[int, Field(gt=0, le=2**24)]
     window: Window
     center: bool
     pad_mode: PadMode
@@ -101,7 +104,7 @@ class SpectrogramConfig(StftConfig):
 
     feature: Feature
     power: PositiveFloat | None
-    n_mels: PositiveInt | None
+    n_mels: Annotated[int, Field(gt=0, le=2**14)] | None
     fmin: Annotated[float, Field(ge=0)] | None
     fmax: PositiveFloat | None
     mel_scale: MelScale | None
@@ -123,6 +126,11 @@ class SpectrogramConfig(StftConfig):
                 )
             if self.fmin >= self.fmax:
                 raise ParameterError(f"fmin must be below fmax={self.fmax:g}, got {self.fmin:g}")
+        if (self.n_mels or 0) * self.n_freqs > _MAX_MEL_WEIGHTS:
+            raise ParameterError(
+                f"n_mels must be at most {_MAX_MEL_WEIGHTS // self.n_freqs} with "
+                f"n_fft={self.n_fft}, got {self.n_mels}"
+            )
         if self.n_mfcc is not None and self.n_mels is not None and self.n_mfcc > self.n_mels:
             raise ParameterError(f"n_mfcc must be in [1, n_mels={self.n_mels}], got {self.n_mfcc}")
         return self

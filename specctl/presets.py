@@ -53,6 +53,7 @@ def preset(name: str) -> dict[str, Any]:
     ParameterError
         If there is none of that name.
     """
-    if name not in PRESETS:
+    # a settings file may have anything there
+    if not isinstance(name, str) or name not in PRESETS:
         raise ParameterError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
     return dict(PRESETS[name][1])

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from specctl.errors import ParameterError
+from specctl.given_files import MAX_SETTINGS_BYTES, check_given
 from specctl.presets import preset
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -75,14 +76,19 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If the file is missing or is not TOML.
+        If the file is missing, too large, or is not TOML.
     """
+    check_given(path, "settings", MAX_SETTINGS_BYTES)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ParameterError(f"cannot read settings: {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ParameterError(f"settings are not TOML: {path}: {error}") from error
+    except RecursionError as error:
+        raise ParameterError(f"settings are not TOML: {path}: nested too deeply") from error
+    except ValueError as error:
+        # of TOML, of UTF-8, and of numbers with thousands of digits
+        reason = str(error).partition(";")[0]
+        raise ParameterError(f"settings are not TOML: {path}: {reason}") from error
 
 
 def check_known(values: Mapping[str, Any], model: type[BaseModel]) -> None:

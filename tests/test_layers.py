@@ -12,12 +12,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAX_LINES = 400
 
 # what each part of the package may import of it, besides itself
-BASE = {"errors", "presets", "settings", "config", "version"}
+BASE = {"errors", "given_files", "presets", "settings", "config", "version"}
 LAYERS = {
     "errors": set(),
     "version": set(),
+    "given_files": {"errors"},
     "presets": {"errors"},
-    "settings": {"errors", "presets"},
+    "settings": {"errors", "given_files", "presets"},
     "config": {"errors", "presets", "settings"},
     "dsp": BASE,
     "kernels": {"dsp", *BASE},

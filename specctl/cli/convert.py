@@ -142,6 +142,9 @@ def _sources(paths: list[Path], files_from: Path | None, dry_run: bool) -> tuple
 
         if str(files_from) == "-":
             return [*sources, *read_file_list(sys.stdin.buffer.read(), Path.cwd())], store
+        from specctl.given_files import MAX_TABLE_BYTES, check_finite
+
+        check_finite(files_from, "file list", MAX_TABLE_BYTES)
         try:
             listed = files_from.read_bytes()
         except OSError as error:

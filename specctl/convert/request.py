@@ -13,6 +13,7 @@ from typing import Self
 
 from specctl.audio.discover import Discovery, Source, discover
 from specctl.errors import ParameterError
+from specctl.given_files import MAX_TABLE_BYTES, check_given
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class Request:
         """SHA-256 that is equal for equal requests; says nothing about where files lie."""
         labels = self.labels
         if labels not in (None, "folder"):
+            check_given(Path(str(labels)), "labels", MAX_TABLE_BYTES)
             with _reported(Path(str(labels))):
                 labels = hashlib.sha256(Path(str(labels)).read_bytes()).hexdigest()
         paths = sorted(os.path.realpath(path) for path in self.paths)
@@ -140,17 +142,24 @@ def read_labels(path: Path) -> dict[str, str]:
     Raises
     ------
     ParameterError
-        If it cannot be read or lacks a column.
+        If it cannot be read, is too large, lacks a column, or has a label that no store can hold.
     """
+    check_given(path, "labels", MAX_TABLE_BYTES)
     with _reported(path), path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         missing = {"path", "label"} - set(reader.fieldnames or ())
         if missing:
             raise ParameterError(
                 f"labels must have the columns path and label, {path} has "
-                f"{', '.join(reader.fieldnames or ['none'])}"
+                f"{', '.join(reader.fieldnames or ['none']):.200}"
             )
-        return {row["path"]: row["label"] or "" for row in reader}
+        found: dict[str, str] = {}
+        for row in reader:
+            label = row["label"] or ""
+            if "\0" in label:
+                raise ParameterError(f"label must not contain NUL, {path} has {label[:40]!r}")
+            found[row["path"]] = label
+        return found
 
 
 @contextmanager

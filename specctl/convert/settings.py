@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from specctl.basis import Basis
 from specctl.basis.ordinary import is_ordinary
@@ -19,6 +19,10 @@ StoredType = Literal["float32", "float16", "int16", "uint8"]
 Compression = Literal["none", "gzip"]
 
 
+_MAX_SEGMENT = 7200.0
+"""Seconds: a segment is padded in memory, where an hour at 48 kHz takes 700 MB."""
+
+
 class ConvertConfig(SpectrogramConfig):
     """Everything that decides which numbers stand in a store; the store keeps it.
 
@@ -28,7 +32,7 @@ class ConvertConfig(SpectrogramConfig):
     """
 
     channels: Channels
-    segment: PositiveFloat | None
+    segment: Annotated[float, Field(gt=0, le=_MAX_SEGMENT)] | None
     overlap: Annotated[float, Field(ge=0)] | None
     tail: Tail | None
     dtype: StoredType
@@ -184,7 +188,7 @@ class GivenSettings:
         highest = self.given.get("fmax")
         rate = 2**20
         if isinstance(highest, (int, float)) and math.isfinite(highest):
-            rate = 2 * int(highest) + 2
+            rate = min(2 * int(highest) + 2, rate)
         self.resolve(rate)
 
 

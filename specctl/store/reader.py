@@ -175,7 +175,7 @@ class Store(Mapping[str, np.ndarray]):
         """Settings the store was made with."""
         try:
             config = json.loads(self.attributes.get("config", ""))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise StoreError(f"{self.path} is damaged: its config is not JSON: {error}") from error
         if not isinstance(config, dict):
             raise StoreError(f"{self.path} is damaged: its config is not a JSON object")

@@ -101,7 +101,7 @@ class _Check:
         with self._reported(b""):
             try:
                 config = json.loads(self._file.attributes.get("config", ""))
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, RecursionError):
                 config = None
             named = config.get("basis") if isinstance(config, dict) else None
             if self._file.basis is not None and isinstance(config, dict):

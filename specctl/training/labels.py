@@ -9,6 +9,7 @@ from pathlib import Path
 
 from specctl.audio.discover import Source, discover
 from specctl.errors import ParameterError, TrainingError
+from specctl.given_files import MAX_TABLE_BYTES, check_given
 
 SPLITS = ("train", "validation", "test")
 _COLUMNS = ("path", "label", "split", "group")
@@ -107,6 +108,7 @@ def _from_csv(path: Path, folder: Path, sources: dict[str, Source]) -> Iterator[
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Line numbers and rows, every column there."""
+    check_given(path, "labels", MAX_TABLE_BYTES)
     with _reported(path), path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, strict=True)
         columns = reader.fieldnames or []
@@ -114,7 +116,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         if missing:
             raise ParameterError(
                 f"labels must have the columns path and label, {path} has "
-                f"{', '.join(columns) or 'none'}"
+                f"{', '.join(columns) or 'none':.200}"
             )
         for row in reader:
             yield (

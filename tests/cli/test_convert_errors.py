@@ -67,11 +67,11 @@ def store(tmp_path):
         ("--overwrite --update", "overwrite and update must not both be given"),
         ("--preset nope", "nope"),
         ("--config nope.toml", "cannot read settings: nope.toml: No such file or directory"),
-        ("--kernel nope", "kernel must be auto, fft or conv, got 'nope'"),
+        ("--kernel nope", "kernel must be auto, fold or fft or conv, got 'nope'"),
         ("--device gpu", "device 'gpu' is not on this machine; here: cpu"),
         ("--device cpu,tpu", "device 'tpu' is not on this machine; here: cpu"),
         ("--labels nope.csv", "cannot read labels: nope.csv: No such file or directory"),
-        ("--files-from nope", "cannot read nope: No such file or directory"),
+        ("--files-from nope", "cannot read file list: nope: No such file or directory"),
     ],
 )
 def test_a_wrong_setting_is_a_usage_error_in_one_line(folder, store, flags, message):
