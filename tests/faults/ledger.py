@@ -129,7 +129,7 @@ def table(sections: list[Section], ledger: Ledger) -> str:
         "edited by hand. A trial fails if anything is lost, doubled, differs by a byte from what",
         "an undisturbed run makes, is left beside the store, or ends in an error of many lines.",
         "",
-        f"{n_trials:,} trials, {n_wrong:,} failures; {_versions()}.",
+        f"{n_trials:,} trials, {n_wrong:,} failures; {_versions(ledger.subject)}.",
         "",
         "| section | what is tried and must hold | trials | failures |",
         "|---|---|---|---|",
@@ -154,9 +154,9 @@ def subject() -> str:
     return digest.hexdigest()[:16]
 
 
-def _versions() -> str:
+def _versions(subject: str) -> str:
     date = datetime.now(UTC).strftime("%d %B %Y").lstrip("0")
-    return f"{date}, specctl {specctl.__version__} ({subject()}), {_libraries()}"
+    return f"{date}, specctl {specctl.__version__} ({subject}), {_libraries()}"
 
 
 def _libraries() -> str:
