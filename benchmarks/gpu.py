@@ -1,7 +1,10 @@
 """The record of a GPU: the gate first, then every work, then which tiles are fastest there.
 
+    python benchmarks/gpu.py all       # all of the following, if the gate passes
     python benchmarks/gpu.py gate      # nothing else counts before it passes
+    python benchmarks/gpu.py limits    # copies and products; the largest training batch in 24 GB
     python benchmarks/gpu.py mel       # each ends within 8 minutes
+    python benchmarks/gpu.py short     # the same for one clip of 10 s, mostly launches
     python benchmarks/gpu.py stft
     python benchmarks/gpu.py train
     python benchmarks/gpu.py convert
@@ -22,12 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_limits import ceilings, largest_batches
 
 from specctl.bench import Request, run_bench
 from specctl.bench.machine import describe_machine, describe_versions
 from specctl.bench.request import Setting
 from specctl.bench.results import write_json
 from specctl.bench.run import Hooks
+from specctl.bench.workload import Work
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -39,13 +44,20 @@ SETTINGS = (
     Setting(44100, 2048, 512, 128),
 )
 # clips of a call, and seconds of each: 16 minutes, or 10 of those in training
-BATCH = {"mel": (32, 30.0), "stft": (32, 30.0), "train": (60, 10.0), "convert": (200, 30.0)}
+BATCH: dict[str, tuple[Work, int, float]] = {
+    "mel": ("mel", 32, 30.0),
+    "short": ("mel", 1, 10.0),
+    "stft": ("stft", 32, 30.0),
+    "train": ("train", 60, 10.0),
+    "convert": ("convert", 200, 30.0),
+}
+ALL = ("limits", *BATCH, "tiles")
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="The record of this machine's GPU.")
-    parser.add_argument("what", choices=("gate", *BATCH, "tiles"))
+    parser.add_argument("what", choices=("all", "gate", *ALL))
     parser.add_argument("--rounds", type=int, default=30, help="samples of each (default 30)")
     parser.add_argument("--budget", type=float, default=BUDGET_SECONDS, help="seconds (420)")
     parser.add_argument("--out", type=Path, help="default: named after the GPU")
@@ -66,11 +78,11 @@ def gate() -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-def measure(arguments: argparse.Namespace, path: Path) -> None:
+def measure(what: str, arguments: argparse.Namespace, path: Path) -> None:
     """One work with every setting; doubts to stderr."""
-    batch, seconds = BATCH[arguments.what]
+    work, batch, seconds = BATCH[what]
     request = Request(
-        works=(arguments.what,),
+        works=(work,),
         device="cuda",
         settings=SETTINGS,
         batch=batch,
@@ -105,20 +117,43 @@ def sweep_tiles(arguments: argparse.Namespace, path: Path) -> None:
         path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
+def find_limits(path: Path) -> None:
+    """Ceilings first, then the largest batches."""
+    record: dict[str, Any] = {
+        "schema": "gpu limits 1",
+        "machine": describe_machine("cuda"),
+        "versions": describe_versions(),
+        "ceilings": ceilings("cuda"),
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record["largest_batches"] = largest_batches("cuda")
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def do(what: str, arguments: argparse.Namespace) -> None:
+    """One of the measurements, into a record of its own."""
+    path = arguments.out or record_path(what)
+    if what == "tiles":
+        sweep_tiles(arguments, path)
+    elif what == "limits":
+        find_limits(path)
+    else:
+        measure(what, arguments, path)
+    print(path)
+
+
 def main() -> int:
     """Do one of the works; 0 if it could be done."""
     arguments = parse()
     if not torch.cuda.is_available():
         print("this machine has no CUDA device; benchmarks/cpu.py measures its processor")
         return 1
-    if arguments.what == "gate":
-        return gate()
-    path = arguments.out or record_path(arguments.what)
-    if arguments.what == "tiles":
-        sweep_tiles(arguments, path)
-    else:
-        measure(arguments, path)
-    print(path)
+    if arguments.what in ("all", "gate"):
+        failed = gate()
+        if failed or arguments.what == "gate":
+            return failed
+    for what in ALL if arguments.what == "all" else (arguments.what,):
+        do(what, arguments)
     return 0
 
 
