@@ -12,7 +12,7 @@ from specctl.audio.source import SourceFile
 from specctl.errors import AudioError
 
 MIN_BLOCK_LENGTH = 4096  # samples
-BLOCK_SIZE = 2**20  # samples of all channels together: 4 MiB
+BLOCK_SIZE = 2**18  # samples of all channels together: 1 MiB
 MAX_ENERGY = 1e30  # a block of 2**24 samples at 1e11 stays below
 MAX_PEAK = 1e12  # integers of 32 bits kept as floats reach 2e9
 

@@ -19,6 +19,9 @@ from specctl.errors import AudioError, StoreError
 from specctl.store.layout import FailureRecord
 from specctl.store.part import PartWriter
 
+_SHORT_SAMPLES = 2**20
+"""A source of so many samples is one tile: 4 MiB."""
+
 _HELD_SAMPLES = 2**24
 """Sources up to this many samples are held decoded until a pack is full; longer ones stream."""
 
@@ -120,8 +123,9 @@ class PartWorker:
 
     def _tiles(self, reader: AudioReader, file: _File) -> Iterator[_Tile]:
         """All tiles of all items of a file."""
+        small = self._takes_small_tiles(file.source)
         for item in items(reader, file.source.key, self._config, self._clock, file.counted):
-            pieces = self._pieces(item)
+            pieces = self._pieces(item, small)
             peak = None
             first = next(pieces, None)
             if first is not None:
@@ -129,13 +133,21 @@ class PartWorker:
                 if self._config.needs_peak and not first[1]:
                     # the peak of a long item is known only after a pass of its own
                     peak = self._peak(pieces)
-                    pieces = self._pieces(item)
+                    pieces = self._pieces(item, small)
             for padded, is_last in pieces:
                 yield _Tile(item, padded, is_last, peak)
 
-    def _pieces(self, item: Item) -> Iterator[tuple[np.ndarray, bool]]:
+    def _takes_small_tiles(self, source: PlannedSource) -> bool:
+        """Whether memory is worth more than time: not for short sources, which take little.
+
+        On a GPU large tiles are faster, and an item in one tile is not read twice for its peak.
+        """
+        is_short = 0 < source.seconds * self._config.sample_rate <= _SHORT_SAMPLES
+        return not (is_short or self._computer.pack_samples or self._config.needs_peak)
+
+    def _pieces(self, item: Item, small: bool) -> Iterator[tuple[np.ndarray, bool]]:
         """Padded stretches of an item from its start; each is a sign of life."""
-        for piece in tiles(item.blocks(), self._config):
+        for piece in tiles(item.blocks(), self._config, small=small):
             self._beat.step()
             yield piece
 

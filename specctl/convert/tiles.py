@@ -13,18 +13,22 @@ from specctl.config import SpectrogramConfig
 from specctl.kernels.sizes import cpu_block_frames
 
 _TILE_SAMPLES = 2**22
+_SMALL_TILE_SAMPLES = 2**18
+"""A megabyte, which stays in the cache of a processor; a GPU is kept busy by more."""
+
 _TILE_VALUES = 2**23
 
 
-def tile_frames(config: SpectrogramConfig) -> int:
+def tile_frames(config: SpectrogramConfig, *, small: bool = False) -> int:
     """Frames of a tile: a multiple of a block, bounded in samples and in values."""
     block = cpu_block_frames(config.n_fft)
-    wanted = min(_TILE_SAMPLES // config.hop_length, _TILE_VALUES // max(config.n_freqs, 1))
+    n_samples = min(_TILE_SAMPLES, _SMALL_TILE_SAMPLES) if small else _TILE_SAMPLES
+    wanted = min(n_samples // config.hop_length, _TILE_VALUES // max(config.n_freqs, 1))
     return max(1, wanted // block) * block
 
 
 def tiles(
-    blocks: Iterable[np.ndarray], config: SpectrogramConfig
+    blocks: Iterable[np.ndarray], config: SpectrogramConfig, *, small: bool = False
 ) -> Iterator[tuple[np.ndarray, bool]]:
     """Padded stretches of one waveform, each with whether it is the last.
 
@@ -32,6 +36,8 @@ def tiles(
     ----------
     blocks : iterable of ndarray, each of shape (samples,), float32
         The waveform from its start to its end, in pieces of any length.
+    small : bool
+        Tiles of a megabyte, where there is nothing to be gained by larger ones.
 
     Yields
     ------
@@ -40,7 +46,7 @@ def tiles(
         Nothing is yielded for a waveform that is too short for one frame.
     is_last : bool
     """
-    step = tile_frames(config) * config.hop_length
+    step = tile_frames(config, small=small) * config.hop_length
     length = step - config.hop_length + config.n_fft
     # enough must stay behind to reflect at the end and for one frame more
     enough = max(length, step + config.n_fft) + 2 * (config.padding + 1)

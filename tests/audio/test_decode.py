@@ -32,7 +32,7 @@ def test_starts_over_with_each_call(originals, name):
 
 @pytest.mark.parametrize("n_channels", [1, 2, 3, 200, 1_024])
 def test_gives_blocks_whose_length_follows_from_the_channels(tmp_path, n_channels):
-    length = max(4_096, 2**20 // n_channels)
+    length = max(4_096, 2**18 // n_channels)
     samples = noise(2 * length + 5, n_channels)
     path = write(tmp_path / "a.wav", samples, rate=768_000, subtype="FLOAT")
     lengths = []

@@ -1,5 +1,6 @@
 """Long files go through in tiles, with the numbers of the whole and in bounded memory."""
 
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from specctl import convert_audio, open_store
 from specctl.convert import Options
 from specctl.convert import tiles as tiling
 from tests.convert.audio_files import RATE, noise, write
+from tests.convert.bad_audio import wav
 from tests.convert.commands import assert_same
 
 HERE = Options(workers=0)
@@ -130,18 +132,32 @@ def test_twenty_minutes_are_those_of_librosa(twenty_minutes, tmp_path):
         assert middle.tobytes() == np.ascontiguousarray(values[:, 30_000:30_010]).tobytes()
 
 
-def peak_memory(path, store):
+def peak_memory(path, store, top_db=80):
     """MB that a process has at the most while it converts a file."""
     program = """\
 import resource, sys
 import specctl
 from specctl.convert import Options
-specctl.convert_audio(sys.argv[1], sys.argv[2], options=Options(workers=0), n_fft=512, top_db=80)
+settings = {"n_fft": 512, "top_db": float(sys.argv[3]) if sys.argv[3] != "None" else None}
+specctl.convert_audio(sys.argv[1], sys.argv[2], options=Options(workers=0), **settings)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
-    command = [sys.executable, "-c", program, str(path), str(store)]
+    command = [sys.executable, "-c", program, str(path), str(store), str(top_db)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     return int(done.stdout)
+
+
+def test_ten_hours_take_the_memory_of_ten_seconds(tmp_path):
+    used = {}
+    for seconds in (10, 36_000):
+        path = tmp_path / f"{seconds}.wav"
+        # a hole in the file: silence that takes no room on the disk
+        path.write_bytes(wav(0, rate=8000, claimed=2 * 8000 * seconds, riff=16_000 * seconds + 36))
+        os.truncate(path, 44 + 16_000 * seconds)
+        used[seconds] = peak_memory(path, tmp_path / f"{seconds}.h5", top_db=None)
+    with open_store(tmp_path / "36000.h5") as store:
+        assert store.n_frames == 1 + 36_000 * 8000 // 128
+    assert used[36_000] < 1.1 * used[10]
 
 
 def test_memory_does_not_grow_with_the_length_of_a_file(tmp_path):
