@@ -18,6 +18,7 @@ from specctl.convert.compute import Computer
 from specctl.convert.compute_native import NativeComputer
 from specctl.convert.devices import is_compiled, named_devices
 from specctl.convert.jobs import Description, PartJob, Receipt, part_path
+from specctl.convert.memory import limit_memory
 from specctl.convert.part_worker import PartWorker
 from specctl.convert.settings import ConvertConfig, value_range
 from specctl.dsp.mel import centre_frequencies, mel_weights
@@ -102,6 +103,8 @@ def probe_all(paths: Sequence[str], _device: str) -> list[AudioInfo | str]:
             infos.append(probe(path))
         except AudioError as error:
             infos.append(str(error))
+        except MemoryError:
+            infos.append("not enough memory")
     return infos
 
 
@@ -115,6 +118,9 @@ def convert_part(job: PartJob, device: str) -> Receipt:
     AudioError
         If a file fails and the job is strict.
     """
+    if is_compiled(job.config, device, job.kernel):
+        # torch and drivers of GPUs take more for themselves, nobody knows how much
+        limit_memory()
     folder = Path(job.folder)
     layout, _ = layout_for(job.config, job.basis)
     beat = Beats(folder / "beats", job.n_parts, create=False).row(job.number)

@@ -33,6 +33,9 @@ def open(file, **_):
             os.kill(os.getpid(), 11)
         if action == "exit":
             os._exit(7)
+        if action == "grow":
+            bytearray(4 << 30)
+            raise SystemError("there was no limit")
         time.sleep(3600)
     codec = Made(sample_rate=16000, channels=1, name="stub")
     stream = Made(codec_context=codec, duration=16000, time_base=Fraction(1, 16000))
@@ -51,7 +54,8 @@ class StubDecoder:
         self.environment = environment(PYTHONPATH=os.pathsep.join(filter(None, paths)))
 
     def write(self, path: Path, action: str, n_good: int = 0) -> None:
-        """A file whose decoder does ``segv``, ``exit`` or ``hang`` after ``n_good`` openings."""
+        """A file whose decoder does ``segv``, ``exit``, ``hang`` or ``grow`` after ``n_good``
+        openings."""
         path.write_text(f"{action}\n{n_good}\n{self._folder / path.name}")
 
     def n_opened(self, path: Path) -> int:

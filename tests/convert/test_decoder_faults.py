@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 
 import pytest
 
@@ -82,6 +83,16 @@ def test_what_killed_a_worker_twice_is_not_opened_again_after_a_kill(folder, tmp
             "a0.m4a": "its process was killed by SIGSEGV",
             "z.m4a": "its process was killed by SIGSEGV",
         }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system counts data segments")
+def test_a_decoder_that_takes_memory_without_end_costs_its_file_alone(folder, tmp_path, stub):
+    stub.write(folder / "bb.m4a", "grow", 1)
+    done = run(folder, tmp_path / "o.h5", *FLAGS, "--json", env=stub.environment)
+    assert done.returncode == 3, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["failures"] == [["bb.m4a", "not enough memory"]]
+    assert summary["n_converted"] == 5
 
 
 def test_strict_stops_at_a_crash(folder, tmp_path, stub):
