@@ -1,11 +1,13 @@
 """Only one conversion writes a store, whatever the others do and however it ends."""
 
+import fcntl
 import os
 import signal
 
 import pytest
 
 from specctl.convert.folder import WorkFolder
+from specctl.errors import StoreError
 from tests.convert.audio_files import corpus
 from tests.convert.commands import (
     assert_nothing_beside,
@@ -90,6 +92,27 @@ def test_the_lock_does_not_depend_on_the_locking_of_hdf5(sweep, more):
     done = run(*arguments, env=environment(HDF5_USE_FILE_LOCKING="FALSE"))
     assert done.returncode == 0, done.stderr
     assert wrong_end(scenario, place) == []
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "before it is locked"])
+def test_a_lock_that_its_holder_removes_at_this_moment_is_not_taken(tmp_path, monkeypatch, moment):
+    first = WorkFolder(tmp_path / "o.h5")
+    first.__enter__()
+    module, name = (os, "open") if moment == "before it is opened" else (fcntl, "flock")
+    real = getattr(module, name)
+
+    def removed_meanwhile(*args):
+        monkeypatch.setattr(module, name, real)
+        first.remove()
+        first.__exit__(None)
+        return real(*args)
+
+    monkeypatch.setattr(module, name, removed_meanwhile)
+    with WorkFolder(tmp_path / "o.h5") as second:
+        assert (second.path / "lock").exists()
+        with pytest.raises(StoreError, match="is being written by"):
+            WorkFolder(tmp_path / "o.h5").__enter__()
+    assert not second.path.exists()
 
 
 @pytest.fixture
