@@ -55,3 +55,11 @@ def test_the_store_is_never_opened_to_write(calls):
 def test_nothing_is_written_before_the_lock_is_held(calls):
     kinds = [call for call, path in calls if call not in ("look", "close")]
     assert kinds[:3] == ["mkdir", "open", "flock"]
+
+
+def test_what_killed_runs_were_writing_goes_before_anything_is_written(sweep):
+    calls = sweep.scenarios["resume"].points
+    removed = [n for n, call in enumerate(calls) if call == "unlink o.h5.parts/000002.part.tmp"]
+    begun = [n for n, call in enumerate(calls) if call.startswith("open ") and "part.tmp" in call]
+    assert len(removed) == 2
+    assert max(removed) < min(begun)
