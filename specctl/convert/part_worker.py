@@ -14,7 +14,7 @@ from specctl.convert.compute import Computer, OutOfDeviceMemoryError
 from specctl.convert.jobs import PartJob, Receipt
 from specctl.convert.plan import PlannedSource
 from specctl.convert.signals import Counted, Item, items
-from specctl.convert.tiles import tiles
+from specctl.convert.tiles import TileMemory, tiles
 from specctl.errors import AudioError, StoreError
 from specctl.store.layout import FailureRecord
 from specctl.store.part import PartWriter
@@ -24,6 +24,9 @@ _SHORT_SAMPLES = 2**20
 
 _HELD_SAMPLES = 2**24
 """Sources up to this many samples are held decoded until a pack is full; longer ones stream."""
+
+
+_memory = TileMemory()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,9 @@ class PartWorker:
 
     def _pieces(self, item: Item, small: bool) -> Iterator[tuple[np.ndarray, bool]]:
         """Padded stretches of an item from its start; each is a sign of life."""
-        for piece in tiles(item.blocks(), self._config, small=small):
+        # in a pack tiles outlast each other
+        memory = _memory if self._pack_samples == 0 else None
+        for piece in tiles(item.blocks(), self._config, small=small, memory=memory):
             self._beat.step()
             yield piece
 

@@ -5,6 +5,7 @@ by what a frame needs and their length is a multiple of the kernels' block, so t
 tiles together are, bit for bit, those of the waveform in one piece.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -27,8 +28,22 @@ def tile_frames(config: SpectrogramConfig, *, small: bool = False) -> int:
     return max(1, wanted // block) * block
 
 
+class TileMemory(threading.local):
+    """Memory for one tile after another; the system takes long to give it anew for each.
+
+    Each thread has its own.
+    """
+
+    def __init__(self) -> None:
+        self.samples = np.empty(0, np.float32)
+
+
 def tiles(
-    blocks: Iterable[np.ndarray], config: SpectrogramConfig, *, small: bool = False
+    blocks: Iterable[np.ndarray],
+    config: SpectrogramConfig,
+    *,
+    small: bool = False,
+    memory: TileMemory | None = None,
 ) -> Iterator[tuple[np.ndarray, bool]]:
     """Padded stretches of one waveform, each with whether it is the last.
 
@@ -38,6 +53,8 @@ def tiles(
         The waveform from its start to its end, in pieces of any length.
     small : bool
         Tiles of a megabyte, where there is nothing to be gained by larger ones.
+    memory : TileMemory, optional
+        Where tiles are put; each lasts until the next one is asked for. Without it they last.
 
     Yields
     ------
@@ -50,7 +67,7 @@ def tiles(
     length = step - config.hop_length + config.n_fft
     # enough must stay behind to reflect at the end and for one frame more
     enough = max(length, step + config.n_fft) + 2 * (config.padding + 1)
-    kept = _Kept(config.padding)
+    kept = _Kept(config.padding, memory)
     is_first = True
     for block in blocks:
         kept.add(block)
@@ -76,9 +93,12 @@ class _Kept:
     Every sample is copied once on its way from the decoder, whose blocks do not last.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, lent: TileMemory | None) -> None:
+        self.size = 0
+        self._lent = lent
+        self._memory = np.empty(0, np.float32) if lent is None else lent.samples
+        self._reserve(size)
         self.size = size
-        self._memory = np.empty(size, np.float32)
 
     @property
     def samples(self) -> np.ndarray:
@@ -92,8 +112,8 @@ class _Kept:
         self.size += len(block)
 
     def without(self, n_samples: int) -> "_Kept":
-        """A copy that lacks the first samples; views of this one stay as they are."""
-        rest = _Kept(0)
+        """What is left after the first samples: a copy, or in their place in memory lent."""
+        rest = _Kept(0, self._lent)
         rest.add(self._memory[n_samples : self.size])
         return rest
 
@@ -114,6 +134,8 @@ class _Kept:
             memory = np.empty(max(size + 2**16, len(self._memory) * 3 // 2), np.float32)
             memory[: self.size] = self._memory[: self.size]
             self._memory = memory
+            if self._lent is not None:
+                self._lent.samples = memory
 
 
 def _continued(

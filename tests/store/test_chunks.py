@@ -1,3 +1,4 @@
+import dataclasses
 import zlib
 
 import numpy as np
@@ -21,6 +22,26 @@ def test_decode_undoes_encode(dtype, compression):
     codec = ChunkCodec(layout)
     rows = random_rows(layout)
     assert codec.decode(bytes(codec.encode(rows))).tobytes() == rows.tobytes()
+
+
+def noisy_rows(layout, n_noise_bits):
+    """Smooth values whose lowest bits are noise."""
+    chance = np.random.default_rng(1)
+    shape = (layout.chunk_frames, layout.width)
+    codes = np.linspace(0, 100, shape[0] * shape[1]).astype(np.int32).reshape(shape)
+    codes = (codes << n_noise_bits) + chance.integers(0, 1 << n_noise_bits, shape)
+    return codes.astype(np.int32).view(np.float32)
+
+
+@pytest.mark.parametrize("n_noise_bits", [0, 8, 16, 24])
+def test_zlib_reads_what_is_partly_as_it_was(n_noise_bits):
+    layout = dataclasses.replace(small_layout("float32", "gzip"), n_bins=80, chunk_frames=2048)
+    rows = noisy_rows(layout, n_noise_bits)
+    data = ChunkCodec(layout).encode(rows)
+    planes = rows.reshape(-1).view(np.uint8).reshape(-1, 4).T
+    assert zlib.decompress(data) == planes.tobytes()
+    # noise costs itself, and a header for each 65,535 bytes
+    assert len(data) < layout.chunk_bytes * (n_noise_bits + 2) // 32 + 200
 
 
 def test_checksum_is_that_of_zlib():
