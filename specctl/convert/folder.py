@@ -18,7 +18,7 @@ from typing import Self
 from specctl.convert.jobs import Job, part_path
 from specctl.convert.plan import Plan
 from specctl.errors import StoreError
-from specctl.store.durable import reported_os_errors, write_atomically
+from specctl.store.durable import fsync_folder, reported_os_errors, write_atomically
 from specctl.store.part import Part, read_part
 
 _MOST_RACES = 100
@@ -102,6 +102,8 @@ class WorkFolder:
         self.clear()
         write_atomically(self.path / "plan.jsonl", plan.to_json_lines().encode())
         write_atomically(self.path / "job.json", job.to_json().encode())
+        # or a power cut might take the whole folder, with parts that were said to be safe
+        fsync_folder(self.path.parent)
 
     def read_poison(self) -> dict[str, str]:
         """Source key to why it must not be opened again."""
@@ -130,8 +132,9 @@ class WorkFolder:
             If a part that is sound, perhaps, cannot be read.
         """
         path = part_path(self.path, number)
-        if not path.exists():
-            return None
+        with reported_os_errors(path, "read"):
+            if not path.exists():
+                return None
         try:
             return read_part(path)
         except StoreError as error:
@@ -156,7 +159,9 @@ class WorkFolder:
 
     def sweep(self) -> None:
         """Remove what killed workers left half-written."""
-        for stray in self.path.glob("*.tmp-*"):
+        with reported_os_errors(self.path, "read"):
+            strays = list(self.path.glob("*.tmp-*"))
+        for stray in strays:
             _remove_file(stray)
         _remove_file(self.merged)
 
@@ -188,7 +193,9 @@ class WorkFolder:
                 _remove_file(path)
 
     def _has_job(self) -> bool:
-        return (self.path / "job.json").exists()
+        path = self.path / "job.json"
+        with reported_os_errors(path, "read"):
+            return path.exists()
 
     def _locked(self) -> int:
         for _ in range(_MOST_RACES):

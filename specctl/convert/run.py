@@ -1,7 +1,8 @@
 """The job behind ``specctl convert``: plan, convert the parts, merge; each can be repeated."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ class Conversion:
 
     def run(self) -> Summary:
         """Everything, from the first file to the store under its name."""
+        with _reported_disk(self.store):
+            return self._run()
+
+    def _run(self) -> Summary:
         self.given.check()
         self._check_target()
         if self._is_finished() and not WorkFolder(self.store).path.exists():
@@ -281,6 +286,18 @@ class Conversion:
             failures=failures,
             skipped=job.skipped,
         )
+
+
+@contextmanager
+def _reported_disk(store: Path) -> Iterator[None]:
+    """Turn what a failing disk says at the mere question whether a file exists into one line."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename
+        if not isinstance(path, str) or not Path(path).is_relative_to(store.parent):
+            raise
+        raise StoreError(f"cannot use {path}: {error.strerror}") from error
 
 
 def _complete(finished: Finished, *, n_unchanged: int, n_skipped: int) -> Summary:

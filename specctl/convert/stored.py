@@ -7,6 +7,7 @@ from typing import Any
 
 from specctl.audio.discover import Source
 from specctl.errors import StoreError
+from specctl.store.hdf5 import is_from_system
 from specctl.store.reader import open_store
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -80,7 +81,7 @@ def job_of(path: Path) -> str:
         with open_store(path) as store:
             return str(store.attributes.get("job", ""))
     except StoreError as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+        if is_from_system(error):
             raise
         return ""
 

@@ -7,6 +7,7 @@ library; no chunk cache, which direct chunk writes do not need; and no write tha
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from specctl.store.tables import Table, encode_text
 
 # an attribute must fit the header of its object: 64 KiB less its name and type
 _MAX_ATTRIBUTE_BYTES = 60_000
+
+_SYSTEM_ERROR = re.compile(r"\berrno = (\d+), error message = ")
 
 # what h5py raises for a file that HDF5 cannot write or read; a bug of ours may look like some
 H5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)
@@ -116,6 +119,22 @@ def create_spectrogram(
         write_attribute(dataset, "add_offset", layout.add_offset)
     write_attribute(dataset, "max_error", layout.max_error)
     return dataset
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """What the system said if it is the reason of what HDF5 raised, ``None`` if it is not.
+
+    HDF5 has it in its own text only, and h5py makes many kinds of exceptions of that.
+    """
+    found = _SYSTEM_ERROR.search(str(error))
+    if found is not None:
+        return OSError(int(found[1]), os.strerror(int(found[1])))
+    return error if isinstance(error, OSError) and error.errno is not None else None
+
+
+def is_from_system(error: StoreError) -> bool:
+    """Whether the system refused, so that nothing is known of what a file holds."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
 
 
 def error_text(error: BaseException) -> str:

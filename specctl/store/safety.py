@@ -21,7 +21,7 @@ import numpy as np
 
 from specctl.errors import StoreError
 from specctl.store import seal
-from specctl.store.hdf5 import H5_ERRORS, error_text
+from specctl.store.hdf5 import H5_ERRORS, error_text, is_from_system, system_error
 from specctl.store.tables import decode_text, encode_text
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -39,7 +39,8 @@ def reported_h5_errors(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except H5_ERRORS as error:
-        raise StoreError(f"{path}: {what} cannot be read: {error_text(error)}") from error
+        cause = system_error(error) or error
+        raise StoreError(f"{path}: {what} cannot be read: {error_text(cause)}") from cause
 
 
 def open_file(path: Path) -> h5py.File:
@@ -102,8 +103,11 @@ class CheckedFile:
             names = [h5py.h5a.open(self._file.id, index=i).name for i in range(n_attributes)]
         values = {}
         for name in sorted(names):
-            with contextlib.suppress(StoreError):
+            try:
                 values[decode_text(name)] = self.attribute(decode_text(name))
+            except StoreError as error:
+                if is_from_system(error):
+                    raise
         return values
 
     def check_seal(self, dataset: h5py.Dataset) -> None:

@@ -9,10 +9,11 @@ import subprocess
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.convert.commands import LIMIT, argv, environment, kill_group, run, started, worker_pids
 from tests.faults.ledger import Section
-from tests.faults.runner import Ended
+from tests.faults.runner import ROOT, Ended
 from tests.faults.sweep import (
     Fault,
     Scenario,
@@ -23,12 +24,11 @@ from tests.faults.sweep import (
     wrong_state,
 )
 
-ROOT = Path(__file__).parents[2]
 SITE = Path(__file__).parent / "site"
 TARGETS = ("group", "parent", "worker")
 N_KILLS = 300
 N_FAULTS = 300
-CALLS = {"pwrite64": 75, "fsync": 13, "rename": 6, "unlink": 8, "ftruncate": 2, "flock": 1}
+CALLS = {"pwrite64": 75, "fsync": 14, "rename": 6, "unlink": 8, "ftruncate": 2, "flock": 1}
 """System call to how often the parent makes it; the last few may be one too many."""
 INJECTED = {"kill": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
 
@@ -43,13 +43,18 @@ def run_with(scenario: Scenario, place: Path, role: str, point: int | str, fault
         "role": role,
         "token": str(place.parent / "token"),
     }
-    env = environment(
+    env = with_shim(settings)
+    done = run(*with_workers(scenario, place), small_parts=True, env=env, start_new_session=True)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def with_shim(settings: dict[str, Any]) -> dict[str, str]:
+    """The environment that puts a `Shim` into all processes of a conversion."""
+    return environment(
         SPECCTL_TEST_FAULT=json.dumps(settings),
         SPECCTL_TEST_ROOT=str(ROOT),
         PYTHONPATH=os.pathsep.join([str(SITE), os.environ.get("PYTHONPATH", "")]),
     )
-    done = run(*with_workers(scenario, place), small_parts=True, env=env, start_new_session=True)
-    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def with_workers(scenario: Scenario, place: Path) -> tuple[object, ...]:

@@ -20,7 +20,7 @@ from tests.convert.audio_files import corpus
 
 LIMIT = 60
 """Seconds; nothing here may hang."""
-_ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Runner:
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.runner"],
-            cwd=_ROOT,
+            cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -14,6 +14,7 @@ import os
 import re
 import shutil  # noqa: F401 - looks at the functions of os while it is imported
 import signal
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ DEATHS = ("kill", "torn")
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EACCES", "EMFILE")
 """A short write is none: the system may do that at any time, and the run must go on."""
 WRITES = ("write", "pwrite")
+_SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
+"""FS_IOC_SHUTDOWN of ext4, XFS and F2FS, and its flag that leaves the log unwritten."""
 _NUMBERS = re.compile(r"tmp-\d+")
 """A process id, which is another one each time."""
 _SPARED = {
@@ -53,7 +56,8 @@ class Shim:
         The call that fails: its number, or how its line of ``log`` begins; ``None`` fails none.
     fault : str
         ``kill`` the process before the call; ``torn``: after half of a write or all of another
-        call; ``short``: only half of a write is done; else the name of an error.
+        call; ``short``: only half of a write is done; ``power``: the file system stops for good
+        before the call, see `cut_power`; else the name of an error.
     lasting : bool
         Whether later calls fail too.
     role : str
@@ -62,7 +66,11 @@ class Shim:
         File that does not exist yet: of several processes only the one that makes it has the
         fault.
     log : str
-        File that gets a line ``kind path`` for each call.
+        File that gets a line ``kind path`` for each call before it is made.
+    acks : str
+        File that gets a line ``pid kind path`` for each call that has been made and did not fail.
+    lies : bool
+        Whether ``fsync`` does nothing and says that all is well.
     """
 
     def __init__(
@@ -74,9 +82,12 @@ class Shim:
         role: str = "all",
         token: str = "",
         log: str = "",
+        acks: str = "",
+        lies: bool = False,
     ) -> None:
         self.place, self.point, self.fault, self.lasting = place, point, fault, lasting
         self.role, self._token, self._log = role, token, log
+        self._acks, self._lies = acks, lies
         self.count = 0
         self.is_off = False
         self._has_struck = False
@@ -129,13 +140,31 @@ class Shim:
         line = f"{kind} {_NUMBERS.sub('tmp', os.path.relpath(path, self.place))}"
         if isinstance(self.point, str) and line.startswith(self.point):
             self.point = number
-        if self._log:
-            log = self._real["open"](self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            self._real["write"](log, f"{line}\n".encode())
-            self._real["close"](log)
+        self._note(self._log, line)
         if not self._strikes(number, kind):
-            return real(*args, **kwargs)
-        if self.fault == "kill":
+            done = None if self._lies and kind == "fsync" else real(*args, **kwargs)
+            self._note(self._acks, f"{os.getpid()} {line}")
+            return done
+        return self._fail(real, kind, path, args, kwargs)
+
+    def _note(self, path: str, line: str) -> None:
+        if path:
+            file = self._real["open"](path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            self._real["write"](file, f"{line}\n".encode())
+            self._real["close"](file)
+
+    def _fail(
+        self,
+        real: Callable[..., Any],
+        kind: str,
+        path: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        if self.fault == "power":
+            self.is_off = True
+            cut_power(self.place)
+        if self.fault in ("kill", "power"):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault in ("torn", "short"):
             done = real(args[0], _half(args[1]), *args[2:]) if kind in WRITES else None
@@ -201,6 +230,15 @@ def _kind(kind: str, args: tuple[Any, ...]) -> str:
 def _half(data: Any) -> memoryview:
     view = memoryview(data).cast("B")
     return view[: max(1, len(view) // 2)]
+
+
+def cut_power(place: str) -> None:
+    """Stop the file system of a folder as a power cut would: what is not on its disk is lost."""
+    folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(folder, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+    finally:
+        os.close(folder)
 
 
 def installed(settings: str) -> Shim:

@@ -36,6 +36,14 @@ def test_a_name_is_durable_before_anything_else_is_done(calls):
         assert calls[place + 1 : place + 3] == [("look", folder), ("fsync", folder)], path
 
 
+def test_the_working_folder_is_durable_before_a_part_has_its_name(sweep):
+    calls = sweep.scenarios["convert"].points
+    first_part = next(
+        n for n, call in enumerate(calls) if call.startswith("rename o.h5.parts/000")
+    )
+    assert "fsync ." in calls[calls.index("mkdir o.h5.parts") : first_part]
+
+
 def test_parts_stay_until_the_store_has_its_name(calls):
     (published,) = [place for place, path in renames(calls) if path.endswith("/merged.h5")]
     removed = [

@@ -1,0 +1,81 @@
+"""Power cuts on a file system of its own: what was acknowledged is there and whole."""
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.convert.commands import wait_for
+from tests.faults.power import KINDS, Cut, Lab
+
+SCENARIOS = ("convert", "resume", "update", "overwrite", "tidy up")
+N_RANDOM = 3
+N_CALLS = 5
+
+
+def started_lab(folder, sweep, kind):
+    lab = Lab(folder, sweep, kind)
+    lab.__enter__()
+    if lab.refused:
+        lab.__exit__()
+        pytest.skip(lab.refused)
+    return lab
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def lab(request, sweep, tmp_path_factory):
+    lab = started_lab(tmp_path_factory.mktemp(request.param), sweep, request.param)
+    yield lab
+    lab.__exit__()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_power_cut_at_any_time_loses_nothing(lab, name):
+    chance = random.Random(name)
+    shares = [0.0, *((n + chance.random()) / N_RANDOM for n in range(N_RANDOM))]
+    cuts = [Cut(name, share=share) for share in shares]
+    assert {str(cut): wrong for cut in cuts if (wrong := lab.trial(cut))} == {}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_power_cut_before_any_call_loses_nothing(lab, name):
+    points = lab.sweep.scenarios[name].points
+    # what the order of things on the disk hangs on
+    tried = [n for n, call in enumerate(points) if call.startswith(("rename", "unlink", "fsync"))]
+    cuts = [Cut(name, point=n) for n in random.Random(lab.kind).sample(tried, N_CALLS)]
+    assert {points[cut.point]: wrong for cut in cuts if (wrong := lab.trial(cut))} == {}
+
+
+@pytest.mark.parametrize("name", ["convert", "update"])
+def test_a_power_cut_with_workers_loses_nothing(lab, name):
+    assert (
+        lab.trial(Cut(name, share=random.Random(name).uniform(0.6, 0.9), has_workers=True)) == []
+    )
+
+
+def test_a_disk_that_only_says_it_has_written_is_caught(lab):
+    points = lab.sweep.scenarios["convert"].points
+    published = next(
+        n for n, call in enumerate(points) if call.startswith("rename o.h5.parts/mer")
+    )
+    wrong = lab.trial(Cut("convert", point=published, lies=True))
+    lost = [each for each in wrong if each.endswith((".part is lost", "is not complete"))]
+    assert len(lost) == 3
+
+
+@pytest.mark.parametrize("end", ["told to", "killed"])
+def test_the_disk_goes_with_its_process(sweep, tmp_path, end):
+    lab = started_lab(tmp_path, sweep, "ext4")
+    assert devices_of(tmp_path)
+    if end == "killed":
+        os.killpg(lab.process.pid, signal.SIGKILL)
+    lab.__exit__()
+    wait_for(lambda: not devices_of(tmp_path), "the device to be free")
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
+
+
+def devices_of(folder):
+    files = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
+    return [file for file in files if file.startswith(str(folder))]
