@@ -139,6 +139,5 @@ def is_from_system(error: StoreError) -> bool:
 
 def error_text(error: BaseException) -> str:
     """Shortest text that says why: of an ``OSError`` with a number, the system's words."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)
+    said = system_error(error)
+    return said.strerror if said is not None and said.strerror else str(error)

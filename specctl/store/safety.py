@@ -39,8 +39,10 @@ def reported_h5_errors(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except H5_ERRORS as error:
-        cause = system_error(error) or error
-        raise StoreError(f"{path}: {what} cannot be read: {error_text(cause)}") from cause
+        # no name for the cause: it would keep the traceback, and with it the open file, alive
+        raise StoreError(f"{path}: {what} cannot be read: {error_text(error)}") from (
+            system_error(error) or error
+        )
 
 
 def open_file(path: Path) -> h5py.File:
