@@ -69,11 +69,9 @@ class AvDecoder:
         """Blocks of (samples, channels) from the start; one buffer serves for all."""
         buffer: Samples = np.empty((block_length, self.info.n_channels), dtype=np.float32)
         filled = 0
-        with _reported_errors(), self._open() as container:
-            stream = container.streams.audio[0]
-            stream.codec_context.thread_count = 1
-            for frame in container.decode(stream):
-                samples = self._to_float(frame)
+        try:
+            for frame in self._frames():
+                samples = frame
                 while len(samples):
                     part = samples[: block_length - filled]
                     buffer[filled : filled + len(part)] = part
@@ -82,8 +80,28 @@ class AvDecoder:
                     if filled == block_length:
                         yield buffer
                         filled = 0
+        except AudioError:
+            if filled:
+                yield buffer[:filled]
+            raise
         if filled:
             yield buffer[:filled]
+
+    def has_read_all(self) -> bool:
+        """Not to be told: FFmpeg reads far ahead."""
+        return False
+
+    def rest(self, n_before: int, most: int) -> Samples:
+        """None: `blocks` gives all there is before it fails."""
+        return np.empty((0, self.info.n_channels), dtype=np.float32)
+
+    def _frames(self) -> Iterator[npt.NDArray[Any]]:
+        """Samples of each frame, (samples, channels)."""
+        with _reported_errors(), self._open() as container:
+            stream = container.streams.audio[0]
+            stream.codec_context.thread_count = 1
+            for frame in container.decode(stream):
+                yield self._to_float(frame)
 
     def _open(self) -> Any:
         av = importlib.import_module("av")

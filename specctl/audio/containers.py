@@ -7,6 +7,7 @@ finds. Only headers are read here, a few bytes for each chunk.
 import re
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from specctl.audio.source import Piece, SourceFile, Structure
@@ -181,10 +182,13 @@ def _inspect_au(source: SourceFile) -> Structure:
 def _inspect_caf(source: SourceFile) -> Structure:
     for chunk in _chunks(source, 8, CAF):
         if chunk.name == b"data":
-            if chunk.size == -1 and chunk.body < source.size:
+            is_cut = _reaches_beyond(source, chunk)
+            if (is_cut or chunk.size == -1) and chunk.body < source.size:
+                # libsndfile does not open what is larger than it can be
                 size = struct.pack(">q", source.size - chunk.body)
-                return _streamed(source, chunk.body, chunk.body - 8, size)
-            return Structure(is_cut=_reaches_beyond(source, chunk))
+                streamed = _streamed(source, chunk.body, chunk.body - 8, size)
+                return replace(streamed, is_cut=is_cut)
+            return Structure(is_cut=is_cut)
     return Structure()
 
 

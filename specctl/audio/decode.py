@@ -17,13 +17,15 @@ MAX_ENERGY = 1e30  # a block of 2**24 samples at 1e11 stays below
 MAX_PEAK = 1e12  # integers of 32 bits kept as floats reach 2e9
 
 
-def open_audio(path: str) -> "AudioReader":
+def open_audio(path: str, *, allow_truncated: bool = False) -> "AudioReader":
     """Open a file and check what can be known before decoding.
 
     Parameters
     ----------
     path : str
         As ``os.fsdecode`` gives it.
+    allow_truncated : bool
+        Take a file that is cut short for as much of it as can be decoded.
 
     Raises
     ------
@@ -32,7 +34,7 @@ def open_audio(path: str) -> "AudioReader":
     """
     source = SourceFile(path)
     try:
-        return AudioReader(source)
+        return AudioReader(source, allow_truncated=allow_truncated)
     except BaseException:
         source.close()
         raise
@@ -50,13 +52,21 @@ class AudioReader:
         Time of its last modification at the time of opening.
     block_length : int
         Samples in each block but the last; depends on the number of channels only.
+    cut : str
+        Why samples are missing at the end of a file that is cut short, or may be, which is
+        known at the latest after the last block; empty for a whole one.
     """
 
-    def __init__(self, source: SourceFile) -> None:
+    def __init__(self, source: SourceFile, *, allow_truncated: bool = False) -> None:
         self._source = source
+        self._allow_truncated = allow_truncated
         self.size, self.mtime_ns = source.size, source.mtime_ns
-        self._decoder: Decoder = choose_decoder(source)
-        self.info: AudioInfo = self._decoder.info
+        choice = choose_decoder(source)
+        self.cut = choice.cut
+        if self.cut and choice.is_certain and not allow_truncated:
+            raise AudioError(self.cut)
+        self._decoder: Decoder = choice.decoder
+        self.info: AudioInfo = choice.decoder.info
         self.block_length = max(MIN_BLOCK_LENGTH, BLOCK_SIZE // self.info.n_channels)
 
     def __enter__(self) -> Self:
@@ -100,12 +110,11 @@ class AudioReader:
         Raises
         ------
         AudioError
-            The file is damaged, shorter than it declares, holds values that are no sound,
-            or changed since it was opened.
+            The file is damaged, shorter than it declares and not allowed to be, holds values
+            that are no sound, or changed since it was opened.
         """
         n_read = 0
-        blocks = self._decoder.blocks(self.block_length)
-        while (block := self._next(blocks, n_read)) is not None:
+        for block in self._decoded():
             if self._decoder.may_be_non_finite:
                 _check_finite(block, n_read, self.info.sample_rate)
             n_read += len(block)
@@ -113,18 +122,37 @@ class AudioReader:
         if self._source.has_changed():
             raise AudioError(reasons.CHANGED)
         if n_read < (self._decoder.n_expected or 0):
-            raise AudioError(reasons.cut_short(n_read / self.info.sample_rate))
+            self.cut = self.cut or reasons.cut_short(n_read / self.info.sample_rate)
+            if not self._allow_truncated:
+                raise AudioError(self.cut)
         if n_read == 0:
-            raise AudioError(reasons.NO_SAMPLES)
+            raise AudioError(self.cut or reasons.NO_SAMPLES)
 
-    def _next(self, blocks: Iterator[Samples], n_read: int) -> Samples | None:
-        try:
-            return next(blocks, None)
-        except (AudioError, *DECODING_ERRORS) as error:
-            if self._source.has_changed():
-                raise AudioError(reasons.CHANGED) from error
-            reason = str(error) if isinstance(error, AudioError) else describe(error)
-            raise AudioError(f"{reason} (after {n_read / self.info.sample_rate:.3f} s)") from error
+    def _decoded(self) -> Iterator[Samples]:
+        """What the decoder gives; of a file that is cut and may be, all that it can give."""
+        n_read = 0
+        blocks = self._decoder.blocks(self.block_length)
+        while True:
+            try:
+                block = next(blocks, None)
+            except (AudioError, *DECODING_ERRORS) as error:
+                if self._source.has_changed():
+                    raise AudioError(reasons.CHANGED) from error
+                reason = str(error) if isinstance(error, AudioError) else describe(error)
+                seconds = n_read / self.info.sample_rate
+                is_end = self._allow_truncated and (self.cut or self._decoder.has_read_all())
+                if not is_end:
+                    raise AudioError(f"{reason} (after {seconds:.3f} s)") from error
+                rest = self._decoder.rest(n_read, self.block_length)
+                n_read += len(rest)
+                self.cut = self.cut or reasons.cut_short(n_read / self.info.sample_rate, reason)
+                if len(rest):
+                    yield rest
+                return
+            if block is None:
+                return
+            n_read += len(block)
+            yield block
 
 
 def _check_finite(block: Samples, n_before: int, sample_rate: int) -> None:

@@ -53,6 +53,14 @@ class Decoder(Protocol):
         """Blocks of (samples, channels) from the start, one buffer for all of them."""
         ...
 
+    def has_read_all(self) -> bool:
+        """Whether the decoder, when it failed, had seen the file to its end."""
+        ...
+
+    def rest(self, n_before: int, most: int) -> Samples:
+        """Samples that can be decoded after the first ``n_before``, before decoding fails."""
+        ...
+
 
 def check_info(info: AudioInfo) -> None:
     """Refuse what no recording has: the sample rate or the channels are absurd."""

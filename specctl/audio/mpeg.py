@@ -118,10 +118,9 @@ def inspect_mpeg(source: SourceFile, *, header_only: bool = False) -> Structure:
         _check_gaps(walk.links)
         is_estimate = any(_is_estimate(link) for link in walk.links)
         if pieces or len(walk.links) > 1 or first.declared != first.n_frames:
-            pieces = tuple(map(_corrected, walk.links))
-    if walk.is_cut:
-        return Structure(is_cut=True, n_samples=sum(map(_n_samples, walk.links)))
-    return Structure(pieces=pieces, is_estimate=is_estimate)
+            pieces = tuple(_corrected(link, walk.is_cut) for link in walk.links)
+    n_left = sum(map(_n_samples, walk.links)) if walk.is_cut else None
+    return Structure(pieces, n_left, is_cut=walk.is_cut, is_estimate=is_estimate)
 
 
 def _check_gaps(links: list[_Link]) -> None:
@@ -144,10 +143,15 @@ def _is_estimate(link: _Link) -> bool:
     return link.declared is None and (frame is None or not frame.xing_at)
 
 
-def _corrected(link: _Link) -> Piece:
-    """Give a stream a header that tells the true number of frames."""
+def _corrected(link: _Link, is_cut: bool) -> Piece:
+    """Give a stream a header that tells the true number of frames.
+
+    One that is cut keeps its header: with a smaller number, the decoder would leave out the end
+    of what there is for the encoder's padding.
+    """
     frame = _parse(link.first[:4])
-    if link.declared == link.n_frames or frame is None or not frame.xing_at:
+    keeps_header = is_cut and link.n_frames < (link.declared or 0)
+    if link.declared == link.n_frames or keeps_header or frame is None or not frame.xing_at:
         return Piece(b"", link.start, link.stop)
     if link.declared is not None:
         at = frame.xing_at + 8

@@ -1,8 +1,9 @@
 """Ogg pages: none missing, none damaged, none cut.
 
 A player skips what is missing, and libsndfile stops at the end of the first of several
-chained streams; neither says so. The flag of the last page is not asked for: many recorders
-never write it, so a file that was cut right between two pages looks like theirs.
+chained streams; neither says so. Where a file was cut between two pages, the last one lacks the
+mark of the last page. So do files of programs that never write it or lose their last page, a
+third of some collections: they may be cut, and are not refused for it.
 """
 
 import struct
@@ -18,6 +19,7 @@ from specctl.errors import AudioError
 CAPTURE = b"OggS"
 HEADER = struct.Struct("<4sBBqIIIB")  # capture, version, flags, granule, serial, sequence, crc, n
 BEGINS = 2  # flag of the first page of a stream
+ENDS = 4  # flag of the last page of a stream
 MAX_PAGE = HEADER.size + 255 + 255 * 255  # bytes
 WINDOW = 2**20  # bytes
 NO_GRANULE = -1
@@ -43,6 +45,7 @@ class _Stream:
     rate: int  # granules a second, 0 if the codec is unknown
     sequence: int
     granule: int = 0
+    has_ended: bool = False
 
     @property
     def seconds(self) -> float:
@@ -55,19 +58,21 @@ def inspect_ogg(source: SourceFile) -> Structure:
     Returns
     -------
     Structure
-        With one piece for each of several chained streams.
+        With one piece for each of several chained streams. ``is_cut`` if the last page is not
+        there to its end, ``may_be_cut`` if it is not marked as the last.
 
     Raises
     ------
     AudioError
-        A page is missing, damaged or cut.
+        A page is missing or damaged.
     """
     streams: dict[int, _Stream] = {}
     link_starts: list[int] = []
-    in_headers = False
+    in_headers = is_cut = False
     for page in _pages(source):
         if page is None:
-            raise AudioError(reasons.cut_short(_seconds(streams)))
+            is_cut = True
+            break
         if not page.is_sound:
             raise AudioError(reasons.has_hole(_seconds(streams)))
         if page.flags & BEGINS:
@@ -77,14 +82,20 @@ def inspect_ogg(source: SourceFile) -> Structure:
             streams[page.serial] = _Stream(_granule_rate(page.body), page.sequence - 1)
         in_headers = bool(page.flags & BEGINS)
         _follow(streams, page)
-    if len(link_starts) < 2:
-        return Structure()
-    stops = [*link_starts[1:], source.size]
+    sounding = [stream for stream in streams.values() if stream.rate]
     return Structure(
-        pieces=tuple(
-            Piece(b"", start, stop) for start, stop in zip(link_starts, stops, strict=True)
-        )
+        pieces=_pieces(link_starts, source.size),
+        is_cut=is_cut,
+        may_be_cut=not all(stream.has_ended for stream in sounding),
     )
+
+
+def _pieces(link_starts: list[int], size: int) -> tuple[Piece, ...]:
+    """One for each of several chained streams; none for a single one."""
+    if len(link_starts) < 2:
+        return ()
+    stops = [*link_starts[1:], size]
+    return tuple(Piece(b"", start, stop) for start, stop in zip(link_starts, stops, strict=True))
 
 
 def _follow(streams: dict[int, _Stream], page: _Page) -> None:
@@ -92,6 +103,7 @@ def _follow(streams: dict[int, _Stream], page: _Page) -> None:
     if stream is None or page.sequence != (stream.sequence + 1) % 2**32:
         raise AudioError(reasons.has_hole(_seconds(streams)))
     stream.sequence = page.sequence
+    stream.has_ended = bool(page.flags & ENDS)
     if page.granule != NO_GRANULE:
         stream.granule = page.granule
 

@@ -1,6 +1,6 @@
 """Sample rate, channels and length of a file from its header; which decoder reads it."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import soundfile
 
@@ -46,16 +46,24 @@ def probe(path: str) -> AudioInfo:
         cut short is found by ``open_audio``, not here.
     """
     with SourceFile(path) as source:
-        return choose_decoder(source, header_only=True).info
+        return choose_decoder(source, header_only=True).decoder.info
 
 
-def choose_decoder(source: SourceFile, *, header_only: bool = False) -> Decoder:
-    """Open a file with the decoder that knows it, and refuse what is cut or absurd.
+class Choice(NamedTuple):
+    """A decoder, and why the file is not whole: empty where nothing seems to be missing."""
+
+    decoder: Decoder
+    cut: str = ""
+    is_certain: bool = True
+
+
+def choose_decoder(source: SourceFile, *, header_only: bool = False) -> Choice:
+    """Open a file with the decoder that knows it, and refuse what is absurd.
 
     Raises
     ------
     AudioError
-        Neither decoder can read the file, or it is not whole.
+        Neither decoder can read the file.
     """
     try:
         structure = inspect(source, header_only=header_only)
@@ -63,9 +71,14 @@ def choose_decoder(source: SourceFile, *, header_only: bool = False) -> Decoder:
     except DECODING_ERRORS as error:
         raise AudioError(describe(error)) from error
     check_info(decoder.info)
-    if not header_only:
-        _check_length(decoder, structure)
-    return decoder
+    if header_only:
+        return Choice(decoder)
+    if structure.is_cut:
+        return Choice(decoder, _cut(decoder.info, structure))
+    _check_length(decoder.info, structure)
+    if structure.may_be_cut:
+        return Choice(decoder, reasons.NO_LAST_PAGE, is_certain=False)
+    return Choice(decoder)
 
 
 def _open(source: SourceFile, structure: Structure) -> Decoder:
@@ -78,23 +91,28 @@ def _open(source: SourceFile, structure: Structure) -> Decoder:
             or head.startswith((*OTHER_CONTAINERS, b"OggS"))
             or head[4:] == b"ftyp"
         )
+        if is_foreign and av_backend.is_installed():
+            try:
+                return AvDecoder(source)
+            except AudioError as other:
+                raise AudioError(reasons.CUT_SHORT) if structure.is_cut else other from error
         if structure.is_cut:
             raise AudioError(reasons.CUT_SHORT) from error
-        if is_foreign and av_backend.is_installed():
-            return AvDecoder(source)
         if is_foreign:
             raise AudioError(reasons.NEEDS_PYAV) from error
         raise
 
 
-def _check_length(decoder: Decoder, structure: Structure) -> None:
+def _cut(info: AudioInfo, structure: Structure) -> str:
+    """Where a file is cut, as far as that can be told without decoding it."""
+    n_left = info.n_samples if structure.n_samples is None else structure.n_samples
+    if n_left is None or info.backend == "av":
+        return reasons.CUT_SHORT
+    return reasons.cut_short(n_left / info.sample_rate)
+
+
+def _check_length(info: AudioInfo, structure: Structure) -> None:
     """Hold what the decoder says against what the structure says."""
-    info = decoder.info
-    if structure.is_cut:
-        n_left = info.n_samples if structure.n_samples is None else structure.n_samples
-        if n_left is None:
-            raise AudioError(reasons.CUT_SHORT)
-        raise AudioError(reasons.cut_short(n_left / info.sample_rate))
     if info.n_samples == 0:
         raise AudioError(reasons.NO_SAMPLES)
     if structure.n_samples is not None and structure.n_samples != info.n_samples:

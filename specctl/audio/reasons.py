@@ -10,6 +10,7 @@ NEEDS_PYAV = "needs PyAV; install specctl-audio[av]"
 NO_SAMPLES = "no samples"
 CHANGING = "sample rate or channels change within the file"
 CUT_SHORT = "unexpected end of data"
+NO_LAST_PAGE = "perhaps cut short: no page is marked as the last"
 CHANGED = "changed while it was read"
 
 _SYSTEM = {
@@ -36,9 +37,9 @@ def system_reason(error: Exception) -> str:
     return str(error)
 
 
-def cut_short(seconds: float) -> str:
-    """The file ends before its own structure says so."""
-    return f"{CUT_SHORT} at {seconds:.3f} s"
+def cut_short(seconds: float, sign: str = "") -> str:
+    """The file ends before its own structure says so; ``sign`` is how that shows."""
+    return f"{CUT_SHORT} at {seconds:.3f} s" + (f": {sign}" if sign else "")
 
 
 def has_hole(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """Decoding by libsndfile: WAV and its kin, FLAC, Ogg Vorbis, Opus, MP3, AIFF, AU, CAF, GSM."""
 
+import contextlib
 import io
 import os
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ UNKNOWN_FORMAT = frozenset({1, 7})
 FULL_SCALE_16_BIT = np.float32(2**-15)
 UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 where FLAC says nothing
 READ_AHEAD = 2**16  # bytes; libsndfile asks for a few bytes at a time
+PASSED_AT_ONCE = 2**16  # samples of all channels together
+REST_STEPS = (2**12, 2**6, 1)  # samples
 GSM_ARGUMENTS = {"format": "RAW", "subtype": "GSM610", "samplerate": 8000, "channels": 1}
 INTEGER_ENCODINGS = ("PCM_", "ULAW", "ALAW", "GSM610", "IMA_ADPCM", "MS_ADPCM", "ALAC_", "DPCM_")
 
@@ -63,7 +66,7 @@ class SoundfileDecoder:
         filled = 0
         for piece in self._structure.pieces or (None,):
             with self._open(piece) as file:
-                _skip(file, piece, buffer)
+                _pass_over(file, _skipped(piece))
                 while n_read := _read(file, buffer[filled:], codes):
                     filled += n_read
                     if filled == length:
@@ -71,6 +74,25 @@ class SoundfileDecoder:
                         filled = 0
         if filled:
             yield buffer[:filled]
+
+    def has_read_all(self) -> bool:
+        """Whether the file has been read to its end, which decoders do a few kilobytes ahead."""
+        return os.lseek(self._source.fd, 0, os.SEEK_CUR) >= self._source.size
+
+    def rest(self, n_before: int, most: int) -> Samples:
+        """Up to ``most`` samples after the first ``n_before``, up to where decoding fails.
+
+        libsndfile keeps from us what it decoded in a call that fails, so it is asked for less
+        and less at a time.
+        """
+        found: Samples = np.empty((most, self.info.n_channels), dtype=np.float32)
+        n_found = 0
+        for step in () if self._structure.pieces else REST_STEPS:
+            with self._open(None) as file, contextlib.suppress(soundfile.SoundFileError):
+                _pass_over(file, n_before + n_found)
+                while n_found < most and (n := _read(file, found[n_found : n_found + step])):
+                    n_found += n
+        return found[:n_found]
 
     def _open(self, piece: Piece | None) -> soundfile.SoundFile:
         if self._unread is not None:
@@ -131,10 +153,12 @@ def _skipped(piece: Piece | None) -> int:
     return piece.skip if piece is not None else 0
 
 
-def _skip(file: soundfile.SoundFile, piece: Piece | None, buffer: Samples) -> None:
-    left = _skipped(piece)
-    while left and (n_read := _read(file, buffer[:left])):
-        left -= n_read
+def _pass_over(file: soundfile.SoundFile, n_samples: int) -> None:
+    """Read samples and let them go."""
+    length = max(1, PASSED_AT_ONCE // file.channels)
+    scratch: Samples = np.empty((min(length, n_samples), file.channels), dtype=np.float32)
+    while n_samples and (n_read := _read(file, scratch[:n_samples])):
+        n_samples -= n_read
 
 
 def describe(error: soundfile.LibsndfileError) -> str:

@@ -115,6 +115,8 @@ class Structure:
         are left of a file that is cut.
     is_cut : bool
         The file ends before its structure does.
+    may_be_cut : bool
+        The file lacks a sign of its end that some programs never write.
     is_estimate : bool
         The number of samples that libsndfile reports is a guess.
     is_gsm : bool
@@ -124,6 +126,7 @@ class Structure:
     pieces: tuple[Piece, ...] = ()
     n_samples: int | None = None
     is_cut: bool = False
+    may_be_cut: bool = False
     is_estimate: bool = False
     is_gsm: bool = False
 

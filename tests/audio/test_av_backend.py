@@ -81,6 +81,21 @@ def test_refuses_a_file_that_is_cut(encoded, tmp_path, name, percent):
         decode(path)
 
 
+@pytest.mark.parametrize("name", ["m4a-faststart", "webm-opus"])
+def test_gives_what_is_left_of_a_file_that_is_cut_where_that_is_allowed(encoded, tmp_path, name):
+    original = encoded[0][name]
+    whole, data = decode(original), original.read_bytes()
+    path = tmp_path / original.name
+    path.write_bytes(data[: len(data) * 3 // 4])
+    with open_audio(str(path), allow_truncated=True) as reader:
+        part = np.concatenate([block.copy() for block in reader.blocks()])
+        assert reader.cut.startswith("unexpected end of data")
+    assert RATE < len(part) < len(whole)
+    # the last packet lacks the next one, with which it overlaps
+    n_equal = len(part) - 2 * 1_024
+    np.testing.assert_array_equal(part[:n_equal], whole[:n_equal])
+
+
 def test_gives_equal_blocks_and_starts_over(encoded, monkeypatch):
     monkeypatch.setattr("specctl.audio.decode.BLOCK_SIZE", 2 * 5_000)
     with open_audio(str(encoded[0]["m4a-alac"])) as reader:
