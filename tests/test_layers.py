@@ -25,7 +25,7 @@ LAYERS = {
     "basis": {"dsp", *BASE},
     "transforms": {"basis", "kernels", "dsp", *BASE},
     "audio": BASE,
-    "store": {"basis", "dsp", *BASE},
+    "store": {"basis", "kernels", "dsp", *BASE},
     "augment": BASE,
     "training": {"augment", "audio", "store", "transforms", "basis", "kernels", "dsp", *BASE},
     "convert": {"audio", "store", "transforms", "basis", "kernels", "dsp", *BASE},

@@ -53,7 +53,10 @@ class ChunkCodec:
             return plain.data
         if not self._shuffle:
             return isal_zlib.compress(plain.data, _LEVEL)
-        np.copyto(self._scratch, plain.reshape(-1, self._item_bytes).T)
+        # a reader of stores needs no compiler
+        from specctl.store.compiled import shuffle
+
+        shuffle(self._item_bytes)(rows.reshape(-1), self._scratch)
         return _deflated(self._scratch)
 
     def decode(self, data: bytes | memoryview) -> np.ndarray[Any, np.dtype[Any]]:

@@ -75,9 +75,12 @@ class MomentsGatherer:
     """
 
     def __init__(self, width: int) -> None:
+        # a reader of stores needs no compiler
+        from specctl.store.compiled import moments
+
+        self._compute = moments(width)
         self._block_frames = max(_BLOCK_VALUES // width, 1)
         self._pending = np.empty((self._block_frames, width), dtype=np.float32)
-        self._scratch = np.empty((self._block_frames, width), dtype=np.float64)
         self.reset()
 
     def reset(self) -> None:
@@ -108,12 +111,10 @@ class MomentsGatherer:
         return self._moments
 
     def _add_block(self, block: np.ndarray) -> None:
-        values = self._scratch[: len(block)]
-        np.copyto(values, block)
+        width = self._pending.shape[1]
+        mean, m2 = np.empty(width), np.empty(width)
+        self._compute(block, mean, m2)
         # sums in float64 cannot overflow on float32 values: not finite means an input was not
-        mean = values.sum(axis=0) / len(block)
         if not np.isfinite(mean).all():
             raise StoreError("spectrogram has values that are not finite")
-        values -= mean
-        np.multiply(values, values, out=values)
-        self._moments.add(Moments(len(block), mean, values.sum(axis=0)))
+        self._moments.add(Moments(len(block), mean, m2))

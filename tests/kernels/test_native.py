@@ -229,3 +229,14 @@ def test_a_forked_process_computes_too():
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     finally:
         torch.set_num_threads(before)
+
+
+def test_compiled_code_lives_as_long_as_what_runs_it():
+    wave = noise(320)
+    held = NativeSpectrogram(window(32), 8, power=2.0)
+    spec = held(wave)
+    # more programs than are kept for those who ask for the same again
+    for place in range(20):
+        log = Logarithm(10.0, 1e-10, float(place))
+        NativeSpectrogram(window(32), 8, power=2.0, log=log, lanes=4)
+    np.testing.assert_array_equal(held(wave), spec)

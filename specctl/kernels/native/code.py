@@ -17,7 +17,7 @@ _FUSED = ("contract",)  # a product and a sum may become one instruction, rounde
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """One float32 for each lane; arithmetic on it writes instructions."""
+    """One number for each lane; arithmetic on it writes instructions."""
 
     code: "Code"
     value: ir.Value
@@ -68,16 +68,17 @@ class Complex:
 
 
 class Code:
-    """Writes one function.
+    """Writes one function, whose numbers are float32 if nothing else is said.
 
     Indices and lengths count float32 numbers, or INDEX numbers where it says so; each may be a
     Python int or a value of the program.
     """
 
-    def __init__(self, builder: ir.IRBuilder, lanes: int) -> None:
+    def __init__(self, builder: ir.IRBuilder, lanes: int, number: ir.Type = FLOAT) -> None:
         self.builder = builder
         self.lanes = lanes
-        self.vector_type = ir.VectorType(FLOAT, lanes)
+        self._number = number
+        self.vector_type = ir.VectorType(number, lanes)
         self._bits = ir.VectorType(_LANE, lanes)
 
     def index(self, number: "int | ir.Value") -> ir.Value:
@@ -103,7 +104,7 @@ class Code:
 
     def constant(self, number: float) -> Vector:
         """The same number in every lane."""
-        return Vector(self, _constant(FLOAT, (_rounded(number),) * self.lanes))
+        return Vector(self, _constant(self._number, (_rounded(number),) * self.lanes))
 
     def load(self, pointer: ir.Value) -> Vector:
         """Neighbouring numbers, one to each lane."""
@@ -126,8 +127,11 @@ class Code:
 
     def spread(self, pointer: ir.Value) -> Vector:
         """One number from memory in every lane."""
+        return self.spread_value(self.builder.load(pointer, typ=self._number))
+
+    def spread_value(self, number: ir.Value) -> Vector:
+        """One number in every lane."""
         nothing = ir.Constant(self.vector_type, ir.Undefined)
-        number = self.builder.load(pointer, typ=FLOAT)
         first = self.builder.insert_element(nothing, number, ir.Constant(_LANE, 0))
         return Vector(self, self._shuffled(first, first, [0] * self.lanes))
 

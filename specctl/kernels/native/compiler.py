@@ -38,13 +38,17 @@ def host() -> Host:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A function in memory; it lives as long as its engine."""
+    """A function in memory, and the engine whose end is its end."""
 
     call: Callable[..., None]
     engine: llvm.ExecutionEngine
 
+    def __call__(self, *arguments: int) -> None:
+        """Run it; the GIL is free meanwhile."""
+        self.call(*arguments)
 
-@lru_cache(maxsize=64)
+
+@lru_cache(maxsize=16)
 def _function(text: str, name: str, n_pointers_and_numbers: str) -> Compiled:
     processor = host()
     module = llvm.parse_assembly(text)
@@ -59,12 +63,12 @@ def _function(text: str, name: str, n_pointers_and_numbers: str) -> Compiled:
     return Compiled(signature(engine.get_function_address(name)), engine)
 
 
-def compiled(module: ir.Module, name: str, arguments: str) -> Callable[..., None]:
-    """A function of a module, ready to be called; the GIL is free while it runs.
+def compiled(module: ir.Module, name: str, arguments: str) -> Compiled:
+    """A function of a module, ready to be called.
 
     Parameters
     ----------
     arguments : str
         A letter for each: ``p`` an address, ``n`` a number.
     """
-    return _function(str(module), name, arguments).call
+    return _function(str(module), name, arguments)
