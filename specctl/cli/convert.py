@@ -64,6 +64,7 @@ def convert(  # one flag for each setting; they go on as one dict
     include: o.Include = None,
     exclude: o.Exclude = None,
     labels: o.Labels = None,
+    allow_truncated: o.AllowTruncated = False,
     dtype: o.StoredTypeName = None,
     compression: o.CompressionName = None,
     overwrite: o.Overwrite = False,
@@ -105,6 +106,7 @@ def convert(  # one flag for each setting; they go on as one dict
             strict=strict,
             max_failures=max_failures,
             timeout=timeout,
+            allow_truncated=allow_truncated,
         )
         with ConvertProgress(err, quiet=quiet) as bar, stoppable(bar) as control:
             run: Any = {"preset": preset, "options": options, "progress": bar, "control": control}

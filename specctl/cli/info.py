@@ -74,6 +74,7 @@ def _print_store(store: Store, as_json: bool) -> None:
         "frequency": "{:,.0f} to {:,.0f} Hz".format(*facts["frequency_range"]),
         "settings": _settings(facts["config"]),
         **({"basis": _basis(facts["basis"])} if facts["basis"] else {}),
+        **({"cut short": _cut_short(facts["truncated"])} if facts["truncated"] else {}),
         "failed": f"{facts['n_failures']:,}",
     }
     for name, text in lines.items():
@@ -95,6 +96,13 @@ def _named(classes: list[str]) -> str:
     shown = ", ".join(classes[:_MAX_SHOWN_CLASSES])
     more = ", …" if len(classes) > _MAX_SHOWN_CLASSES else ""
     return f"{len(classes):,}: {shown}{more}" if classes else "none"
+
+
+def _cut_short(sources: list[str]) -> str:
+    """How many files there is only a part of, and which."""
+    shown = ", ".join(sources[:_MAX_SHOWN_FAILURES])
+    more = ", …" if len(sources) > _MAX_SHOWN_FAILURES else ""
+    return f"{len(sources):,}: {shown}{more}"
 
 
 def _settings(config: dict[str, Any]) -> str:
@@ -129,6 +137,7 @@ def _store_facts(store: Store) -> dict[str, Any]:
     hours = None
     if isinstance(rate, (int, float)) and rate > 0:
         hours = int(store.index["n_samples"].sum()) / rate / 3600
+    truncated = list(dict.fromkeys(store.index["source"][store.index["truncated"]].tolist()))
     return {
         "path": str(store.path),
         "n_bytes": store.path.stat().st_size,
@@ -154,6 +163,8 @@ def _store_facts(store: Store) -> dict[str, Any]:
         "frequency_range": [float(store.frequency.min()), float(store.frequency.max())],
         "config": store.config,
         "basis": _basis_facts(store),
+        "n_truncated": len(truncated),
+        "truncated": truncated,
         "n_failures": len(store.errors),
         "failures": [{"key": key, "reason": reason} for key, reason in store.errors],
     }

@@ -143,6 +143,14 @@ Timeout = Annotated[
     float, _option(_RUN, "Give a file up after so long without progress (60).", metavar="SECONDS")
 ]
 MaxFailures = Annotated[int, _option(_RUN, "Stop when so many files in a row have failed (100).")]
+AllowTruncated = Annotated[
+    bool,
+    _option(
+        _ITEMS,
+        "Convert what there is of files that are cut short, and mark their items (they fail).",
+        "--allow-truncated",
+    ),
+]
 Strict = Annotated[bool, _option(_RUN, "Stop at the first file that fails.", "--strict")]
 DryRun = Annotated[
     bool, _option(_RUN, "Only say what would be done, how large and how long.", "--dry-run")

@@ -3,23 +3,23 @@
 import json
 from typing import TYPE_CHECKING
 
+from specctl.audio.reasons import CUT_SHORT
 from specctl.cli.app import err, out
 from specctl.cli.draw import printable
 from specctl.cli.words import duration, size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from specctl.convert import Estimate, Summary
 
-_MOST_FAILURES_SHOWN = 20
+_MOST_FILES_SHOWN = 20
 
 
 def print_summary(summary: "Summary", *, as_json: bool, quiet: bool, verbose: bool) -> None:
     """The report: failures and figures on stderr, or one JSON object on stdout."""
-    for key, reason in summary.failures[:_MOST_FAILURES_SHOWN]:
-        _say(f"failed: {printable(key)}: {reason}", style="red")
-    more = summary.n_failed - _MOST_FAILURES_SHOWN
-    if more > 0:
-        _say(f"… and {more:,} more, all in /errors: specctl info {summary.store}", style="red")
+    _say_some("cut short and kept", summary.truncated, "/index/truncated", summary, "yellow")
+    _say_some("failed", summary.failures, "/errors", summary, "red")
     if as_json:
         out.print(json.dumps(summary.to_dict()), markup=False, highlight=False, soft_wrap=True)
     if quiet:
@@ -33,6 +33,21 @@ def print_summary(summary: "Summary", *, as_json: bool, quiet: bool, verbose: bo
             )
     for line in _complete_lines(summary) if summary.status == "complete" else _lines(summary):
         _say(line)
+
+
+def _say_some(
+    what: str,
+    files: "Sequence[tuple[str, str]]",
+    where: str,
+    summary: "Summary",
+    style: str,
+) -> None:
+    """A line for each file, up to a number that can be read."""
+    for key, reason in files[:_MOST_FILES_SHOWN]:
+        _say(f"{what}: {printable(key)}: {reason}", style=style)
+    more = len(files) - _MOST_FILES_SHOWN
+    if more > 0:
+        _say(f"… and {more:,} more, all in {where}: specctl info {summary.store}", style=style)
 
 
 def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
@@ -73,6 +88,15 @@ def _lines(summary: "Summary") -> list[str]:
             else f", {summary.audio_seconds / total:,.0f} × real time"
         ),
     ]
+    if summary.n_truncated:
+        were = "file was" if summary.n_truncated == 1 else "files were"
+        lines.append(f"{summary.n_truncated:,} {were} cut short and kept")
+    n_cut = sum(reason.startswith(CUT_SHORT) for _, reason in summary.failures)
+    if n_cut:
+        lines.append(
+            f"{n_cut:,} of those that failed are cut short; --update --allow-truncated converts "
+            "what there is of them"
+        )
     if summary.n_unlabelled:
         lines.append(f"{summary.n_unlabelled:,} files have no label")
     return [*lines, _where_time_went(summary)]

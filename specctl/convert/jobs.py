@@ -74,6 +74,7 @@ class PartJob:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
+    allow_truncated: bool = False
     """What came of a part."""
 
     number: int
@@ -86,5 +87,6 @@ class Receipt:
 
 
 def part_path(folder: Path, number: int) -> Path:
+    truncated: tuple[tuple[str, str], ...] = ()
     """Where a part lies in the working folder."""
     return folder / f"{number:06d}.part"

@@ -44,10 +44,8 @@ class _File:
     """What the index says of a file, besides its items."""
 
     source: PlannedSource
-    size: int
-    mtime_ns: int
+    reader: AudioReader
     sha256: str
-    sample_rate: int
     counted: Counted
 
 
@@ -63,6 +61,7 @@ class PartWorker:
         self._pack_samples = 0 if job.one_at_a_time else computer.pack_samples
         self._clock = Clock()
         self._failures: list[tuple[str, str]] = []
+        self._truncated: list[tuple[str, str]] = []
         self._n_converted = self._n_resampled = 0
         self._audio_seconds = 0.0
 
@@ -74,7 +73,7 @@ class PartWorker:
             try:
                 if source.poison:
                     raise AudioError(source.poison)
-                with open_audio(source.path) as reader:
+                with open_audio(source.path, allow_truncated=self._job.allow_truncated) as reader:
                     file = self._file(reader, source)
                     if self._streams(source):
                         self._store_held(held)
@@ -98,6 +97,7 @@ class PartWorker:
             "n_converted": self._n_converted,
             "n_resampled": self._n_resampled,
             "audio_seconds": self._audio_seconds,
+            "truncated": self._truncated,
         }
         self._writer.commit(extra=counts)
         for stage, spent in self._writer.seconds.items():
@@ -109,6 +109,7 @@ class PartWorker:
             n_items=self._writer.n_items,
             audio_seconds=self._audio_seconds,
             failures=tuple(self._failures),
+            truncated=tuple(self._truncated),
             seconds=seconds,
         )
 
@@ -120,9 +121,7 @@ class PartWorker:
     def _file(self, reader: AudioReader, source: PlannedSource) -> _File:
         with self._clock.stage("decode"):
             digest = reader.sha256()
-        return _File(
-            source, reader.size, reader.mtime_ns, digest, reader.info.sample_rate, Counted()
-        )
+        return _File(source, reader, digest, Counted())
 
     def _tiles(self, reader: AudioReader, file: _File) -> Iterator[_Tile]:
         """All tiles of all items of a file."""
@@ -204,9 +203,11 @@ class PartWorker:
                 n_items += 1
         if n_items == 0:
             raise AudioError(self._why_nothing(file.counted.n_samples))
-        self._writer.end_source()
+        self._writer.end_source(truncated=bool(file.reader.cut))
+        if file.reader.cut:
+            self._truncated.append((file.source.key, file.reader.cut))
         self._n_converted += 1
-        self._n_resampled += file.sample_rate != self._config.sample_rate
+        self._n_resampled += file.reader.info.sample_rate != self._config.sample_rate
         self._audio_seconds += file.counted.seconds
         self._beat.done(failed=False, seconds=file.counted.seconds)
 
@@ -214,13 +215,13 @@ class PartWorker:
         self._writer.end_item(
             key=item.key,
             source=file.source.key,
-            sample_rate=file.sample_rate,
+            sample_rate=file.reader.info.sample_rate,
             n_samples=item.counted.n_samples,
             channel=item.channel,
             offset=item.offset,
             label=file.source.label,
-            size=file.size,
-            mtime_ns=file.mtime_ns,
+            size=file.reader.size,
+            mtime_ns=file.reader.mtime_ns,
             sha256=file.sha256,
         )
 

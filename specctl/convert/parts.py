@@ -94,6 +94,7 @@ class PartsRun:
             n_resampled=extra["n_resampled"],
             audio_seconds=extra["audio_seconds"],
             failures=tuple((failure.key, failure.reason) for failure in part.failures),
+            truncated=tuple((key, reason) for key, reason in extra["truncated"]),
         )
         beats.row(number).finish(
             n_done=len(self.plan.parts[number]),
@@ -118,6 +119,7 @@ class PartsRun:
             one_at_a_time=any(part == number for part, _ in self._deaths),
             strict=self.options.strict,
             basis=self.options.basis,
+            allow_truncated=self.options.allow_truncated,
         )
         return Task(number, work_names.convert_part, (job,))
 

@@ -148,7 +148,11 @@ def repair_store(
             save_basis(basis_file, damaged.basis)
         Conversion(
             store=path,
-            request=_Again(request.paths, (), (), None, damaged.request, damaged.labels),
+            request=_Again(
+                *(request.paths, (), (), None),
+                stated=damaged.request,
+                stored_labels=damaged.labels,
+            ),
             given=GivenSettings(_settings(damaged.config), None, damaged.basis),
             options=_options(options, damaged.made_with, basis_file),
             control=control or Control(),
@@ -194,6 +198,7 @@ def _options(options: Options, made_with: tuple[str, str], basis_file: str | Non
         strict=True,
     )
 
+        allow_truncated=True,
 
 def _unchanged_sources(path: Path, request: Request, damaged: _Damaged) -> list[Source]:
     """The files of the damaged items, each with the bytes that it had."""

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -48,6 +48,9 @@ class Options:
         Stop when so many files in a row have failed.
     timeout : float
         Seconds without any progress after which a file is given up.
+    allow_truncated : bool
+        Convert what there is of files that are cut short; their items are marked. Not a number
+        of whole files depends on it.
     """
 
     include: tuple[str, ...] = ()
@@ -63,6 +66,7 @@ class Options:
     strict: bool = False
     max_failures: int = 100
     timeout: float = 60.0
+    allow_truncated: bool = False
 
     def __post_init__(self) -> None:
         if self.overwrite and self.update:
@@ -89,12 +93,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Which files to convert and how they are labelled."""
+    """Which files to convert, how they are labelled, and whether those cut short are taken."""
 
     paths: tuple[Path, ...]
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     labels: str | Path | None
+    allow_truncated: bool = False
 
     @classmethod
     def of(cls, sources: Path | str | Sequence[Path | str], options: Options) -> Self:
@@ -103,7 +108,13 @@ class Request:
             sources = [sources]
         if not sources:
             raise ParameterError("sources must name at least one file or folder, got none")
-        return cls(tuple(map(Path, sources)), options.include, options.exclude, options.labels)
+        return cls(
+            paths=tuple(map(Path, sources)),
+            include=options.include,
+            exclude=options.exclude,
+            labels=options.labels,
+            allow_truncated=options.allow_truncated,
+        )
 
     def identity(self) -> str:
         """SHA-256 that is equal for equal requests; says nothing about where files lie."""
@@ -113,8 +124,18 @@ class Request:
             with _reported(Path(str(labels))):
                 labels = hashlib.sha256(Path(str(labels)).read_bytes()).hexdigest()
         paths = sorted(os.path.realpath(path) for path in self.paths)
-        asked = json.dumps([paths, self.include, self.exclude, labels])
+        more = ["allow_truncated"] * self.allow_truncated
+        asked = json.dumps([paths, self.include, self.exclude, labels, *more])
         return hashlib.sha256(asked.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def difference(self, identity: str) -> str:
+        """What another request is for, in words; empty for one of the same identity."""
+        if identity == self.identity():
+            return ""
+        flag = "without" if self.allow_truncated else "with"
+        if identity == replace(self, allow_truncated=not self.allow_truncated).identity():
+            return f"the same files {flag} --allow-truncated"
+        return "other files"
 
     def discover(self) -> Discovery:
         """Find the files."""

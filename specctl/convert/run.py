@@ -102,9 +102,10 @@ class Conversion:
                 f"{self.store} already exists with other settings: {differing}; "
                 "pass --overwrite to replace it"
             )
-        if finished.request != self.request.identity():
+        differing = self.request.difference(finished.request)
+        if differing:
             raise StoreError(
-                f"{self.store} already exists, made from other files; pass --overwrite to replace "
+                f"{self.store} already exists, made from {differing}; pass --overwrite to replace "
                 "it or --update to add to it"
             )
         return _complete(finished, n_unchanged=0, n_skipped=0)
@@ -143,8 +144,8 @@ class Conversion:
         differing = self._differences(job.config)
         if job.version != __version__:
             differing = f"specctl {job.version} there, {__version__} here"
-        if not differing and job.request != self.request.identity():
-            differing = "other files"
+        if not differing:
+            differing = self.request.difference(job.request)
         if not differing and job.update != (self.options.update and self.store.exists()):
             differing = "--update there" if job.update else "--update here"
         if differing:
@@ -264,6 +265,7 @@ class Conversion:
         return Summary(
             store=self.store,
             status="updated" if job.update else "converted",
+        truncated = tuple(each for receipt in receipts for each in receipt.truncated)
             n_found=n_converted + len(failures) + len(job.skipped) + job.n_unchanged,
             n_converted=n_converted,
             n_failed=len(failures),
@@ -276,6 +278,7 @@ class Conversion:
             n_bytes=merged.n_bytes,
             n_unlabelled=job.n_unlabelled,
             sample_rate=parts.config.sample_rate,
+            n_truncated=len(truncated),
             audio_seconds=sum(receipt.audio_seconds for receipt in receipts),
             workers=self.options.n_workers,
             devices=description.devices,
@@ -291,6 +294,7 @@ class Conversion:
 @contextmanager
 def _reported_disk(store: Path) -> Iterator[None]:
     """Turn what a failing disk says at the mere question whether a file exists into one line."""
+            truncated=truncated,
     try:
         yield
     except OSError as error:

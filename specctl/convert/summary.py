@@ -24,7 +24,8 @@ class Progress:
 class Summary:
     """What came of a conversion.
 
-    ``n_found`` is ``n_converted + n_failed + n_skipped``, always. ``seconds`` holds the
+    ``n_found`` is ``n_converted + n_failed + n_skipped + n_unchanged``, always; ``truncated``
+    are those of the converted ones that are cut short, or may be. ``seconds`` holds the
     processor time of each stage, summed over workers, and as ``total``, ``startup`` and
     ``merge`` wall time of the whole, until the first part began, and of joining the parts.
     """
@@ -36,6 +37,7 @@ class Summary:
     n_failed: int = 0
     n_skipped: int = 0
     n_unchanged: int = 0
+    n_truncated: int = 0
     n_resampled: int = 0
     n_resumed: int = 0
     n_items: int = 0
@@ -51,6 +53,7 @@ class Summary:
     seconds: Mapping[str, float] = field(default_factory=dict)
     rates: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[tuple[str, str], ...] = ()
+    truncated: tuple[tuple[str, str], ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
 
     @property

@@ -25,6 +25,8 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
         size, mtime_ns, sha256
                       bytes, time of change (ns since 1970) and SHA-256 (hex) of the source file
         digest        SHA-256 (hex) of the item's stored rows, as little-endian bytes in C order
+        truncated     1 where the file was cut short, or may have been, and the item is what was
+                      left of it, else 0; uint8. Not there in stores without such items
     /stats/mean, std  per bin (complex: per bin and part) float64, over all frames of all items
                       before rounding to the stored type; std divides by count
     /stats/count      number of frames they are taken over, int64 scalar
@@ -49,7 +51,7 @@ kept as they are. There are no links, virtual or external datasets.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -230,6 +232,7 @@ class ItemRecord:
     mtime_ns: int = 0
     sha256: str = ""
     digest: str = ""
+    truncated: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Fields by name, ready for JSON."""
@@ -237,7 +240,7 @@ class ItemRecord:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Record with plain ``int`` and ``str`` fields, whatever integers came in."""
+        """Record with plain ``int``, ``bool`` and ``str`` fields, whatever integers came in."""
         return cls(**_plain(cls, values))
 
 
@@ -266,6 +269,9 @@ def derived_chunk_frames(row_bytes: int) -> int:
     return max(1 << (fitting.bit_length() - 1), _MIN_CHUNK_FRAMES)
 
 
+_PLAIN: dict[Any, Callable[[Any], Any]] = {int: int, bool: bool}
+
+
 def _plain(
     record: type[ItemRecord] | type[FailureRecord], values: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -273,9 +279,7 @@ def _plain(
     unknown = set(values) - set(types)
     if unknown:
         raise ParameterError(f"record has unknown fields: {', '.join(sorted(unknown))}")
-    return {
-        name: int(value) if types[name] is int else str(value) for name, value in values.items()
-    }
+    return {name: _PLAIN.get(types[name], str)(value) for name, value in values.items()}
 
 
 def _max_error(dtype: str, scale: float, highest: float) -> float:

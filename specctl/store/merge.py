@@ -34,6 +34,7 @@ from specctl.store.tables import (
     join_tables,
     select_rows,
     tables_digest,
+    without_empty,
 )
 from specctl.version import __version__
 
@@ -128,7 +129,7 @@ class Merger:
         self._tables = {
             "": {"frequency": np.asarray(frequencies, dtype="<f8")},
             "errors": _last_of_each(join_tables(self._failures, ERROR_TYPES)),
-            "index": items,
+            "index": without_empty(items),
             "stats": _stats(self._moments, len(frequencies)),
             "chunks": {"crc32": np.array(self._checksums, dtype="<u4")},
         }

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -153,10 +154,13 @@ class PartWriter:
         self._begin_item()
         return record
 
-    def end_source(self) -> None:
-        """Keep the items of the source."""
+    def end_source(self, *, truncated: bool = False) -> None:
+        """Keep the items of the source, which are those of a file that is cut if ``truncated``."""
         if self._mark is None or self._n_frames:
             raise ParameterError("end_source must follow end_item")
+        if truncated:
+            first = self._mark.n_items
+            self._items[first:] = [replace(item, truncated=True) for item in self._items[first:]]
         self._mark, self._earlier_rows = None, None
 
     def discard_source(self) -> None:

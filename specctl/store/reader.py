@@ -136,11 +136,8 @@ class Store(Mapping[str, np.ndarray]):
 
     @cached_property
     def index(self) -> Table:
-        """Columns of ``/index``: int64, and ``str`` objects for text."""
-        return {
-            name: _text_column(column) if column.dtype.kind == "S" else column
-            for name, column in self._file.index.items()
-        }
+        """Columns of ``/index``: int64, bool, and ``str`` objects for text."""
+        return {name: _plain_column(column) for name, column in self._file.index.items()}
 
     @property
     def labels(self) -> np.ndarray:
@@ -249,7 +246,11 @@ class Store(Mapping[str, np.ndarray]):
         return f"{self.path} has no item {key!r}{hint}"
 
 
-def _text_column(column: np.ndarray) -> np.ndarray:
+def _plain_column(column: np.ndarray) -> np.ndarray:
+    if column.dtype.kind == "u":
+        return column > 0
+    if column.dtype.kind != "S":
+        return column
     texts = np.empty(len(column), dtype=object)
     texts[:] = [decode_text(text) for text in column.tolist()]
     return texts

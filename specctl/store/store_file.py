@@ -18,7 +18,14 @@ from specctl.store.chunks import ChunkCodec, checksum
 from specctl.store.layout import FORMAT, FORMAT_VERSION, Layout
 from specctl.store.safety import CheckedFile, reported_h5_errors
 from specctl.store.stats import Moments
-from specctl.store.tables import ERROR_TYPES, INDEX_TYPES, Table, decode_text
+from specctl.store.tables import (
+    COLUMN_TYPES,
+    ERROR_TYPES,
+    INDEX_TYPES,
+    OPTIONAL,
+    Table,
+    decode_text,
+)
 
 _CACHE_BYTES = 16 << 20
 
@@ -78,7 +85,7 @@ class StoreFile:
             "": {"frequency": self.frequency},
             "chunks": {"crc32": self.crc32},
             "errors": self.errors,
-            "index": self.index,
+            "index": {name: self.index[name] for name in self._index_names},
             "stats": {
                 "count": np.array(self.moments.count, dtype="<i8"),
                 "mean": self.mean,
@@ -165,7 +172,7 @@ class StoreFile:
         n_chunks = self.n_rows // self.layout.chunk_frames
         self.crc32 = checked.array("chunks/crc32", "u4", (n_chunks,))
         self.frequency = checked.array("frequency", "f8", (self.layout.n_bins,))
-        self.index = self._read_table("index", INDEX_TYPES)
+        self.index = self._read_index()
         self.errors = self._read_table("errors", ERROR_TYPES)
         self.basis = read_basis_table(checked)
         self._check_index()
@@ -210,11 +217,19 @@ class StoreFile:
         table: Table = {}
         n_rows = None
         for name, kind in types.items():
-            column = self._checked.array(
-                f"{group}/{name}", "i8" if kind is int else "S", (n_rows,)
-            )
+            column = self._checked.array(f"{group}/{name}", COLUMN_TYPES[kind], (n_rows,))
             n_rows = len(column)
             table[name] = column
+        return table
+
+    def _read_index(self) -> Table:
+        required = {name: kind for name, kind in INDEX_TYPES.items() if name != OPTIONAL}
+        table = self._read_table("index", required)
+        shape = (len(table["key"]),)
+        if self._checked.has(f"index/{OPTIONAL}"):
+            table[OPTIONAL] = self._checked.array(f"index/{OPTIONAL}", COLUMN_TYPES[bool], shape)
+        self._index_names = list(table)
+        table.setdefault(OPTIONAL, np.zeros(shape, dtype=COLUMN_TYPES[bool]))
         return table
 
     def _check_index(self) -> None:

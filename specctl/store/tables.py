@@ -9,7 +9,7 @@ import numpy as np
 from specctl.errors import StoreError
 from specctl.store.layout import FailureRecord, ItemRecord
 
-# column -> int64 numbers, or "S" strings of any length
+# column -> int64 numbers, uint8 for yes and no, or "S" strings of any length
 Table = dict[str, np.ndarray]
 
 INDEX_TYPES: dict[str, type] = {
@@ -26,7 +26,12 @@ INDEX_TYPES: dict[str, type] = {
     "mtime_ns": int,
     "sha256": str,
     "digest": str,
+    "truncated": bool,
 }
+OPTIONAL = "truncated"
+"""Column of ``/index`` that only those stores have in which it says something."""
+
+COLUMN_TYPES: dict[type, str] = {int: "i8", bool: "u1", str: "S"}
 ERROR_TYPES: dict[str, type] = {"key": str, "reason": str, "size": int, "mtime_ns": int}
 
 
@@ -54,7 +59,8 @@ def item_record(table: Table, row: int) -> ItemRecord:
     """One row of ``/index``."""
     values = _plain_row(table, row)
     del values["start"]
-    return ItemRecord(n_frames=values.pop("length"), **values)
+    truncated = bool(values.pop("truncated"))
+    return ItemRecord(n_frames=values.pop("length"), truncated=truncated, **values)
 
 
 def failure_record(table: Table, row: int) -> FailureRecord:
@@ -66,6 +72,11 @@ def join_tables(tables: Sequence[Table], types: dict[str, type]) -> Table:
     """Rows of all tables, one after another; strings as long as the longest."""
     empty = {name: _column(name, (), kind) for name, kind in types.items()}
     return {name: np.concatenate([table[name] for table in [empty, *tables]]) for name in types}
+
+
+def without_empty(index: Table) -> Table:
+    """An index as it is stored: without the column that says nothing."""
+    return {name: column for name, column in index.items() if name != OPTIONAL or column.any()}
 
 
 def select_rows(table: Table, rows: np.ndarray) -> Table:
@@ -108,8 +119,8 @@ def decode_text(data: bytes) -> str:
 
 
 def _column(name: str, values: Iterable[Any], kind: type) -> np.ndarray:
-    if kind is int:
-        return np.array(list(values), dtype=np.int64)
+    if kind is not str:
+        return np.array(list(values), dtype=COLUMN_TYPES[kind])
     encoded = [encode_text(value, name) for value in values]
     # HDF5 has no strings of length 0
     return np.array(encoded, dtype=f"S{max(map(len, encoded), default=0) or 1}")

@@ -15,6 +15,16 @@ CUT = "unexpected end of data"
 HOLE = "damaged or missing data"
 NOT_AUDIO = "not an audio format"
 
+CUT_FORMATS: dict[str, dict[str, str]] = {
+    "wav": {},
+    "aiff": {},
+    "flac": {},
+    "mp3": {},
+    "ogg": {},
+    "opus": {"format": "OGG", "subtype": "OPUS"},
+}
+"""Format to how a file of it is written."""
+
 SECONDS = 2.0
 N_SAMPLES = round(SECONDS * RATE)
 

@@ -10,19 +10,11 @@ from specctl import convert_audio, open_store
 from specctl.convert import Options
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import GOOD, RATE, bad_files, good_files, noise, write
-from tests.convert.bad_audio import bad_kinds, encoded, ogg_pages
+from tests.convert.bad_audio import CUT_FORMATS, bad_kinds, encoded, ogg_pages
 from tests.convert.good_audio import chained_ogg, good_kinds, odd_but_legal, write_good
 
 HERE = Options(workers=0, max_failures=10_000)
 SETTINGS = {"n_fft": 512, "n_mels": 20, "sample_rate": RATE}
-CUT_FORMATS = {
-    "wav": {},
-    "aiff": {},
-    "flac": {},
-    "mp3": {},
-    "ogg": {},
-    "opus": {"format": "OGG", "subtype": "OPUS"},
-}
 
 
 def convert(folder, store, **settings):
