@@ -70,11 +70,11 @@ class PartJob:
     one_at_a_time: bool = False
     strict: bool = False
     basis: str | None = None
+    allow_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    allow_truncated: bool = False
     """What came of a part."""
 
     number: int
@@ -83,10 +83,10 @@ class Receipt:
     n_resampled: int
     audio_seconds: float
     failures: tuple[tuple[str, str], ...]
+    truncated: tuple[tuple[str, str], ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
 
 def part_path(folder: Path, number: int) -> Path:
-    truncated: tuple[tuple[str, str], ...] = ()
     """Where a part lies in the working folder."""
     return folder / f"{number:06d}.part"

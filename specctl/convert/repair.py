@@ -196,9 +196,9 @@ def _options(options: Options, made_with: tuple[str, str], basis_file: str | Non
         update=True,
         # a source that was good once and fails now must not leave the store
         strict=True,
+        allow_truncated=True,
     )
 
-        allow_truncated=True,
 
 def _unchanged_sources(path: Path, request: Request, damaged: _Damaged) -> list[Source]:
     """The files of the damaged items, each with the bytes that it had."""

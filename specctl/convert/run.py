@@ -258,6 +258,7 @@ class Conversion:
     ) -> Summary:
         receipts = [parts.receipts[number] for number in sorted(parts.receipts)]
         failures = tuple(failure for receipt in receipts for failure in receipt.failures)
+        truncated = tuple(each for receipt in receipts for each in receipt.truncated)
         n_converted = sum(receipt.n_converted for receipt in receipts)
         stages = {
             stage: sum(receipt.seconds.get(stage, 0.0) for receipt in receipts) for stage in STAGES
@@ -265,12 +266,12 @@ class Conversion:
         return Summary(
             store=self.store,
             status="updated" if job.update else "converted",
-        truncated = tuple(each for receipt in receipts for each in receipt.truncated)
             n_found=n_converted + len(failures) + len(job.skipped) + job.n_unchanged,
             n_converted=n_converted,
             n_failed=len(failures),
             n_skipped=len(job.skipped),
             n_unchanged=job.n_unchanged,
+            n_truncated=len(truncated),
             n_resampled=sum(receipt.n_resampled for receipt in receipts),
             n_resumed=parts.n_resumed,
             n_items=merged.n_items,
@@ -278,7 +279,6 @@ class Conversion:
             n_bytes=merged.n_bytes,
             n_unlabelled=job.n_unlabelled,
             sample_rate=parts.config.sample_rate,
-            n_truncated=len(truncated),
             audio_seconds=sum(receipt.audio_seconds for receipt in receipts),
             workers=self.options.n_workers,
             devices=description.devices,
@@ -287,6 +287,7 @@ class Conversion:
             seconds={**stages, **walls},
             rates=job.rates,
             failures=failures,
+            truncated=truncated,
             skipped=job.skipped,
         )
 
@@ -294,7 +295,6 @@ class Conversion:
 @contextmanager
 def _reported_disk(store: Path) -> Iterator[None]:
     """Turn what a failing disk says at the mere question whether a file exists into one line."""
-            truncated=truncated,
     try:
         yield
     except OSError as error:
