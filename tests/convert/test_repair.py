@@ -105,9 +105,9 @@ def test_only_what_is_damaged_is_made_again(folder, tmp_path, monkeypatch):
     damaged = {problem.key for problem in verify_store(store)}
     opened = []
 
-    def open_and_tell(path):
+    def open_and_tell(path, **options):
         opened.append(path.removeprefix(f"{folder}/"))
-        return open_audio(path)
+        return open_audio(path, **options)
 
     monkeypatch.setattr("specctl.convert.part_worker.open_audio", open_and_tell)
     repair = repair_store(store, folder, options=HERE)
