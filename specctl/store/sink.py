@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from specctl.errors import StoreError
+from specctl.store.durable import begin_writing
 
 
 class FileSink:
@@ -31,6 +32,10 @@ class FileSink:
         if self._error is not None:
             reason = self._error.strerror or self._error
             raise StoreError(f"cannot write {self.path}: {reason}") from self._error
+
+    def begin_writing(self) -> None:
+        """Have the disk begin with what is there, while there is more to come."""
+        begin_writing(self._descriptor)
 
     def close(self) -> None:
         """Close the file."""
