@@ -94,6 +94,7 @@ class Merger:
         for moments in part.iter_moments():
             self._moments.add(moments)
         self._write_chunks(part.n_rows, part.iter_chunks())
+        self._sink.begin_writing()
 
     def finish(
         self,

@@ -21,7 +21,7 @@ import numpy as np
 
 from specctl.errors import ParameterError, StoreError
 from specctl.store.chunks import ChunkCodec, checksum
-from specctl.store.durable import publish, reported_os_errors, write_all
+from specctl.store.durable import begin_writing, publish, reported_os_errors, write_all
 from specctl.store.layout import FILL_VALUE, FailureRecord, ItemRecord, Layout
 from specctl.store.part_reader import END, HEADER, TABLE_DTYPE, TRAILER, Part, read_part
 from specctl.store.stats import Moments, MomentsGatherer
@@ -238,6 +238,7 @@ class PartWriter:
         self._keep_earlier_rows()
         self._n_buffered = 0
         self._write(data)
+        begin_writing(self._open_descriptor())
 
     def _begin_item(self) -> None:
         self._gatherer.reset()
