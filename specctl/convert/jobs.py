@@ -14,7 +14,8 @@ from specctl.convert.settings import ConvertConfig
 class Job:
     """A conversion that was begun, as ``job.json`` keeps it.
 
-    ``replaced`` are sources of the store that an update makes anew.
+    ``replaced`` are sources of the store that an update makes anew; ``repaired`` are the same of
+    a repair, and ``None`` if it is none.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Job:
     rates: Mapping[str, int]
     n_unchanged: int
     n_unlabelled: int
+    repaired: tuple[str, ...] | None = None
 
     def to_json(self) -> str:
         """JSON that people may read."""
@@ -37,6 +39,8 @@ class Job:
         """What `to_json` gave."""
         values = json.loads(text)
         values["replaced"] = tuple(values["replaced"])
+        repaired = values.get("repaired")
+        values["repaired"] = None if repaired is None else tuple(repaired)
         values["skipped"] = tuple((key, reason) for key, reason in values["skipped"])
         return cls(**values)
 

@@ -33,7 +33,7 @@ _FALLBACK_RATE = 48_000
 class Found:
     """The files to convert; ``n_unchanged`` more are in the store already.
 
-    ``is_due`` has the store written anew even if there are none.
+    ``is_due`` has the store written anew even if there are none: a repair.
     """
 
     sources: tuple[Source, ...]
@@ -115,6 +115,7 @@ class Planner:
             n_unlabelled=0
             if self.request.labels is None
             else sum(not source.label for source in sources),
+            repaired=found.replaced if found.is_due else None,
         )
         return job, plan
 

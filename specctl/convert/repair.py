@@ -15,14 +15,14 @@ from specctl.basis import Basis, save_basis
 from specctl.convert.executors import Control
 from specctl.convert.planning import Found
 from specctl.convert.request import Options, Request
-from specctl.convert.run import Conversion
+from specctl.convert.run import Conversion, tidy_up
 from specctl.convert.settings import ConvertConfig, GivenSettings
 from specctl.convert.stored import Finished
 from specctl.convert.summary import Progress
 from specctl.errors import AudioError, ParameterError, StoreError
 from specctl.store.layout import ItemRecord
 from specctl.store.reader import Store, open_store
-from specctl.store.verify import Problem, verify_store
+from specctl.store.verify import Problem, find_problems
 
 _MAX_NAMED = 5
 
@@ -134,7 +134,8 @@ def repair_store(
         If ``control`` stopped the run.
     """
     path = Path(store)
-    found = tuple(verify_store(path))
+    found = tuple(find_problems(path))
+    tidy_up(path)
     if not found:
         return Repair()
     damaged = _Damaged.read(path, {problem.key for problem in found})
@@ -158,6 +159,7 @@ def repair_store(
             control=control or Control(),
             report=progress or (lambda _: None),
             find=lambda _, base: _found(again, damaged, base),
+            repaired=tuple(damaged.hashes),
         ).run()
     return _outcome(path, found, damaged)
 
@@ -235,7 +237,7 @@ def _found(again: Sequence[Source], damaged: _Damaged, base: Finished | None) ->
 
 def _outcome(path: Path, found: tuple[Problem, ...], damaged: _Damaged) -> Repair:
     """The new store, verified, against what the index of the old one said."""
-    problems = tuple(verify_store(path))
+    problems = tuple(find_problems(path))
     with open_store(path) as store:
         digests = {record.key: record.digest for record in store.records}
     return Repair(

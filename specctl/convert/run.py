@@ -37,7 +37,10 @@ class Stopped(SpecctlError):  # noqa: N818 - not an error of anybody
 
 @dataclass(slots=True)
 class Conversion:
-    """One conversion on its way; ``find`` says which files are to be converted."""
+    """One conversion on its way; ``find`` says which files are to be converted.
+
+    ``repaired`` are the sources that a repair makes anew; ``None`` if this is none.
+    """
 
     store: Path
     request: Request
@@ -46,6 +49,7 @@ class Conversion:
     control: Control
     report: Callable[[Progress], None]
     find: Callable[[Request, Finished | None], planning.Found] = planning.find
+    repaired: tuple[str, ...] | None = None
     started: float = field(default_factory=time.perf_counter)
 
     def run(self) -> Summary:
@@ -153,6 +157,9 @@ class Conversion:
                 f"{folder.path} holds an unfinished conversion with other settings: {differing}; "
                 "repeat its command to finish it, or pass --overwrite to start anew"
             )
+        if job.repaired != self.repaired:
+            # between a repair and an update, or of other damage: nothing of it would help
+            return None
         if self._is_finished():
             raise StoreError(
                 f"{self.store} already exists; pass --overwrite to finish the conversion in "
@@ -290,6 +297,23 @@ class Conversion:
             truncated=truncated,
             skipped=job.skipped,
         )
+
+
+def tidy_up(store: Path) -> None:
+    """Remove the working folder if the conversion in it was killed after it had made the store.
+
+    Raises
+    ------
+    StoreError
+        If another process is at work in it, or it cannot be removed.
+    """
+    with _reported_disk(store):
+        if not WorkFolder(store).path.exists():
+            return
+        with WorkFolder(store) as folder:
+            job = folder.read_job()
+            if job is not None and job.id == job_of(store):
+                folder.remove()
 
 
 @contextmanager

@@ -49,10 +49,23 @@ def verify_store(
         Empty where all is good. A file that cannot be opened as a store is one problem.
     """
     try:
-        with StoreFile(Path(path)) as file:
-            return _Check(file, progress).run()
+        return find_problems(path, progress)
     except StoreError as error:
         return [Problem("", str(error))]
+
+
+def find_problems(
+    path: str | Path, progress: Callable[[int, int], None] | None = None
+) -> list[Problem]:
+    """Check a store as `verify_store` does; nothing is known of one that cannot be opened.
+
+    Raises
+    ------
+    StoreError
+        The file cannot be opened as a store.
+    """
+    with StoreFile(Path(path)) as file:
+        return _Check(file, progress).run()
 
 
 class _Check:

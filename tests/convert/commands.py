@@ -34,8 +34,13 @@ main()
 """
 
 
-def argv(*arguments: object, small_parts: bool = False, tell_parts: bool = False) -> list[str]:
-    """The command ``specctl convert ...``.
+def argv(
+    *arguments: object,
+    command: str = "convert",
+    small_parts: bool = False,
+    tell_parts: bool = False,
+) -> list[str]:
+    """The command ``specctl convert ...``, or another one.
 
     ``small_parts`` makes a part of every file or two; ``tell_parts`` leaves inode and time of
     change of all part files in ``<store>.seen``, as they are right before the merge.
@@ -44,7 +49,7 @@ def argv(*arguments: object, small_parts: bool = False, tell_parts: bool = False
     if small_parts or tell_parts:
         smallest = 1 if small_parts else "plan._SMALLEST_PART"
         program = _PROGRAM.format(smallest=smallest, tell="" if tell_parts else "# ")
-    return [sys.executable, "-c", program, "convert", *map(str, arguments)]
+    return [sys.executable, "-c", program, command, *map(str, arguments)]
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -55,11 +60,15 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def run(
-    *arguments: object, small_parts: bool = False, tell_parts: bool = False, **options: object
+    *arguments: object,
+    command: str = "convert",
+    small_parts: bool = False,
+    tell_parts: bool = False,
+    **options: object,
 ) -> subprocess.CompletedProcess[str]:
     """Run a conversion to its end."""
     return subprocess.run(
-        argv(*arguments, small_parts=small_parts, tell_parts=tell_parts),
+        argv(*arguments, command=command, small_parts=small_parts, tell_parts=tell_parts),
         check=False,
         capture_output=True,
         text=True,
@@ -70,11 +79,11 @@ def run(
 
 @contextlib.contextmanager
 def started(
-    *arguments: object, small_parts: bool = True, **options: object
+    *arguments: object, command: str = "convert", small_parts: bool = True, **options: object
 ) -> "Iterator[subprocess.Popen[str]]":
     """A conversion as the leader of a process group of its own, all of which ends in the end."""
     with subprocess.Popen(
-        argv(*arguments, small_parts=small_parts),
+        argv(*arguments, command=command, small_parts=small_parts),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

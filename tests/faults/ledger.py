@@ -101,9 +101,17 @@ def run_sections(
         name = min((each for each in left if left[each]), key=lambda each: spent[each])
         trial = left[name].pop(0)
         began = clock()
-        ledger.add(name, trial, by_name[name].trials[trial]())
+        ledger.add(name, trial, _wrong(by_name[name].trials[trial]))
         spent[name] += clock() - began
         report(name, sum(map(len, ledger.done.values())))
+
+
+def _wrong(trial: Callable[[], list[str]]) -> list[str]:
+    """What a trial finds; one that cannot come to its end has found something too."""
+    try:
+        return trial()
+    except Exception as error:  # the other trials go on
+        return [f"{type(error).__name__}: {error}"]
 
 
 def table(sections: list[Section], ledger: Ledger) -> str:

@@ -19,9 +19,9 @@ from typing import Any
 
 from specctl.errors import StoreError
 from specctl.store.part import read_part
-from tests.convert.commands import LIMIT, run
+from tests.convert.commands import LIMIT
 from tests.faults.power import KINDS, Cut
-from tests.faults.real_trials import with_shim, with_workers
+from tests.faults.real_trials import run_workers, with_shim
 from tests.faults.runner import Ended, Runner
 from tests.faults.shim import cut_power
 from tests.faults.sweep import (
@@ -140,9 +140,7 @@ class Trials:
             shim.update(point=cut.point, fault="power")
         if not cut.has_workers:
             return self.runner.run(*scenario.command(place), shim=shim)
-        arguments = with_workers(scenario, place)
-        done = run(*arguments, small_parts=True, env=with_shim(shim), start_new_session=True)
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return run_workers(scenario, place, with_shim(shim))
 
 
 def acknowledged(acks: Path) -> set[str]:

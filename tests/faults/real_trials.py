@@ -25,6 +25,7 @@ from tests.faults.sweep import (
 )
 
 SITE = Path(__file__).parent / "site"
+REAL = ("convert", "resume", "update", "overwrite", "repair")
 TARGETS = ("group", "parent", "worker")
 N_KILLS = 300
 N_FAULTS = 300
@@ -44,7 +45,13 @@ def run_with(scenario: Scenario, place: Path, role: str, point: int | str, fault
         "token": str(place.parent / "token"),
     }
     env = with_shim(settings)
-    done = run(*with_workers(scenario, place), small_parts=True, env=env, start_new_session=True)
+    return run_workers(scenario, place, env)
+
+
+def run_workers(scenario: Scenario, place: Path, env: dict[str, str]) -> Ended:
+    """A conversion by two workers, to its end."""
+    command, *arguments = with_workers(scenario, place)
+    done = run(*arguments, command=command, small_parts=True, env=env, start_new_session=True)
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
@@ -58,9 +65,8 @@ def with_shim(settings: dict[str, Any]) -> dict[str, str]:
 
 
 def with_workers(scenario: Scenario, place: Path) -> tuple[object, ...]:
-    """Arguments of a conversion by two workers."""
-    _, *arguments = scenario.command(place)
-    return (*arguments, "--workers", 2)
+    """The command line of a conversion by two workers."""
+    return (*scenario.command(place), "--workers", 2)
 
 
 def finished(sweep: Sweep, scenario: Scenario, place: Path) -> list[str]:
@@ -77,8 +83,8 @@ def kill_section(sweep: Sweep) -> Section:
     return Section(
         "kills of real processes",
         "SIGKILL of the whole group, of the parent alone or of a worker at a random time, in a "
-        "conversion, its resume, an update and an overwrite by two workers; a worker costs "
-        "nothing, the rest as above, no process is left after 5 s",
+        "conversion, its resume, an update, an overwrite and a repair by two workers; a worker "
+        "costs nothing, the rest as above, no process is left after 5 s",
         {f"kill {number}": partial(kill, sweep, number) for number in range(N_KILLS)},
     )
 
@@ -86,10 +92,11 @@ def kill_section(sweep: Sweep) -> Section:
 def kill(sweep: Sweep, number: int) -> list[str]:
     """One kill of one of them."""
     chance = random.Random(number)
-    scenario = sweep.scenarios[chance.choice(["convert", "resume", "update", "overwrite"])]
+    scenario = sweep.scenarios[chance.choice(REAL)]
     target = TARGETS[number % 3]
     place = sweep.begin(scenario)
-    with started(*with_workers(scenario, place)) as process:
+    command, *arguments = with_workers(scenario, place)
+    with started(*arguments, command=command) as process:
         time.sleep(chance.uniform(0, 1.2))
         workers = worker_pids(process) if target == "worker" else [process.pid]
         if target == "group":
@@ -133,7 +140,7 @@ def fault(sweep: Sweep, number: int) -> list[str]:
     name = chance.choice(["kill", "torn", "short", "ENOSPC", "EIO", "EACCES", "EDQUOT", "EROFS"])
     wanted = Fault(name, lasting=name not in ("kill", "torn") and chance.random() < 0.5)
     role = ("worker", "parent")[number % 2]
-    scenario = sweep.scenarios[chance.choice(["convert", "resume", "update", "overwrite"])]
+    scenario = sweep.scenarios[chance.choice(REAL)]
     (sweep.folder / "token").unlink(missing_ok=True)
     place = sweep.begin(scenario)
     point = chance.randrange(16 if role == "worker" else len(scenario.points) - 45)

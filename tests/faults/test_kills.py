@@ -21,7 +21,7 @@ def seconds_of(sweep, scenario):
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("name", ["convert", "resume", "update", "overwrite", "tidy up"])
+@pytest.mark.parametrize("name", ["convert", "resume", "update", "overwrite", "tidy up", "repair"])
 def test_a_kill_at_any_time_loses_nothing(sweep, name):
     scenario = sweep.scenarios[name]
     total = seconds_of(sweep, scenario)

@@ -38,6 +38,15 @@ def test_goes_on_where_it_was_stopped(tmp_path):
     assert Ledger(path, "a").done == ledger.done
 
 
+def test_a_trial_that_cannot_end_is_a_failure_and_the_others_go_on(tmp_path):
+    def hang():
+        raise TimeoutError("60 s")
+
+    ledger = Ledger(tmp_path / "ledger.jsonl", "a")
+    run_sections([Section("one", "a", {"t": hang, "u": list})], ledger, 100, clock=ticking())
+    assert ledger.done == {"one": {"t": ["TimeoutError: 60 s"], "u": []}}
+
+
 def test_trials_of_another_program_do_not_count(tmp_path):
     path = tmp_path / "ledger.jsonl"
     Ledger(path, "a").add("one", "t0", [])

@@ -143,7 +143,8 @@ def test_a_dead_worker_is_noticed_at_once(hanging, tmp_path):
 
 def test_workers_that_die_while_they_start_are_replaced(sweep, scenario):
     place = sweep.begin(scenario)
-    with started(*with_workers(scenario, place)) as process:
+    _, *arguments = with_workers(scenario, place)
+    with started(*arguments) as process:
         killed = set()
         while len(killed) < 2:
             wait_for(lambda: set(worker_pids(process)) - killed, "a worker", process)

@@ -10,7 +10,7 @@ import pytest
 from tests.convert.commands import wait_for
 from tests.faults.power import KINDS, Cut, Lab
 
-SCENARIOS = ("convert", "resume", "update", "overwrite", "tidy up")
+SCENARIOS = ("convert", "resume", "update", "overwrite", "tidy up", "repair")
 N_RANDOM = 3
 N_CALLS = 5
 

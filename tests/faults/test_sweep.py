@@ -14,7 +14,7 @@ from tests.faults.sweep import CI_FAULTS, Fault
 
 KEPT_OF_WRITES = 12
 KEPT_OF_OTHERS = 6
-SCENARIOS = ("convert", "resume", "update", "overwrite", "tidy up")
+SCENARIOS = ("convert", "resume", "update", "overwrite", "tidy up", "repair")
 
 
 def thinned(points):

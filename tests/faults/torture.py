@@ -8,10 +8,11 @@ import random
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from tests.faults import real_trials
+from tests.faults import power, real_trials
 from tests.faults.ledger import Ledger, Section, run_sections, subject, table
 from tests.faults.runner import Runner
 from tests.faults.shim import WRITES
@@ -36,9 +37,10 @@ def fault_section(sweep: Sweep) -> Section:
     }
     return Section(
         "faults at system calls",
-        "each call that a conversion, its resume, an update, an overwrite and tidying up make "
-        f"fails in turn, in {len(ALL_FAULTS)} ways: a kill before it or in the middle, a short "
-        "write, six errors, once and for good; one clear line, and the same command finishes",
+        "each call that a conversion, its resume, an update, an overwrite, tidying up and a "
+        f"repair make fails in turn, in {len(ALL_FAULTS)} ways: a kill before it or in the "
+        "middle, a short write, six errors, once and for good; one clear line, and the same "
+        "command finishes",
         shuffled(trials),
     )
 
@@ -136,12 +138,17 @@ def main() -> int:
     parser.add_argument("--table", type=Path, default=ROOT / "benchmarks" / "RELIABILITY.md")
     options = parser.parse_args()
     ledger = Ledger(options.ledger, subject())
-    with tempfile.TemporaryDirectory() as folder, Runner(Path(folder)) as runner:
-        (Path(folder) / "sweep").mkdir()
-        sweep = Sweep(runner, Path(folder) / "sweep")
-        sections = [make(sweep) for make in SECTIONS]
-        run_sections(sections, ledger, options.minutes * 60, _tell)
-    options.table.write_text(table(sections, ledger))
+    with tempfile.TemporaryDirectory() as name, Runner(Path(name)) as runner, ExitStack() as stack:
+        folder = Path(name)
+        for each in ("sweep", *power.KINDS):
+            (folder / each).mkdir()
+        sweep = Sweep(runner, folder / "sweep")
+        labs = [stack.enter_context(power.Lab(folder / kind, sweep, kind)) for kind in power.KINDS]
+        sections = [make(sweep) for make in SECTIONS] + [power.section(lab) for lab in labs]
+        try:
+            run_sections(sections, ledger, options.minutes * 60, _tell)
+        finally:
+            options.table.write_text(table(sections, ledger))
     failed = [trial for done in ledger.done.values() for trial, wrong in done.items() if wrong]
     sys.stderr.write(f"\n{options.table}: {len(failed)} failures\n")
     return 1 if failed else 0
