@@ -51,6 +51,16 @@ class Bands:
                 torch.mm(weights, spec[:, bins].T, out=result[rows])
         return result
 
+    def spread(self, gradient: Tensor, precision: Precision) -> Tensor:
+        """From the gradient in bands (mel, time) to that in what went in, (freq, time)."""
+        if self._groups is None or precision != "fp32":
+            return product(self.mel.T, gradient.T, precision)
+        result = gradient.new_zeros((self.mel.shape[1], gradient.shape[1]))
+        with owned_precision(gradient.device, precision):
+            for rows, bins, weights in self._groups:
+                result[bins].addmm_(weights.T, gradient[rows])
+        return result
+
 
 def _grouped(mel: Tensor) -> list[_Group]:
     """Neighbouring bands with the only bins they need: 4 to 5 times fewer products at 80 bands."""

@@ -70,6 +70,15 @@ def add_product(total: Tensor, left: Tensor, right: Tensor, precision: Precision
         total.addmm_(left, right)
 
 
+def product_into(out: Tensor, left: Tensor, right: Tensor, precision: Precision) -> None:
+    """Fill ``out`` (n, m) with ``left @ right.T``, without gradients."""
+    if precision == "bf16":
+        out.copy_(_matmul(left, right.T, precision))
+        return
+    with owned_precision(left.device, precision):
+        torch.mm(left, right.T, out=out)
+
+
 class _Product(torch.autograd.Function):
     """A product whose backward runs at the precision of its forward."""
 

@@ -1,0 +1,180 @@
+"""Products of frames that share samples: the same numbers, in fewer multiplications."""
+
+import pytest
+import torch
+
+from specctl.kernels import overlap, recompute
+from specctl.kernels.overlap import Overlap, OverlapGradient, OverlapProducts
+from specctl.transforms import MelSpectrogram, Spectrogram
+from tests.dsp.signals import noise
+
+# float64 sums of a few hundred terms of size 1 to 10
+EXACT = {"rtol": 0, "atol": 1e-11}
+
+CUTS = [(256, 64, 4), (256, 32, 4), (256, 4, 4), (192, 48, 2), (256, 128, 2), (384, 64, 2)]
+
+
+@pytest.fixture
+def any_piece(monkeypatch):
+    """Let frames be cut however short the pieces are."""
+    monkeypatch.setattr(overlap, "_MIN_PIECE", 1)
+
+
+def case(n_fft, hop_length, n_frames):
+    cut = Overlap.of(n_fft, hop_length, n_frames)
+    padded = cut.padded(n_frames)
+    samples = noise((padded - 1) * hop_length + n_fft).double()
+    basis = noise(10, n_fft).double()
+    return cut, padded, samples, basis
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length", "parts"), CUTS)
+def test_products_are_those_of_every_frame_with_every_row(n_fft, hop_length, parts):
+    cut, padded, samples, basis = case(n_fft, hop_length, 2000)
+    assert cut.parts == parts
+    out = torch.full((10, parts, padded // parts), float("nan"), dtype=torch.float64)
+    OverlapProducts(basis, cut).products(cut.differences(samples, 0, padded), out)
+    expected = basis @ samples.unfold(0, n_fft, hop_length).T
+    torch.testing.assert_close(out, cut.arranged(expected).reshape(out.shape), **EXACT)
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length", "parts"), CUTS)
+def test_the_gradient_in_the_basis_is_that_of_plain_products(n_fft, hop_length, parts):
+    cut, padded, samples, basis = case(n_fft, hop_length, 2000)
+    sums = OverlapGradient(basis, cut)
+    gradient = noise(10, padded).double()
+    n_blocks = 0
+    for first, n in cut.blocks(2000):
+        block = cut.arranged(gradient[:, first : first + n]).reshape(10, parts, -1)
+        sums.add(block, cut.differences(samples, first, n))
+        n_blocks += 1
+    assert n_blocks > 1
+    expected = gradient @ samples.unfold(0, n_fft, hop_length)
+    torch.testing.assert_close(sums.finish(), expected, **EXACT)
+
+
+def test_the_gradient_of_no_frames_is_zero():
+    cut = Overlap.of(256, 64, 32)
+    assert (OverlapGradient(torch.full((4, 256), float("nan")), cut).finish() == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("n_fft", "hop_length", "n_frames"),
+    [
+        (400, 160, 1000),  # the step divides no half of a frame
+        (101, 50, 1000),
+        (256, 200, 1000),  # frames half a frame apart are none
+        (64, 16, 1000),  # pieces too short for a fast product
+        (1024, 256, 9),  # 23 frames of nothing beside nine
+    ],
+)
+def test_frames_that_gain_nothing_are_not_cut(n_fft, hop_length, n_frames):
+    assert Overlap.of(n_fft, hop_length, n_frames) is None
+
+
+@pytest.mark.parametrize("n_frames", [32, 33, 511, 513, 5000])
+def test_blocks_are_whole_and_cover_all_frames_once(n_frames):
+    cut = Overlap(1024, 256, 4)
+    end = 0
+    for first, n in cut.blocks(n_frames):
+        assert first == end
+        assert n > 0
+        assert n % cut.group == 0
+        end += n
+    assert end == cut.padded(n_frames) < n_frames + cut.group
+
+
+@pytest.mark.parametrize("kept", [0, 2**24])
+@pytest.mark.parametrize(
+    ("hop_length", "power", "pad_mode"),
+    [(4, 2.0, "constant"), (2, 1.5, "reflect"), (8, 1.0, "edge"), (1, 0.7, "constant")],
+)
+@pytest.mark.parametrize("scale", ["none", "db"])
+def test_gradients_are_true_derivatives(
+    hop_length, power, pad_mode, scale, kept, any_piece, monkeypatch
+):
+    monkeypatch.setattr(recompute, "_KEPT_BYTES", kept)
+    n_samples = 16 + 60 * hop_length
+    settings = {"pad_mode": pad_mode, "power": power, "scale": scale, "center": hop_length != 4}
+    transform = MelSpectrogram(
+        sample_rate=8000,
+        n_fft=16,
+        hop_length=hop_length,
+        n_mels=4,
+        trainable=("basis", "mel"),
+        **settings,
+    ).double()
+    assert Overlap.of(16, hop_length, transform.config.n_frames(n_samples)) is not None
+    waveform = 10 * noise(2, n_samples).double()
+    start = [
+        (weight + 0.05 * noise(*weight.shape).abs()).detach().requires_grad_()
+        for weight in (transform.basis, transform.mel)
+    ]
+
+    def values(basis, mel):
+        return torch.func.functional_call(transform, {"basis": basis, "mel": mel}, (waveform,))
+
+    assert torch.autograd.gradcheck(values, tuple(start), fast_mode=True)
+
+
+# float32 products of 256 samples, and sums of as many as five of them for one
+ROUNDING = 3e-6
+
+
+@pytest.mark.parametrize("kept", [0, 2**24])
+@pytest.mark.parametrize("hop_length", [16, 64, 128])
+@pytest.mark.parametrize("n_samples", [9000, 12_345])
+def test_single_precision_gradients_are_those_of_float64(hop_length, n_samples, kept, monkeypatch):
+    monkeypatch.setattr(recompute, "_KEPT_BYTES", kept)
+    waveform = noise(3, n_samples)
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        transform = Spectrogram(n_fft=256, hop_length=hop_length, trainable=("basis",)).to(dtype)
+        transform(waveform.to(dtype)).mul(0.5).sum().backward()
+        gradients.append(transform.basis.grad.double())
+    single, double = gradients
+    assert (single - double).norm() <= ROUNDING * double.norm()
+
+
+# pieces are sums of two or four, so two bits of 24 may be lost
+LOST = 4
+
+
+def test_gradients_of_decibels_in_quiet_bins_lose_two_bits_at_most(monkeypatch):
+    """Bins 100 dB below others, whose decibels have steep gradients."""
+    time = torch.arange(22050) / 22050
+    waveform = 0.5 * torch.sin(2 * torch.pi * 997 * time) + 5e-5 * noise(22050)
+
+    def gradient(dtype, kept):
+        monkeypatch.setattr(recompute, "_KEPT_BYTES", kept)
+        transform = MelSpectrogram(n_fft=1024, n_mels=80, trainable=("basis",)).to(dtype)
+        transform(waveform.to(dtype)).square().mean().backward()
+        return transform.basis.grad.double()
+
+    exact = gradient(torch.float64, 0)
+    # kept products are those of the forward pass, which computes every frame by itself
+    plain, shared = ((gradient(torch.float32, kept) - exact).norm() for kept in (2**24, 0))
+    assert shared <= LOST * plain
+    assert plain <= 1e-2 * exact.norm()
+
+
+def test_the_same_step_gives_the_same_bits():
+    gradients = []
+    for _ in range(2):
+        transform = MelSpectrogram(n_fft=256, hop_length=64, n_mels=8, trainable=("basis",))
+        transform(noise(2, 30_000)).square().sum().backward()
+        gradients.append(transform.basis.grad)
+    assert torch.equal(*gradients)
+
+
+def test_a_waveform_and_a_basis_get_their_gradients_together():
+    alone, together = (
+        MelSpectrogram(n_fft=256, hop_length=64, n_mels=8, trainable=("basis",)) for _ in range(2)
+    )
+    waveform = noise(2, 9000)
+    alone(waveform).sum().backward()
+    together(waveform.requires_grad_()).sum().backward()
+    torch.testing.assert_close(
+        together.basis.grad, alone.basis.grad, rtol=0, atol=float(1e-5 * alone.basis.grad.norm())
+    )
+    assert waveform.grad.abs().max() > 0
