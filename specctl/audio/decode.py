@@ -1,6 +1,7 @@
 """Audio files as blocks of float32 samples that are proven complete, or an error."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 import numpy as np
@@ -11,13 +12,17 @@ from specctl.audio.probe import DECODING_ERRORS, choose_decoder, describe
 from specctl.audio.source import SourceFile
 from specctl.errors import AudioError
 
+Guard = Callable[[], AbstractContextManager[None]]
+
 MIN_BLOCK_LENGTH = 4096  # samples
 BLOCK_SIZE = 2**18  # samples of all channels together: 1 MiB
 MAX_ENERGY = 1e30  # a block of 2**24 samples at 1e11 stays below
 MAX_PEAK = 1e12  # integers of 32 bits kept as floats reach 2e9
 
 
-def open_audio(path: str, *, allow_truncated: bool = False) -> "AudioReader":
+def open_audio(
+    path: str, *, allow_truncated: bool = False, guard: Guard = nullcontext
+) -> "AudioReader":
     """Open a file and check what can be known before decoding.
 
     Parameters
@@ -26,6 +31,8 @@ def open_audio(path: str, *, allow_truncated: bool = False) -> "AudioReader":
         As ``os.fsdecode`` gives it.
     allow_truncated : bool
         Take a file that is cut short for as much of it as can be decoded.
+    guard : callable
+        Gives a context manager, which is entered around all that a decoder does.
 
     Raises
     ------
@@ -34,7 +41,7 @@ def open_audio(path: str, *, allow_truncated: bool = False) -> "AudioReader":
     """
     source = SourceFile(path)
     try:
-        return AudioReader(source, allow_truncated=allow_truncated)
+        return AudioReader(source, allow_truncated=allow_truncated, guard=guard)
     except BaseException:
         source.close()
         raise
@@ -57,11 +64,15 @@ class AudioReader:
         known at the latest after the last block; empty for a whole one.
     """
 
-    def __init__(self, source: SourceFile, *, allow_truncated: bool = False) -> None:
+    def __init__(
+        self, source: SourceFile, *, allow_truncated: bool = False, guard: Guard = nullcontext
+    ) -> None:
         self._source = source
         self._allow_truncated = allow_truncated
+        self._guard = guard
         self.size, self.mtime_ns = source.size, source.mtime_ns
-        choice = choose_decoder(source)
+        with guard():
+            choice = choose_decoder(source)
         self.cut = choice.cut
         if self.cut and choice.is_certain and not allow_truncated:
             raise AudioError(self.cut)
@@ -134,7 +145,8 @@ class AudioReader:
         blocks = self._decoder.blocks(self.block_length)
         while True:
             try:
-                block = next(blocks, None)
+                with self._guard():
+                    block = next(blocks, None)
             except (AudioError, *DECODING_ERRORS) as error:
                 if self._source.has_changed():
                     raise AudioError(reasons.CHANGED) from error
@@ -143,7 +155,8 @@ class AudioReader:
                 is_end = self._allow_truncated and (self.cut or self._decoder.has_read_all())
                 if not is_end:
                     raise AudioError(f"{reason} (after {seconds:.3f} s)") from error
-                rest = self._decoder.rest(n_read, self.block_length)
+                with self._guard():
+                    rest = self._decoder.rest(n_read, self.block_length)
                 n_read += len(rest)
                 self.cut = self.cut or reasons.cut_short(n_read / self.info.sample_rate, reason)
                 if len(rest):

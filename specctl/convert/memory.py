@@ -1,30 +1,72 @@
-"""How much memory a worker may take, whatever a file claims or unpacks to."""
+"""How much memory a worker may take, whatever a file claims or unpacks to.
+
+Files are decoded block by block, so this is for decoders: what they take for themselves, and what
+a damaged header makes them ask for. What fails is then a file, with ``not enough memory`` for a
+reason, and not the machine.
+"""
 
 import multiprocessing
+import os
 import resource
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 WORKER_BYTES = 1 << 30
 """On top of what the worker has when it begins: a tile and a block take a hundredth of it."""
 
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
 
 @cache
 def limit_memory(n_bytes: int = WORKER_BYTES) -> None:
     """Let a worker process take ``n_bytes`` more at most; beyond, allocations fail.
 
-    What fails is then a file, with ``not enough memory`` for a reason, and not the machine.
-    Only in processes of a pool, and only on Linux, where data segments can be counted.
+    For workers that need no torch, which takes nobody knows how much for itself and for drivers
+    of GPUs. Only in processes of a pool, and only on Linux, where data segments can be counted.
     """
-    if sys.platform != "linux" or multiprocessing.parent_process() is None:
+    if _is_worker():
+        _limit_data_to(n_bytes)
+
+
+@contextmanager
+def decoding_limited(n_bytes: int = WORKER_BYTES) -> Iterator[None]:
+    """Let a decoder take ``n_bytes`` at most, in workers and in this process alike.
+
+    The limit is there only while a decoder is at work, since what else a process does may take
+    more. It holds for all threads of a process; a caller with threads of its own, other than
+    daemons such as that of a progress bar, is spared it.
+    """
+    is_limited_for_good = _is_worker() and limit_memory.cache_info().currsize
+    if is_limited_for_good or not (_is_worker() or _is_alone()):
+        yield
         return
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    _limit_data_to(n_bytes)
     try:
-        status = Path("/proc/self/status").read_text()
-        used = int(status.split("VmData:")[1].split()[0]) * 1024
-        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _is_worker() -> bool:
+    return sys.platform == "linux" and multiprocessing.parent_process() is not None
+
+
+def _is_alone() -> bool:
+    return sys.platform == "linux" and sum(not each.daemon for each in threading.enumerate()) == 1
+
+
+def _limit_data_to(n_bytes: int) -> None:
+    """Limit data segments to ``n_bytes`` more than there are, unless a lower limit holds."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    try:
+        used = int(Path("/proc/self/statm").read_bytes().split()[5]) * _PAGE_BYTES
         wanted = used + n_bytes
-        if hard == resource.RLIM_INFINITY or wanted < hard:
+        if all(limit == resource.RLIM_INFINITY or wanted < limit for limit in (soft, hard)):
             resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
     except (OSError, ValueError, IndexError):
         # a limit that cannot be set, in some containers, is no reason to convert nothing

@@ -12,6 +12,7 @@ from specctl.convert.beats import Beat
 from specctl.convert.clock import Clock
 from specctl.convert.compute import Computer, OutOfDeviceMemoryError
 from specctl.convert.jobs import PartJob, Receipt
+from specctl.convert.memory import decoding_limited
 from specctl.convert.plan import PlannedSource
 from specctl.convert.signals import Counted, Item, items
 from specctl.convert.tiles import TileMemory, tiles
@@ -73,13 +74,14 @@ class PartWorker:
             try:
                 if source.poison:
                     raise AudioError(source.poison)
-                with open_audio(source.path, allow_truncated=self._job.allow_truncated) as reader:
+                with self._opened(source) as reader:
                     file = self._file(reader, source)
-                    if self._streams(source):
+                    tiles = self._tiles(reader, file)
+                    decoded, is_all = _taken(tiles, 0 if self._streams(source) else _HELD_SAMPLES)
+                    if not is_all:
                         self._store_held(held)
-                        self._store(file, self._one_by_one(self._tiles(reader, file)))
+                        self._store(file, self._one_by_one(chain(decoded, tiles)))
                         continue
-                    decoded = list(self._tiles(reader, file))
             except _EXPECTED as error:
                 self._store_held(held)
                 self._fail(source, error)
@@ -89,6 +91,13 @@ class PartWorker:
             if n_held >= min(self._pack_samples, self._computer.pack_samples):
                 self._store_held(held)
         self._store_held(held)
+
+    def _opened(self, source: PlannedSource) -> AudioReader:
+        return open_audio(
+            source.path,
+            allow_truncated=self._job.allow_truncated,
+            guard=decoding_limited,
+        )
 
     def commit(self) -> Receipt:
         """Close the part; it is durable when this returns."""
@@ -250,6 +259,19 @@ class PartWorker:
             f"{n_samples} samples are fewer than n_fft={self._config.n_fft}; "
             "convert with centred frames"
         )
+
+
+def _taken(tiles: Iterator[_Tile], most: int) -> tuple[list[_Tile], bool]:
+    """Tiles of a file up to so many samples, and whether that is all: headers may be wrong."""
+    taken: list[_Tile] = []
+    n_samples = 0
+    while n_samples < most:
+        tile = next(tiles, None)
+        if tile is None:
+            return taken, True
+        taken.append(tile)
+        n_samples += len(tile.padded)
+    return taken, False
 
 
 _EXPECTED = (AudioError, StoreError, MemoryError)

@@ -186,7 +186,9 @@ class _Worker:
 def _serve(pipe: "Connection[Any, Any]") -> None:
     """All that a worker does: one task after another, until nobody sends any."""
     # what decoders have to say (libmpg123 a line for each doubt) would garble the report
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
     # a job manager signals all processes of a job: the task in hand is still to be finished
     for number in _GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -96,14 +96,19 @@ def _segments(
 ) -> Iterator[Item]:
     """Stretches of equal length; the rest is padded with zeros or dropped, as ``tail`` says."""
     length, step = config.segment_length, config.segment_step
-    kept = np.empty(0, np.float32)
+    waiting: list[np.ndarray] = []
     number = 0
     for block in blocks:
-        kept = np.concatenate([kept, block])
+        waiting.append(block.copy())
+        if sum(each.size for each in waiting) < length:
+            continue
+        kept = np.concatenate(waiting)
         while kept.size >= length:
             yield _segment(key, channel, number, kept[:length], config)
             kept = kept[step:]
             number += 1
+        waiting = [kept]
+    kept = np.concatenate([np.empty(0, np.float32), *waiting])
     # what the segment before already holds is no rest
     overlap = length - step if number else 0
     if config.tail == "pad" and kept.size > overlap:

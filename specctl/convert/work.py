@@ -18,7 +18,7 @@ from specctl.convert.compute import Computer
 from specctl.convert.compute_native import NativeComputer
 from specctl.convert.devices import is_compiled, named_devices
 from specctl.convert.jobs import Description, PartJob, Receipt, part_path
-from specctl.convert.memory import limit_memory
+from specctl.convert.memory import decoding_limited, limit_memory
 from specctl.convert.part_worker import PartWorker
 from specctl.convert.settings import ConvertConfig, value_range
 from specctl.dsp.mel import centre_frequencies, mel_weights
@@ -100,7 +100,8 @@ def probe_all(paths: Sequence[str], _device: str) -> list[AudioInfo | str]:
     infos: list[AudioInfo | str] = []
     for path in paths:
         try:
-            infos.append(probe(path))
+            with decoding_limited():
+                infos.append(probe(path))
         except AudioError as error:
             infos.append(str(error))
         except MemoryError:

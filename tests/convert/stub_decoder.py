@@ -15,7 +15,10 @@ import os, pathlib, time
 from fractions import Fraction
 from types import SimpleNamespace as Made
 
-error = Made(FFmpegError=ValueError)
+class FFmpegError(Exception):
+    strerror = "said enough"
+
+error = Made(FFmpegError=FFmpegError)
 
 class Container(Made):
     def __enter__(self):
@@ -33,9 +36,17 @@ def open(file, **_):
             os.kill(os.getpid(), 11)
         if action == "exit":
             os._exit(7)
+        if action == "abort":
+            os.abort()
         if action == "grow":
             bytearray(4 << 30)
             raise SystemError("there was no limit")
+        if action == "talk":
+            for number in (1, 2):
+                os.write(number, b"decoding {]\\n" * 1000)
+            raise FFmpegError
+        while action == "loop":
+            pass
         time.sleep(3600)
     codec = Made(sample_rate=16000, channels=1, name="stub")
     stream = Made(codec_context=codec, duration=16000, time_base=Fraction(1, 16000))
@@ -54,8 +65,8 @@ class StubDecoder:
         self.environment = environment(PYTHONPATH=os.pathsep.join(filter(None, paths)))
 
     def write(self, path: Path, action: str, n_good: int = 0) -> None:
-        """A file whose decoder does ``segv``, ``exit``, ``hang`` or ``grow`` after ``n_good``
-        openings."""
+        """A file whose decoder does something after ``n_good`` openings: ``segv``, ``abort``,
+        ``exit``, ``hang``, ``loop``, ``grow`` or ``talk``."""
         path.write_text(f"{action}\n{n_good}\n{self._folder / path.name}")
 
     def n_opened(self, path: Path) -> int:

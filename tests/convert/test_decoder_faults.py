@@ -2,12 +2,16 @@
 
 import json
 import os
+import resource
 import signal
 import sys
+import threading
 
 import pytest
 
-from specctl import open_store
+from specctl import convert_audio, open_store
+from specctl.convert import Options
+from specctl.convert.memory import decoding_limited
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import good_files
 from tests.convert.commands import (
@@ -21,10 +25,18 @@ from tests.convert.commands import (
 from tests.convert.stub_decoder import StubDecoder
 
 FLAGS = ("--n-fft", 512, "--n-mels", 20, "--timeout", 3, "--workers", 2)
-KILLED = {
+ENDS = {
     "segv": "its process was killed by SIGSEGV",
+    "abort": "its process was killed by SIGABRT",
     "exit": "ended its process with exit code 7",
     "hang": "no progress for too long",
+    "loop": "no progress for too long",
+}
+MODES = {
+    "compiled": (),
+    "with torch": ("--power", 1.5),
+    "in this process": ("--workers", 0),
+    "in this process with torch": ("--power", 1.5, "--workers", 0),
 }
 
 
@@ -38,21 +50,24 @@ def stub(tmp_path):
     return StubDecoder(tmp_path / "stub")
 
 
-@pytest.mark.parametrize("n_good", [0, 1], ids=["at-its-header", "at-its-samples"])
-def test_crashes_and_hangs_cost_their_files_alone(folder, tmp_path, stub, n_good):
+@pytest.mark.parametrize(
+    ("n_good", "stuck"), [(0, "hang"), (1, "loop")], ids=["at-its-header", "at-its-samples"]
+)
+def test_crashes_and_hangs_cost_their_files_alone(folder, tmp_path, stub, n_good, stuck):
     store = tmp_path / "out" / "o.h5"
     store.parent.mkdir()
     assert run(folder, tmp_path / "clean.h5", *FLAGS).returncode == 0
-    for action in KILLED:
+    actions = ["segv", "abort", "exit", stuck]
+    for action in actions:
         stub.write(folder / f"bb {action}.m4a", action, n_good)
     done = run(folder, store, *FLAGS, "--json", env=stub.environment)
     assert done.returncode == 3, done.stderr
     summary = json.loads(done.stdout)
-    expected = {f"bb {action}.m4a": reason for action, reason in KILLED.items()}
+    expected = {f"bb {action}.m4a": ENDS[action] for action in actions}
     if n_good == 0:
         expected = {key: f"cannot be read: {reason}" for key, reason in expected.items()}
     assert dict(summary["failures"]) == expected
-    assert (summary["n_converted"], summary["n_failed"], summary["n_found"]) == (5, 3, 8)
+    assert (summary["n_converted"], summary["n_failed"], summary["n_found"]) == (5, 4, 9)
     for key, reason in expected.items():
         assert f"failed: {key}: {reason}" in done.stderr.splitlines()
     # found guilty the second time at the latest, not opened after that
@@ -86,13 +101,53 @@ def test_what_killed_a_worker_twice_is_not_opened_again_after_a_kill(folder, tmp
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system counts data segments")
-def test_a_decoder_that_takes_memory_without_end_costs_its_file_alone(folder, tmp_path, stub):
-    stub.write(folder / "bb.m4a", "grow", 1)
-    done = run(folder, tmp_path / "o.h5", *FLAGS, "--json", env=stub.environment)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_decoder_that_takes_memory_without_end_costs_its_file_alone(
+    folder, tmp_path, stub, mode
+):
+    stub.write(folder / "b1.m4a", "grow", 0)
+    stub.write(folder / "b2.m4a", "grow", 1)
+    flags = (*FLAGS, *MODES[mode], "--json")
+    done = run(folder, tmp_path / "o.h5", *flags, env=stub.environment)
     assert done.returncode == 3, done.stderr
     summary = json.loads(done.stdout)
-    assert summary["failures"] == [["bb.m4a", "not enough memory"]]
+    assert {key: why.partition(" (")[0] for key, why in summary["failures"]} == {
+        "b1.m4a": "not enough memory",
+        "b2.m4a": "not enough memory",
+    }
     assert summary["n_converted"] == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system counts data segments")
+def test_the_limit_is_gone_when_a_file_is_read(tmp_path):
+    good_files(tmp_path / "in")
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    convert_audio(tmp_path / "in", tmp_path / "o.h5", options=Options(workers=0))
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_a_caller_with_threads_is_spared_the_limit():
+    seen = []
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    for begin in (lambda: None, thread.start):
+        begin()
+        with decoding_limited():
+            seen.append(resource.getrlimit(resource.RLIMIT_DATA))
+    stop.set()
+    thread.join()
+    limit = resource.getrlimit(resource.RLIMIT_DATA)
+    assert seen[1] == limit
+    assert (seen[0] != limit) == (sys.platform == "linux")
+
+
+def test_what_a_decoder_says_goes_nowhere(folder, tmp_path, stub):
+    stub.write(folder / "b1.m4a", "talk", 0)
+    stub.write(folder / "b2.m4a", "talk", 1)
+    done = run(folder, tmp_path / "o.h5", *FLAGS, "--json", env=stub.environment)
+    assert done.returncode == 3
+    assert len(json.loads(done.stdout)["failures"]) == 2
+    assert "decoding" not in done.stdout + done.stderr
 
 
 def test_strict_stops_at_a_crash(folder, tmp_path, stub):
