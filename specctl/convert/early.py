@@ -1,6 +1,7 @@
 """Having workers on their way before the program itself is imported; imports next to nothing."""
 
 import ctypes
+import os
 import sys
 
 from specctl.convert.pool import begin_fork_server
@@ -19,8 +20,14 @@ def begin_workers(device: str, kernel: str, *others: object) -> None:
     *others
         Further flags; any that is given may need torch, which is then left to be found out.
     """
+    one_blas_thread()
     if is_cpu(device) and kernel in ("auto", "fft") and all(flag is None for flag in others):
         begin_fork_server(PRELOAD)
+
+
+def one_blas_thread() -> None:
+    """Keep NumPy, if it is not imported yet, from threads that spin and are never used."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def is_cpu(device: str) -> bool:

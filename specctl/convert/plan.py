@@ -17,6 +17,10 @@ from specctl.convert.settings import ConvertConfig
 _SMALLEST_PART = 8 * 2**20
 _LARGEST_PART = 64 * 2**20
 _PARTS_WANTED = 64
+_SMALLEST_LAST_PART = 2 * 2**20
+_LAST_PARTS = 4
+"""A part is at most the one in so many of what is left."""
+
 _MOST_SOURCES = 512
 _BYTES_PER_SECOND = 32_000
 """Guess for a file whose header cannot be read: it costs about its size."""
@@ -142,18 +146,20 @@ def divide(sources: Sequence[PlannedSource], config: ConvertConfig) -> Plan:
     """Divide sources into parts of about equal cost, many enough to share out.
 
     A part is what is done again after a kill and what a worker takes at a time: seconds of
-    work. A part ends on an HDF5 chunk, so parts are not made smaller than they need to be.
+    work. A part ends on an HDF5 chunk, so parts are not made smaller than they need to be. The
+    last ones become smaller and smaller, so that all workers end at about the same time.
     """
     costs = [stored_bytes(source, config) + source.size // 8 for source in sources]
     target = min(max(sum(costs) // _PARTS_WANTED, _SMALLEST_PART), _LARGEST_PART)
     parts: list[list[PlannedSource]] = []
-    filled = target
+    left, wanted, filled = sum(costs), 0, 0
     for source, cost in zip(sources, costs, strict=True):
-        if filled >= target or len(parts[-1]) >= _MOST_SOURCES:
+        if filled >= wanted or len(parts[-1]) >= _MOST_SOURCES:
             parts.append([])
-            filled = 0
+            wanted, filled = min(target, max(left // _LAST_PARTS, _SMALLEST_LAST_PART)), 0
         parts[-1].append(source)
         filled += cost
+        left -= cost
     return Plan(tuple(tuple(part) for part in parts))
 
 

@@ -6,7 +6,10 @@ which takes a fifth less time then, nor in a worker, where that would copy its p
 
 import gc
 
+from specctl.convert.early import one_blas_thread
+
 gc.disable()
+one_blas_thread()
 
 from specctl.convert import work  # noqa: E402
 

@@ -2,7 +2,10 @@
 
 import gc
 
+from specctl.convert.early import one_blas_thread
+
 gc.disable()
+one_blas_thread()
 
 from specctl.convert import compute_torch, work  # noqa: E402
 
