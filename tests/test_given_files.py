@@ -90,6 +90,7 @@ HOSTILE_CSV = {
     "nul": b"path,label\na.wav,b\0c\n",
     "no header": b"",
     "a million columns": b"x," * 1_000_000,
+    "lines in a heading": b'path,"la\nbel\x1b[31m"\na.wav,b\n',
 }
 
 
@@ -102,6 +103,7 @@ def test_a_table_that_is_none_is_refused(tmp_path, text):
     with pytest.raises(ParameterError, match="label") as caught:
         read_labels(table)
     assert len(str(caught.value)) < 1000
+    assert str(caught.value).isprintable()
     with pytest.raises(SpecctlError):
         find_labelled(tmp_path / "in", table)
 

@@ -50,6 +50,8 @@ class AvDecoder:
                 raise AudioError("no audio stream")
             stream = container.streams.audio[0]
             codec = stream.codec_context
+            if codec is None:
+                raise AudioError("the decoder says: unknown codec")
             n_samples = None
             if stream.duration is not None and stream.time_base is not None:
                 n_samples = int(stream.duration * stream.time_base * (codec.sample_rate or 0))

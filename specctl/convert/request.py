@@ -170,9 +170,10 @@ def read_labels(path: Path) -> dict[str, str]:
         reader = csv.DictReader(file)
         missing = {"path", "label"} - set(reader.fieldnames or ())
         if missing:
+            there = ", ".join(reader.fieldnames or ["none"])[:200]
+            there = "".join(each if each.isprintable() else " " for each in there)
             raise ParameterError(
-                f"labels must have the columns path and label, {path} has "
-                f"{', '.join(reader.fieldnames or ['none']):.200}"
+                f"labels must have the columns path and label, {path} has {there}"
             )
         found: dict[str, str] = {}
         for row in reader:

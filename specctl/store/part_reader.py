@@ -33,6 +33,11 @@ from specctl.store.stats import Moments
 HEADER = b"specctl part 1\r\n"
 END = b"specctl part end"
 TRAILER = struct.Struct("<QQQQQ32s16s")
+# what JSON of anybody's may lead to
+_NOT_A_FOOTER = (
+    *(ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
+    ParameterError,
+)
 TABLE_DTYPE = np.dtype([("length", "<u8"), ("crc32", "<u4")])
 
 
@@ -109,7 +114,7 @@ def read_part(path: Path) -> Part:
             moments=np.frombuffer(moments_bytes, dtype="<f8").reshape(len(items), 2, layout.width),
             extra=footer["extra"],
         )
-    except (ValueError, KeyError, TypeError, ParameterError) as error:
+    except _NOT_A_FOOTER as error:
         raise StoreError(f"part {path} is damaged: its footer says {error}") from error
     n_chunk_bytes = int(part.chunk_table["length"].sum())
     rows_fit = part.n_rows - layout.chunk_frames < part.n_frames <= part.n_rows

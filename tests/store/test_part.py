@@ -14,6 +14,7 @@ from specctl.errors import ParameterError, StoreError
 from specctl.store.chunks import ChunkCodec
 from specctl.store.layout import FailureRecord
 from specctl.store.part import PartWriter, read_part
+from specctl.store.part_reader import TRAILER
 
 from .stores import add_item, random_values, small_layout, write_part
 
@@ -220,6 +221,20 @@ def test_damage_to_a_chunk_names_part_chunk_and_byte(tmp_path):
     path.write_bytes(damaged)
     with pytest.raises(StoreError, match=r"a.part is damaged: chunk 1 at byte 240$"):
         list(read_part(path).iter_chunks())
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"[]", b"{}", b'"x"', b"null", b"-1", b"NaN"])
+def test_a_footer_of_anything_is_refused_even_where_its_checksum_fits(tmp_path, number):
+    layout = small_layout()
+    path = write_part(tmp_path / "a.part", layout, {"x": random_values(layout, 10, 0)})
+    *numbers, _, end = TRAILER.unpack(path.read_bytes()[-TRAILER.size :])
+    body = path.read_bytes()[: -TRAILER.size].replace(b'"n_frames": 10', b'"n_frames": ' + number)
+    grown = len(number) - len(b"10")
+    numbers[3], numbers[4] = numbers[3] + grown, numbers[4] + grown
+    digest = hashlib.sha256(body[numbers[0] :]).digest()
+    path.write_bytes(body + TRAILER.pack(*numbers, digest, end))
+    with pytest.raises(StoreError, match=r"a\.part is damaged: its (footer|chunks) "):
+        read_part(path)
 
 
 def test_an_empty_part_is_a_part(tmp_path):

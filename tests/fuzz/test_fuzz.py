@@ -1,0 +1,68 @@
+"""Whatever a stranger sends is read or refused in one line, and stays as it is: 60 s of trying.
+
+The first inputs are the same each time and on each machine; what time is left goes to more.
+"""
+
+import importlib.util
+
+import pytest
+
+from .damage import damaged
+from .fuzz import fuzz
+from .targets import TARGETS
+
+BUDGET = {
+    "audio": (2500, 16),
+    "audio of FFmpeg": (900, 6),
+    "stores": (400, 16),
+    "parts": (800, 4),
+    "bases": (800, 6),
+    "settings": (1000, 4),
+    "file lists": (600, 4),
+    "labels": (800, 4),
+}
+"""Inputs, and seconds with the start of the process; all seconds make a minute."""
+
+
+def test_the_budget_is_a_minute_for_all():
+    assert set(BUDGET) == set(TARGETS)
+    assert sum(seconds for _, seconds in BUDGET.values()) == 60
+
+
+@pytest.mark.parametrize("name", BUDGET)
+def test_damage_is_refused_in_words_or_does_no_harm(tmp_path, name):
+    if name == "audio of FFmpeg" and importlib.util.find_spec("av") is None:
+        pytest.skip("needs PyAV")
+    n_inputs, seconds = BUDGET[name]
+    found = fuzz(name, tmp_path, seed=0, n_inputs=n_inputs, seconds=seconds)
+    assert found.wrong == []
+    assert found.n_inputs >= n_inputs
+    # damage that nobody notices would test nothing, and so would damage that lets nothing through
+    assert found.n_refused > found.n_inputs // 10
+    assert found.n_readable > 0
+
+
+@pytest.mark.parametrize("name", ["audio", "labels"])
+def test_an_input_can_be_made_again(tmp_path, name):
+    target = TARGETS[name]
+    seeds = target.seeds(tmp_path)
+    assert damaged(seeds, 3, 14, target.words) == damaged(seeds, 3, 14, target.words)
+    assert damaged(seeds, 3, 14, target.words) != damaged(seeds, 4, 14, target.words)
+
+
+@pytest.mark.parametrize(
+    ("name", "manner"),
+    [
+        ("dies", "-11"),
+        ("hangs", "_TooLong"),
+        ("raises", "KeyError: 1"),
+        ("writes", "the file was changed"),
+        ("says too much", "not one line"),
+    ],
+)
+def test_a_bad_reader_is_found_out(tmp_path, name, manner):
+    found = fuzz(name, tmp_path, seed=0, n_inputs=5)
+    assert found.n_inputs == 5
+    (wrong,) = found.wrong
+    assert wrong.startswith(f"{name}, seed 0, input 2: ")
+    assert manner in wrong
