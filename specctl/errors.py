@@ -26,5 +26,9 @@ class TrainingError(SpecctlError):
     missing."""
 
 
+class OtherProcessError(TrainingError):
+    """Another process of the same training failed first, and says why."""
+
+
 class BasisError(SpecctlError):
     """A basis file cannot be read or written, or is damaged."""

@@ -16,7 +16,7 @@ from specctl.cli import train_options as t
 from specctl.cli.app import ExitCode, app, err, out, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.train_progress import TrainProgress
-from specctl.errors import ParameterError
+from specctl.errors import OtherProcessError, ParameterError, SpecctlError
 
 if TYPE_CHECKING:
     from specctl.training import Summary
@@ -100,18 +100,17 @@ def train_basis(  # one flag for each setting; they go on as one dict
 ) -> None:
     """Train the basis of a spectrogram on labelled audio."""
     flags = locals()
-    with reported_errors():
+    # of several processes one speaks and writes
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    quiet = quiet or not is_first
+    with _reported_once(speaks=os.environ.get("LOCAL_RANK", "0") == "0"):
         preset, settings = _settings(flags)
-        # of several processes one speaks and writes
-        is_first = int(os.environ.get("RANK", "0")) == 0
-        quiet = quiet or not is_first
-        with ExitStack() as stack:
-            bar = stack.enter_context(TrainProgress(err, quiet=quiet))
-            should_stop = stack.enter_context(_stoppable(bar))
-            sinks: list[_Sink] = [bar]
-            if is_first:
-                sinks += _sinks(flags, stack)
-            summary = _train(flags, preset, settings, sinks, should_stop)
+        _check_report(flags)
+    with _reported_once(), ExitStack() as stack:
+        bar = stack.enter_context(TrainProgress(err, quiet=quiet))
+        should_stop = stack.enter_context(_stoppable(bar))
+        sinks: list[_Sink] = [bar, *(_sinks(flags, stack) if is_first else ())]
+        summary = _train(flags, preset, settings, sinks, should_stop)
         if report is not None and is_first:
             from specctl.training.page import write_page
 
@@ -120,6 +119,25 @@ def train_basis(  # one flag for each setting; they go on as one dict
         _print(summary, as_json=json, quiet=quiet)
     if summary.failures:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+@contextmanager
+def _reported_once(*, speaks: bool = True) -> Iterator[None]:
+    """`reported_errors`, but of several processes that fail only one has to say why."""
+    with reported_errors():
+        try:
+            yield
+        except SpecctlError as error:
+            if speaks and not isinstance(error, OtherProcessError):
+                raise
+            is_usage = isinstance(error, ParameterError)
+            raise typer.Exit(ExitCode.USAGE if is_usage else ExitCode.FAILED) from error
+
+
+def _check_report(flags: dict[str, Any]) -> None:
+    report = flags["report"]
+    if report is not None and report.exists() and not (flags["overwrite"] or flags["resume"]):
+        raise ParameterError(f"report must be a new file, {report} exists; pass --overwrite")
 
 
 def _settings(flags: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -148,9 +166,6 @@ def _train(
         for sink in sinks:
             sink(event)
 
-    report = flags["report"]
-    if report is not None and report.exists() and not (flags["overwrite"] or flags["resume"]):
-        raise ParameterError(f"report must be a new file, {report} exists; pass --overwrite")
     cache_budget = o.parse_size(flags["cache_budget"] or "1GiB")
     return train_basis(
         flags["folder"],
@@ -191,9 +206,12 @@ def _stoppable(bar: TrainProgress) -> Iterator[Callable[[], bool]]:
 
     received: list[int] = []
 
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+
     def stop(number: int, frame: object) -> None:
         received.append(number)
-        if len(received) > 1:
+        # torchrun sends a signal of its own after that of the terminal, and kills in the end
+        if len(received) > 1 and n_processes == 1:
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -203,7 +221,8 @@ def _stoppable(bar: TrainProgress) -> Iterator[Callable[[], bool]]:
         bar.say(f"specctl: {str(stopped) or 'stopped at once; the last checkpoint is kept'}")
         arguments = [*sys.argv[1:], *(() if "--resume" in sys.argv else ("--resume",))]
         arguments = [each for each in arguments if each != "--overwrite"]
-        bar.say(f"specctl: to go on: {shlex.join(['specctl', *arguments])}")
+        where = "" if n_processes == 1 else f" in {n_processes} processes of torchrun"
+        bar.say(f"specctl: to go on{where}: {shlex.join(['specctl', *arguments])}")
         is_terminated = bool(received) and received[0] == signal.SIGTERM
         code = ExitCode.TERMINATED if is_terminated else ExitCode.INTERRUPTED
         raise typer.Exit(code) from stopped

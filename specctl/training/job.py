@@ -22,10 +22,10 @@ from specctl.training.arms import (
 from specctl.training.augmenting import build_augmentations
 from specctl.training.clips import Clips, most_common_rate
 from specctl.training.labels import Labelled, find_labelled
-from specctl.training.loop import Report, Stopped
+from specctl.training.loop import Report
 from specctl.training.models import check_model
 from specctl.training.options import Options
-from specctl.training.processes import joined_processes, local_device
+from specctl.training.processes import Stopped, joined_processes, local_device
 from specctl.training.settings import TrainSettings
 from specctl.training.splits import Split, draw_split
 from specctl.training.summary import Summary, summarise, write_basis
@@ -91,16 +91,15 @@ def train_basis(
         If it was asked to stop; with ``resume`` the same call goes on.
     """
     options = options or Options()
-    output = Path(output)
     factory = None if isinstance(model, str) else model
     name = model if isinstance(model, str) else getattr(model, "__name__", "custom")
-    training, spectrogram = _divide({**settings, "model": name})
-    if training.init not in INITS and preset is None:
-        spectrogram = {**_settings_of(training.init), **spectrogram}
-    device = local_device(options.device)
-    _check(training, spectrogram, preset, options, device, factory)
-    work = check_output(output, options)
-    with joined_processes(device) as processes:
+    with joined_processes(options.device) as processes:
+        training, spectrogram = _divide({**settings, "model": name})
+        if training.init not in INITS and preset is None:
+            spectrogram = {**_settings_of(training.init), **spectrogram}
+        device = local_device(options.device)
+        _check(training, spectrogram, preset, options, device, factory)
+        work = check_output(Path(output), options)
         _limit_memory(options, device)
         files = find_labelled(Path(folder), Path(labels) if labels is not None else None, group)
         config = _config(files, preset, spectrogram)
@@ -119,24 +118,25 @@ def train_basis(
             should_stop=should_stop,
             model=factory,
         )
-        _check_crop(bench)
-        splits = [draw_split(clips.files, training.seed + run) for run in range(training.runs)]
-        claim_work(bench, options)
-        report(
-            {
-                "event": "start",
-                "n_trained": build_front_end(config, training, "trained").n_trained,
-                "train": training.train,
-                "classes": names,
-                "n_files": len(clips),
-            }
-        )
-        summary = summarise(bench, _train_all(bench, splits), output)
-        if processes.is_first:
-            write_basis(summary, overwrite=options.overwrite)
-            shutil.rmtree(work, ignore_errors=True)
-        processes.wait()
-        return summary
+        return _train(bench, options, Path(output))
+
+
+def _train(bench: Bench, options: Options, output: Path) -> Summary:
+    """All runs, and what they come to."""
+    settings, n_files = bench.settings, len(bench.clips)
+    _check_crop(bench)
+    splits = [draw_split(bench.clips.files, settings.seed + run) for run in range(settings.runs)]
+    _check_shares(bench, splits)
+    claim_work(bench, options)
+    front_end = build_front_end(bench.config, settings, "trained")
+    start = {"event": "start", "n_trained": front_end.n_trained, "train": settings.train}
+    bench.report({**start, "classes": bench.classes, "n_files": n_files})
+    summary = summarise(bench, _train_all(bench, splits), output)
+    if bench.processes.is_first:
+        write_basis(summary, overwrite=options.overwrite)
+        shutil.rmtree(bench.work, ignore_errors=True)
+    bench.processes.wait()
+    return summary
 
 
 def _divide(settings: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
@@ -237,6 +237,16 @@ def _check_crop(bench: Bench) -> None:
         raise ParameterError(
             f"crop must hold at least one frame of n_fft={bench.config.n_fft} samples, "
             f"got {bench.crop_length}"
+        )
+
+
+def _check_shares(bench: Bench, splits: Sequence[Split]) -> None:
+    n_ranks = bench.processes.n_ranks
+    smallest = min(bench.settings.batch_size, *(len(split.train) for split in splits))
+    if smallest < n_ranks:
+        raise ParameterError(
+            f"batches must have a clip for each of {n_ranks} processes, they have {smallest}; "
+            "give a larger batch_size or start fewer processes"
         )
 
 

@@ -9,7 +9,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from specctl.errors import ParameterError
+from specctl.errors import OtherProcessError, ParameterError, SpecctlError, TrainingError
+
+_FAILED = "specctl/failed"
+
+
+class Stopped(SpecctlError):  # noqa: N818 - not an error of anybody
+    """A training was asked to stop; its state is saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,8 @@ class Processes:
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes, in place where there are several."""
         if self.n_ranks > 1:
-            dist.all_reduce(values)
+            with _reported_loss():
+                dist.all_reduce(values)
         return values
 
     def any(self, flag: bool, device: torch.device) -> bool:
@@ -42,7 +49,7 @@ class Processes:
             return
         gradients = [each.grad for each in parameters if each.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(flat)
+        self.sum(flat)
         first = 0
         for gradient in gradients:
             gradient.copy_(flat[first : first + gradient.numel()].view_as(gradient))
@@ -51,7 +58,29 @@ class Processes:
     def wait(self) -> None:
         """Until all processes have come here."""
         if self.n_ranks > 1:
-            dist.barrier()
+            with _reported_loss():
+                dist.barrier()
+
+    def is_first_to_fail(self) -> bool:
+        """Whether no other process has failed before; each asks once, about itself."""
+        if self.n_ranks == 1:
+            return True
+        try:
+            return bool(dist.distributed_c10d._get_default_store().add(_FAILED, 1) == 1)
+        except RuntimeError:
+            # the process that keeps count has ended, so it was first
+            return False
+
+
+@contextmanager
+def _reported_loss() -> Iterator[None]:
+    """The other side of a broken connection, as an error of ours."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise TrainingError(
+            "another process of this training has ended; start all of them again with --resume"
+        ) from error
 
 
 def local_device(name: str) -> torch.device:
@@ -84,10 +113,18 @@ def local_device(name: str) -> torch.device:
 
 
 @contextmanager
-def joined_processes(device: torch.device) -> Iterator[Processes]:
+def joined_processes(device: str) -> Iterator[Processes]:
     """Join the processes that ``torchrun`` started; on its own, a process is alone.
 
-    A group of processes that the caller has set up is used as it is.
+    ``device`` is a name that `local_device` takes. A group of processes that the caller has set
+    up is used as it is.
+
+    Raises
+    ------
+    TrainingError
+        If they cannot be reached.
+    OtherProcessError
+        In the place of any error but the first of all processes.
     """
     if dist.is_available() and dist.is_initialized():
         yield Processes(dist.get_rank(), dist.get_world_size())
@@ -95,10 +132,22 @@ def joined_processes(device: torch.device) -> Iterator[Processes]:
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield Processes()
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    is_cuda = device != "cpu" and torch.cuda.is_available()
+    if is_cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        dist.init_process_group("nccl" if is_cuda else "gloo")
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise TrainingError(f"cannot join the other processes: {reason}") from error
+    processes = Processes(dist.get_rank(), dist.get_world_size())
+    try:
+        yield processes
+    except Stopped:
+        raise
+    except SpecctlError as error:
+        if processes.is_first_to_fail():
+            raise
+        raise OtherProcessError("another process of this training failed first") from error
     finally:
         dist.destroy_process_group()

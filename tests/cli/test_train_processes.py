@@ -1,0 +1,162 @@
+"""``torchrun … specctl train-basis``: two processes that train as one."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from specctl import MelSpectrogram
+from specctl.basis import load_basis
+from tests.training.audio import write_tones
+
+BIN = Path(sys.executable).parent
+TORCHRUN = (BIN / "torchrun", "--standalone", "--nproc-per-node", 2, BIN / "specctl")
+SETTINGS = (
+    *("--n-fft", 64, "--n-mels", 16, "--crop", 0.08, "--model", "cnn", "--lr", 0.001),
+    *("--batch-size", 32, "--augment", "noise", "--augment", "mixup", "--device", "cpu"),
+    *("--runs", 1, "--no-verdict"),
+)
+LONG = ("train-basis", *SETTINGS, "--epochs", 5000, "--checkpoint-every", 5)
+# gradients are sums in another order; after six steps of Adam weights of 0.4 differ by as little
+ROUNDING = {"rtol": 0, "atol": 2e-5}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+
+def start(*command, cwd):
+    return subprocess.Popen(
+        [*map(str, command)],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(*command, cwd):
+    """Exit code and what specctl said, without what torchrun adds."""
+    process = start(*command, cwd=cwd)
+    stdout, stderr = process.communicate(timeout=120)
+    assert stdout == ""
+    return process.returncode, [line for line in stderr.splitlines() if "specctl:" in line]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_tones(tmp_path_factory.mktemp("two") / "in", n_clips=28)
+
+
+def rank_of(pid):
+    environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return next(int(each[5:]) for each in environment if each.startswith(b"RANK="))
+
+
+def ranks(process):
+    """Process ids of both, in order."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return sorted(map(int, children), key=rank_of)
+
+
+def wait_for_steps(metrics, n_steps, process):
+    while not (metrics.exists() and len(steps(metrics)) >= n_steps):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+
+
+def steps(metrics):
+    # the last line may be half written
+    whole = metrics.read_text().rpartition("\n")[0]
+    events = [json.loads(line) for line in whole.splitlines()]
+    return [each["step"] for each in events if each["event"] == "step"]
+
+
+def test_two_processes_give_the_basis_of_one(folder, tmp_path):
+    """Of 36 training clips a batch is of 32: two processes have 16 each."""
+    given = ("train-basis", folder)
+    alone = finished(BIN / "specctl", *given, "one", *SETTINGS, "--epochs", 6, cwd=tmp_path)
+    both = finished(*TORCHRUN, *given, "two", *SETTINGS, "--epochs", 6, cwd=tmp_path)
+    assert (alone, both) == ((0, []), (0, []))
+    one, two = (torch.from_numpy(load_basis(tmp_path / name).basis) for name in ("one", "two"))
+    torch.testing.assert_close(two, one, **ROUNDING)
+    start = torch.from_numpy(MelSpectrogram(n_fft=64, n_mels=16).to_basis().basis)
+    assert (one - start).abs().max() > 50 * ROUNDING["atol"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--batch-size", 0), "specctl: batch_size must be greater than 0, got 0"),
+        (("--batch-size", 1), "specctl: batches must have a clip for each of 2 processes, they"),
+        (("--device", "cuda:99"), "specctl: device must be one of this machine's, got 'cuda:99'"),
+        (("--labels", "none.csv"), "specctl: cannot read labels: none.csv: No such file"),
+        (("--config", "none.toml"), "specctl: cannot read settings: none.toml: No such file"),
+    ],
+)
+def test_an_error_of_both_is_said_once(arguments, text, folder, tmp_path):
+    code, said = finished(
+        *TORCHRUN, "train-basis", folder, "b", *SETTINGS, *arguments, cwd=tmp_path
+    )
+    assert code != 0
+    (line,) = said
+    assert line.startswith(text)
+    assert not list(tmp_path.iterdir())
+
+
+def long_training(folder, tmp_path):
+    process = start(*TORCHRUN, *LONG, folder, "b", "--metrics", "m.jsonl", cwd=tmp_path)
+    wait_for_steps(tmp_path / "m.jsonl", 12, process)
+    return process
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_end_of_one_ends_the_other_with_one_line(victim, folder, tmp_path):
+    process = long_training(folder, tmp_path)
+    os.kill(ranks(process)[victim], signal.SIGKILL)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode != 0
+    said = [line for line in stderr.splitlines() if "specctl:" in line]
+    if said:  # torchrun may end the other before it notices
+        (line,) = said
+        assert re.search("another process of this training has ended|to go on", line)
+    # the only traceback is that of torchrun
+    assert "specctl/training/" not in stderr
+    assert list((tmp_path / "b.work").glob("*.checkpoint"))
+
+
+def test_ctrl_c_saves_once_and_resume_goes_on_in_two_processes(folder, tmp_path):
+    process = long_training(folder, tmp_path)
+    # as a terminal does: to torchrun and both processes at once
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    said = [line for line in stderr.splitlines() if line.startswith("specctl:")]
+    assert re.fullmatch(r"specctl: stopped after step \d+ of 5000", said[0])
+    assert len(said) == 2
+    line = re.fullmatch(r"specctl: to go on in 2 processes of torchrun: specctl (.*)", said[1])
+    (checkpoint,) = (tmp_path / "b.work").glob("*.checkpoint")
+    assert torch.load(checkpoint, weights_only=True)["step"] == steps(tmp_path / "m.jsonl")[-1]
+    n_before = len(steps(tmp_path / "m.jsonl"))
+    again = start(*TORCHRUN, *shlex.split(line[1]), cwd=tmp_path)
+    wait_for_steps(tmp_path / "m.jsonl", n_before + 5, again)
+    os.killpg(again.pid, signal.SIGTERM)
+    again.communicate(timeout=60)
+    taken = steps(tmp_path / "m.jsonl")
+    assert taken == list(range(1, len(taken) + 1))
+
+
+def test_resume_with_another_number_of_processes_is_refused(folder, tmp_path):
+    process = long_training(folder, tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    code, said = finished(BIN / "specctl", *LONG, folder, "b", "--resume", cwd=tmp_path)
+    assert code == 1
+    assert "holds a training with another processes" in said[0]
