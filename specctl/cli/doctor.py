@@ -63,6 +63,9 @@ def _print_machine(machine: Machine) -> None:
         "processor": f"{machine.cpu}, {machine.lanes} lanes of float32, {_cores(machine)}",
         "memory": f"{_size(machine.memory_bytes)}, /dev/shm {_size(machine.shm_bytes)}",
         "folder": f"{machine.folder}: {machine.file_system}, {_size(machine.free_bytes)} free",
+        "locking": f"HDF5 {'locks' if machine.is_locking else 'does not lock'}; "
+        f"{machine.folder} {machine.write_problem or 'takes locks'}",
+        "plug-ins": "HDF5 loads them" if machine.takes_plugins else "HDF5 loads none",
         "open files": f"{machine.open_files:,}",
         "switches": ", ".join(switches) or "none set",
     }

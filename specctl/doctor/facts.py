@@ -86,6 +86,16 @@ class Machine:
     free_bytes: int | None
     write_problem: str | None
 
+    @property
+    def is_locking(self) -> bool:
+        """Whether HDF5 locks the files it opens."""
+        return self.switches.get("HDF5_USE_FILE_LOCKING", "").upper() not in ("FALSE", "0")
+
+    @property
+    def takes_plugins(self) -> bool:
+        """Whether a store can have HDF5 load code; specctl forbids it where nothing is set."""
+        return self.switches.get("HDF5_PLUGIN_PRELOAD", "::") != "::"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)

@@ -89,12 +89,11 @@ def _hdf5(machine: Machine) -> Iterator[Finding]:
 
 def _switches(machine: Machine) -> Iterator[Finding]:
     switches = machine.switches
-    locking = switches.get("HDF5_USE_FILE_LOCKING", "").upper()
-    if locking in ("FALSE", "0"):
+    if not machine.is_locking:
         message = "HDF5 locks no files: a program may overwrite a store that another one reads"
         yield Finding("problem", "locking", message, "unset HDF5_USE_FILE_LOCKING")
-    preload = switches.get("HDF5_PLUGIN_PRELOAD", "::")
-    if preload != "::":
+    if machine.takes_plugins:
+        preload = switches["HDF5_PLUGIN_PRELOAD"]
         message = f"HDF5_PLUGIN_PRELOAD={preload} lets a store load plug-ins, which run code"
         yield Finding("problem", "plug-ins", message, "unset HDF5_PLUGIN_PRELOAD")
     elif "HDF5_PLUGIN_PATH" in switches:

@@ -26,6 +26,25 @@ def test_shows_versions_and_ends_with_a_count(tmp_path):
     assert "note" in lines[-1]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("HDF5_USE_FILE_LOCKING", None, "locking       HDF5 locks; "),
+        ("HDF5_USE_FILE_LOCKING", "0", "locking       HDF5 does not lock; "),
+        ("HDF5_PLUGIN_PRELOAD", None, "plug-ins      HDF5 loads none"),
+        ("HDF5_PLUGIN_PRELOAD", "/tmp", "plug-ins      HDF5 loads them"),
+    ],
+)
+def test_says_whether_files_are_locked_and_plug_ins_loaded(
+    tmp_path, monkeypatch, name, value, line
+):
+    if value is not None:
+        monkeypatch.setenv(name, value)
+    (found,) = [each for each in run(tmp_path).stdout.splitlines() if each.startswith(line)]
+    if name == "HDF5_USE_FILE_LOCKING":
+        assert found == f"{line}{tmp_path} takes locks"
+
+
 def test_a_problem_is_named_with_its_cure_and_fails(tmp_path, monkeypatch):
     monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "FALSE")
     result = run(tmp_path)
