@@ -99,7 +99,7 @@ class Trials:
         found = contents(place / "o.h5")
         wrong = [] if cut.point is not None else wrong_ending(ended, Fault("EIO"), place)
         wrong += wrong_state(scenario, found) + _wrong_files(place)
-        if "o.h5" in acked and found != scenario.wanted:
+        if ("o.h5" in acked or ended.code == 0) and found != scenario.wanted:
             wrong.append("the store was acknowledged and is not there")
         if found != scenario.wanted:
             there = _parts(place)
@@ -144,19 +144,24 @@ class Trials:
 
 
 def acknowledged(acks: Path) -> set[str]:
-    """Names of the parts, and of the store, that a process had renamed and made durable."""
+    """Names of the parts, and of the store, after whose renaming a process has gone on.
+
+    What it does in the folder of the new name belongs to the renaming.
+    """
     found: set[str] = set()
-    renamed: dict[tuple[str, str], set[str]] = {}
-    lines = acks.read_text().splitlines() if acks.exists() else []
-    for line in lines:
+    pending: dict[str, tuple[str, str]] = {}
+    for line in acks.read_text().splitlines() if acks.exists() else []:
         pid, call, path = line.split(" ", 2)
+        name, folder = pending.get(pid, ("", ""))
+        if call == "failed":
+            pending.pop(pid, None)
+        elif name and path != folder:
+            found.add(name)
+            del pending[pid]
         if call == "rename" and path.endswith("/merged.h5"):
-            renamed.setdefault((pid, "."), set()).add("o.h5")
+            pending[pid] = ("o.h5", ".")
         elif call == "rename" and ".part.tmp" in path:
-            folder, _, name = path.rpartition("/")
-            renamed.setdefault((pid, folder), set()).add(name.removesuffix(".tmp"))
-        elif call == "fsync":
-            found |= renamed.pop((pid, path), set())
+            pending[pid] = (Path(path).name.removesuffix(".tmp"), str(Path(path).parent))
     return found
 
 

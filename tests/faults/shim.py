@@ -68,7 +68,8 @@ class Shim:
     log : str
         File that gets a line ``kind path`` for each call before it is made.
     acks : str
-        File that gets a line ``pid kind path`` for each call that has been made and did not fail.
+        File that gets a line ``pid kind path`` for each call that has been made, or ``pid failed
+        kind path``.
     lies : bool
         Whether ``fsync`` does nothing and says that all is well.
     """
@@ -142,7 +143,11 @@ class Shim:
             self.point = number
         self._note(self._log, line)
         if not self._strikes(number, kind):
-            done = None if self._lies and kind == "fsync" else real(*args, **kwargs)
+            try:
+                done = None if self._lies and kind == "fsync" else real(*args, **kwargs)
+            except OSError:
+                self._note(self._acks, f"{os.getpid()} failed {line}")
+                raise
             self._note(self._acks, f"{os.getpid()} {line}")
             return done
         return self._fail(real, kind, path, args, kwargs)

@@ -34,7 +34,7 @@ def lab(request, sweep, tmp_path_factory):
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_power_cut_at_any_time_loses_nothing(lab, name):
     chance = random.Random(name)
-    shares = [0.0, *((n + chance.random()) / N_RANDOM for n in range(N_RANDOM))]
+    shares = [0.0, *((n + chance.random()) / N_RANDOM for n in range(N_RANDOM)), 1.5]
     cuts = [Cut(name, share=share) for share in shares]
     assert {str(cut): wrong for cut in cuts if (wrong := lab.trial(cut))} == {}
 
