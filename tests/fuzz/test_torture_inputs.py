@@ -1,0 +1,29 @@
+"""The trials of torture that are about inputs, one of each, and that they see what is wrong."""
+
+from tests.convert.bad_audio import wav
+from tests.faults import torture_inputs
+from tests.fuzz.targets import TARGETS
+
+
+def test_a_trial_of_each_has_nothing_wrong():
+    assert torture_inputs.bad_audio(1000) == []
+    assert torture_inputs.fuzzing("labels", seed=1, seconds=0.5) == []
+
+
+def test_a_good_file_among_the_bad_ones_is_noticed(monkeypatch):
+    made_up = torture_inputs._made_up
+    monkeypatch.setattr(
+        torture_inputs, "_made_up", lambda n: ("x.wav", wav()) if n == 1007 else made_up(n)
+    )
+    assert torture_inputs.bad_audio(1000) == [
+        "taken for good: bad/07 1007 x.wav",
+        "lost or new: bad/07 1007 x.wav",
+    ]
+
+
+def test_sections_have_all_trials():
+    bad, fuzzing = torture_inputs.bad_audio_section(), torture_inputs.fuzz_section()
+    assert len(bad.trials) * torture_inputs.N_BAD_AT_ONCE == torture_inputs.N_BAD == 2000
+    # more than an hour
+    assert len(fuzzing.trials) * torture_inputs.FUZZ_SECONDS > 3600
+    assert {name.partition(",")[0] for name in fuzzing.trials} == set(TARGETS)
