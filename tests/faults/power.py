@@ -110,7 +110,14 @@ class Lab:
 
     def trial(self, cut: Cut) -> list[str]:
         """What is wrong after a power cut, and after the same command once more."""
-        self.process.stdin.write(json.dumps(asdict(cut)) + "\n")
+        return self._asked(asdict(cut))
+
+    def read(self) -> tuple[int | None, str]:
+        """Number and text of the error when an item is read after a power cut."""
+        return tuple(self._asked("read"))
+
+    def _asked(self, order: object) -> Any:
+        self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         return self._answer()
 

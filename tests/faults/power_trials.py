@@ -19,6 +19,7 @@ from typing import Any
 
 from specctl.errors import StoreError
 from specctl.store.part import read_part
+from specctl.store.reader import open_store
 from tests.convert.commands import LIMIT
 from tests.faults.power import KINDS, Cut
 from tests.faults.real_trials import run_workers, with_shim
@@ -108,6 +109,20 @@ class Trials:
         if again.code != 0:
             wrong.append(f"cannot be finished: {again.code} {again.errors!r}")
         return wrong + wrong_end(scenario, place)
+
+    def read(self) -> tuple[int | None, str]:
+        """Open a store, cut the power, read an item; the error and that of the system in it."""
+        place = self._begun(self.scenarios["tidy up"])
+        number, text = None, "no error"
+        with open_store(place / "o.h5") as store:
+            self.disk.cut()
+            try:
+                store[next(iter(store))]
+            except StoreError as error:
+                number, text = getattr(error.__cause__, "errno", None), str(error)
+        self.disk.unmount()
+        self.disk.mount()
+        return number, text.removeprefix(f"{place}/")
 
     def _begun(self, scenario: Scenario) -> Path:
         place = begun(scenario, self.disk.path / "place")
@@ -212,7 +227,8 @@ def _serve(scratch: Path, kind: str) -> None:
         answer("")
         trials = Trials(runner, disk, scenarios, scratch / "acks")
         for line in sys.stdin:
-            answer(trials.trial(Cut(**json.loads(line))))
+            order = json.loads(line)
+            answer(trials.read() if order == "read" else trials.trial(Cut(**order)))
 
 
 def _answer(answers: Any, value: object) -> None:

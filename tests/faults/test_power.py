@@ -1,5 +1,6 @@
 """Power cuts on a file system of its own: what was acknowledged is there and whole."""
 
+import errno
 import os
 import random
 import signal
@@ -53,6 +54,12 @@ def test_a_power_cut_with_workers_loses_nothing(lab, name):
     assert (
         lab.trial(Cut(name, share=random.Random(name).uniform(0.6, 0.9), has_workers=True)) == []
     )
+
+
+def test_what_the_system_says_of_a_disk_is_told_apart_from_damage(lab):
+    number, text = lab.read()
+    assert number == errno.EIO
+    assert text == "o.h5: chunk 0 of /spectrogram cannot be read: Input/output error"
 
 
 def test_a_disk_that_only_says_it_has_written_is_caught(lab):
