@@ -45,6 +45,22 @@ def read_checked(path: Path) -> tuple[CheckedHeader, dict[str, np.ndarray]]:
         raise BasisError(f"cannot read {path}: {error.strerror}") from error
 
 
+def is_state_dict(path: Path | str) -> bool:
+    """Whether a file is one of ``torch.save``, by its name or its first bytes."""
+    path = Path(path)
+    if path.suffix in (".pt", ".pth"):
+        return True
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            # a zip archive, or the pickle that torch wrote before; a basis file would claim a
+            # header of many MB
+            return file.read(4) in (b"PK\x03\x04", b"\x80\x02\x8a\x0a")
+    except OSError:
+        return False
+
+
 def _read(path: Path, file: IO[bytes]) -> tuple[CheckedHeader, dict[str, np.ndarray]]:
     n_bytes = file.seek(0, 2)
     file.seek(0)

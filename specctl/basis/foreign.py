@@ -5,10 +5,9 @@ holds plain sines and the sign is put right afterwards; torchlibrosa keeps ``mel
 Neither keeps its settings, so whoever reads has to know them.
 """
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +15,18 @@ from torch import Tensor
 
 from specctl.basis.file import check_absent
 from specctl.basis.record import Basis
+from specctl.basis.state_dict import (
+    IMAGINARY,
+    REAL,
+    SIGN,
+    Library,
+    find_front_end,
+    load_state_dict,
+)
 from specctl.config import SpectrogramConfig
 from specctl.dsp.mel import mel_weights
 from specctl.dsp.windows import window
 from specctl.errors import BasisError, ParameterError
-
-Library = Literal["nnaudio", "torchlibrosa"]
-LIBRARIES: tuple[Library, ...] = get_args(Library)
-
-_REAL = {"nnaudio": "wcos", "torchlibrosa": "conv_real.weight"}
-_IMAGINARY = {"nnaudio": "wsin", "torchlibrosa": "conv_imag.weight"}
-_MEL = {"nnaudio": "mel_basis", "torchlibrosa": "melW"}
-_SIGN = {"nnaudio": -1.0, "torchlibrosa": 1.0}
-_NESTS = ("model", "state_dict", "model_state_dict")
 
 
 def read_state_dict(source: Path | str | Mapping[str, Any], config: SpectrogramConfig) -> Basis:
@@ -56,31 +54,25 @@ def read_state_dict(source: Path | str | Mapping[str, Any], config: SpectrogramC
     """
     if config.scale == "pcen":
         raise ParameterError("scale must not be 'pcen', other libraries have no weights for it")
-    weights = source if isinstance(source, Mapping) else _load(Path(source))
-    for name in _NESTS:
-        inner = weights.get(name)
-        weights = inner if isinstance(inner, Mapping) else weights
-    library = next((name for name in LIBRARIES if _find(weights, _REAL[name]) is not None), None)
-    if library is None:
-        wanted = " or ".join(_REAL.values())
-        raise BasisError(f"the state dict has no weights of a front end, such as {wanted}")
-    real, imaginary = (_find(weights, names[library]) for names in (_REAL, _IMAGINARY))
-    if real is None or imaginary is None or real.ndim != 3 or real.shape != imaginary.shape:
-        raise BasisError(
-            f"the state dict must have {_REAL[library]} and {_IMAGINARY[library]} of one shape "
-            "(n_freqs, 1, n_fft)"
+    weights = source if isinstance(source, Mapping) else load_state_dict(Path(source))
+    found = find_front_end(weights)
+    if (found.n_fft, found.n_freqs) != (config.n_fft, config.n_freqs):
+        raise ParameterError(
+            f"n_fft must be {found.n_fft}, that of the weights, got {config.n_fft}"
         )
-    rows = torch.cat([real[:, 0], _SIGN[library] * imaginary[:, 0]])
-    mel = _find(weights, _MEL[library]) if config.n_mels is not None else None
-    if mel is not None and library == "torchlibrosa":
-        mel = mel.T
+    rows = torch.cat([found.real[:, 0], SIGN[found.library] * found.imaginary[:, 0]])
+    mel = found.mel if config.n_mels is not None else None
+    if mel is not None and tuple(mel.shape) != (config.n_mels, config.n_freqs):
+        raise ParameterError(
+            f"n_mels must be {len(mel)}, that of the weights, got {config.n_mels}"
+        )
     bands = mel_weights(config) if config.n_mels is not None else None
     return Basis(
         config=config,
         basis=_array(rows),
         window=_array(window(config)),
         mel=bands if mel is None else _array(mel),
-        metadata={"source": library},
+        metadata={"source": found.library},
     )
 
 
@@ -104,8 +96,8 @@ def to_state_dict(basis: Basis, library: Library) -> dict[str, Tensor]:
     real, imaginary = torch.from_numpy(basis.basis)[:, None].chunk(2)
     mel = torch.from_numpy(basis.mel) if basis.mel is not None else None
     weights = {
-        f"stft.{_REAL[library]}": real.clone(),
-        f"stft.{_IMAGINARY[library]}": _SIGN[library] * imaginary,
+        f"stft.{REAL[library]}": real.clone(),
+        f"stft.{IMAGINARY[library]}": SIGN[library] * imaginary,
     }
     if library == "torchlibrosa":
         return weights if mel is None else {**weights, "melW": mel.T.contiguous()}
@@ -152,31 +144,6 @@ def _problem(config: SpectrogramConfig, library: Library) -> str | None:
     if library == "torchlibrosa" and config.power is None:
         return "has no complex spectrogram module with weights of this name"
     return None
-
-
-def _load(path: Path) -> Mapping[str, Any]:
-    try:
-        with warnings.catch_warnings():
-            # of old pickles, which are read all the same or refused
-            warnings.simplefilter("ignore")
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise BasisError(f"cannot read {path}: {error.strerror}") from error
-    # the unpickler runs nothing, but on bytes that are no pickle it may stumble in any way
-    except Exception as error:
-        raise BasisError(f"{path} is not a state dict of tensors alone") from error
-    if not isinstance(weights, Mapping):
-        raise BasisError(f"{path} is not a state dict, it holds a {type(weights).__name__}")
-    return weights
-
-
-def _find(weights: Mapping[str, Any], name: str) -> Tensor | None:
-    """The tensor of that name under any prefix; BasisError if there are several."""
-    found = [key for key in weights if isinstance(key, str) and f".{key}".endswith(f".{name}")]
-    if len(found) > 1:
-        raise BasisError(f"the state dict has several front ends: {', '.join(sorted(found)[:3])}")
-    value = weights[found[0]] if found else None
-    return value if isinstance(value, Tensor) else None
 
 
 def _array(weight: Tensor) -> np.ndarray:

@@ -1,9 +1,11 @@
 """Whether a basis is what its settings give anyway, so that nothing of it need be loaded."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 
+from specctl.basis.checks import is_state_dict
 from specctl.basis.file import load_basis
 from specctl.basis.record import Basis
 from specctl.config import SpectrogramConfig
@@ -28,8 +30,26 @@ def is_ordinary(basis: Basis) -> bool:
     return basis.pcen is None or bool((np.ptp(basis.pcen, axis=1) == 0).all())
 
 
-def checked_basis(path: str | None, fingerprint: str) -> Basis:
-    """Load a basis that another process has loaded before.
+def read_basis(path: Path | str, config: SpectrogramConfig) -> Basis:
+    """A basis file, or the weights of another library, which ``config`` are the settings of.
+
+    Raises
+    ------
+    BasisError
+        If it cannot be read.
+    ParameterError
+        If the weights of another library do not fit the settings.
+    """
+    if not is_state_dict(path):
+        return load_basis(path)
+    # torch is needed for these alone
+    from specctl.basis.foreign import read_state_dict
+
+    return read_state_dict(path, config)
+
+
+def checked_basis(path: str | None, fingerprint: str, config: SpectrogramConfig) -> Basis:
+    """Load a basis that another process has loaded before, with these settings.
 
     Raises
     ------
@@ -38,7 +58,7 @@ def checked_basis(path: str | None, fingerprint: str) -> Basis:
     """
     if path is None:
         raise BasisError(f"basis {fingerprint} is needed, no basis file was given")
-    basis = load_basis(path)
+    basis = read_basis(path, config)
     if basis.fingerprint() != fingerprint:
         raise BasisError(f"{path} has changed since the conversion began; start it anew")
     return basis

@@ -79,7 +79,12 @@ PrecisionName = Annotated[
 ]
 BasisFile = Annotated[
     Path | None,
-    _option(_TRANSFORM, "Trained basis; its settings are taken.", "--basis", metavar="FILE"),
+    _option(
+        _TRANSFORM,
+        "Trained basis; its settings are taken. Or nnAudio or torchlibrosa weights in a .pt.",
+        "--basis",
+        metavar="FILE",
+    ),
 ]
 Kernel = Annotated[str, _option(_TRANSFORM, "Implementation (auto).", metavar="auto|fft|conv")]
 

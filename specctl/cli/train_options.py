@@ -58,7 +58,11 @@ Train = Annotated[
 ]
 Init = Annotated[
     str | None,
-    _option(_TRAINED, "Where they start (fourier).", metavar="fourier|mel-fourier|random|FILE"),
+    _option(
+        _TRAINED,
+        "Where they start (fourier); a basis file, or nnAudio or torchlibrosa weights in a .pt.",
+        metavar="fourier|mel-fourier|random|FILE",
+    ),
 ]
 Model = Annotated[str | None, _option(_TRAINED, "(cnn)", metavar="linear|cnn|resnet18")]
 Epochs = Annotated[int | None, _option(_TRAINED, "Times through the training files (20).")]

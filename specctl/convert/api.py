@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from specctl.basis import load_basis
+from specctl.basis import Basis, load_basis
+from specctl.basis.checks import is_state_dict
 from specctl.basis.ordinary import is_ordinary
 from specctl.convert.estimate import estimate
 from specctl.convert.executors import Control
@@ -13,6 +14,7 @@ from specctl.convert.request import Options, Request
 from specctl.convert.run import Conversion
 from specctl.convert.settings import GivenSettings
 from specctl.convert.summary import Estimate, Progress, Summary
+from specctl.errors import ParameterError
 
 __all__ = ["convert_audio", "estimate_conversion"]
 
@@ -87,7 +89,7 @@ def _conversion(
     control: Control | None,
     settings: dict[str, Any],
 ) -> Conversion:
-    basis = load_basis(options.basis) if options.basis is not None else None
+    basis, preset = _basis(options.basis, preset, settings)
     if basis is not None and is_ordinary(basis):
         # its settings are all there is to it
         options = replace(options, basis=None)
@@ -99,3 +101,25 @@ def _conversion(
         control=control or Control(),
         report=progress or (lambda _: None),
     )
+
+
+def _basis(
+    path: str | None, preset: str | None, settings: dict[str, Any]
+) -> tuple[Basis | None, str | None]:
+    """The basis, and the preset unless the settings that came with it are those of the basis."""
+    if path is None:
+        return None, preset
+    if not is_state_dict(path):
+        return load_basis(path), preset
+    from specctl.basis.foreign import read_state_dict
+    from specctl.basis.state_dict import settings_of
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    shapes = {} if preset is not None else settings_of(path, given.get("feature"))
+    wanted = GivenSettings({**shapes, **given}, preset)
+    if wanted.finds_rate:
+        raise ParameterError(
+            f"sample_rate must be given with weights of another library, {path} does not hold it"
+        )
+    # the rate was given, so none is found
+    return read_state_dict(path, wanted.resolve(0).spectrogram), None

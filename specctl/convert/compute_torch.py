@@ -140,7 +140,9 @@ def torch_transform(
         config.spectrogram,
         kernel=kernel,
         precision=config.precision,
-        init=checked_basis(basis, config.basis) if config.basis is not None else "fourier",
+        init="fourier"
+        if config.basis is None
+        else checked_basis(basis, config.basis, config.spectrogram),
     )
     return transform.requires_grad_(False).to(torch.device(device))
 

@@ -123,7 +123,7 @@ class Joining:
     def _trained_basis(self) -> Basis | None:
         if self._config.basis is None:
             return None
-        return checked_basis(self._basis, self._config.basis)
+        return checked_basis(self._basis, self._config.basis, self._config.spectrogram)
 
     def _attributes(self, described: Description) -> dict[str, str | int | float]:
         return {

@@ -69,7 +69,7 @@ def layout_for(
     """How the values of a config are stored, and the frequency of each bin in Hz."""
     frequencies = centre_frequencies(config.spectrogram)
     if config.basis is not None:
-        held = checked_basis(basis, config.basis)
+        held = checked_basis(basis, config.basis, config.spectrogram)
         peak = _peak(held)
         if held.frequencies is not None and config.n_mels is None:
             frequencies = held.frequencies * (config.sample_rate / config.n_fft)

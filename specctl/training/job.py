@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from specctl.basis import load_basis
+from specctl.basis.checks import is_state_dict
+from specctl.basis.state_dict import settings_of
 from specctl.config import SpectrogramConfig
 from specctl.errors import ParameterError
 from specctl.presets import preset as preset_settings
@@ -96,7 +98,10 @@ def train_basis(
     with joined_processes(options.device) as processes:
         training, spectrogram = _divide({**settings, "model": name})
         if training.init not in INITS and preset is None:
-            spectrogram = {**_settings_of(training.init), **spectrogram}
+            spectrogram = {
+                **_settings_of(training.init, spectrogram.get("feature")),
+                **spectrogram,
+            }
         device = local_device(options.device)
         _check(training, spectrogram, preset, options, device, factory)
         work = check_output(Path(output), options)
@@ -146,10 +151,12 @@ def _divide(settings: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]
     return TrainSettings.resolve(**training), rest
 
 
-def _settings_of(path: str) -> dict[str, Any]:
+def _settings_of(path: str, feature: str | None) -> dict[str, Any]:
     """The settings of the spectrogram that a basis file was made with."""
     if not Path(path).exists():
         raise ParameterError(f"init must be {', '.join(INITS)} or a basis file, got {path!r}")
+    if is_state_dict(path):
+        return dict(settings_of(path, feature))
     config = load_basis(path).config.to_dict()
     return {name: value for name, value in config.items() if value is not None}
 

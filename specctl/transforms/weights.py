@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from specctl.basis import Basis, load_basis
+from specctl.basis import Basis
+from specctl.basis.ordinary import read_basis
 from specctl.config import SpectrogramConfig
 from specctl.dsp.basis import unwindowed_basis
 from specctl.dsp.mel import mel_filterbank
@@ -64,7 +65,8 @@ def start_weights(config: SpectrogramConfig, init: str | Path | Basis, seed: int
     ----------
     config : SpectrogramConfig
     init : str, Path or Basis
-        One of `INITS`, a basis file or what one holds.
+        One of `INITS`, a basis file or what one holds, or a state dict of nnAudio or
+        torchlibrosa that ``torch.save`` wrote.
     seed : int
         For ``"random"``.
 
@@ -82,7 +84,7 @@ def start_weights(config: SpectrogramConfig, init: str | Path | Basis, seed: int
             raise ParameterError(
                 f"init must be {', '.join(INITS)} or a basis file, got {str(init)!r}"
             )
-        return _from_basis(config, load_basis(init))
+        return _from_basis(config, read_basis(init, config))
     mel = mel_filterbank(config) if config.n_mels is not None else None
     if init == "fourier":
         frequencies = torch.arange(config.n_freqs, dtype=torch.float64)

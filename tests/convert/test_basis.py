@@ -231,11 +231,12 @@ def test_a_basis_that_changes_under_way_is_noticed(tmp_path, folder, store):
     other, _ = basis_file(tmp_path, "basis", name="other.safetensors", amount=0.06)
     from specctl.basis.ordinary import checked_basis
 
-    fingerprint = load_basis(path).fingerprint()
-    assert checked_basis(str(path), fingerprint).trained == ("basis",)
+    before = load_basis(path)
+    fingerprint, config = before.fingerprint(), before.config
+    assert checked_basis(str(path), fingerprint, config).trained == ("basis",)
     other.replace(path)
     with pytest.raises(BasisError, match="has changed since the conversion began"):
-        checked_basis(str(path), fingerprint)
+        checked_basis(str(path), fingerprint, config)
 
 
 @pytest.mark.parametrize(
