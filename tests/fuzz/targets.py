@@ -22,6 +22,7 @@ from tests.convert.bad_audio import ogg_crc
 from tests.store.stores import make_store, random_values, small_layout, write_part
 
 RATE = 8000
+GOLDEN = ("basis", "truncated")
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ def _store_seeds(folder: Path) -> list[bytes]:
     }.items():
         (folder / name).mkdir()
         made.append(make_store(folder / name, layout, lengths=(5, 9)).path.read_bytes())
-    return made
+    golden = [Path(__file__).parents[1] / "store" / "golden" / f"v1-{name}.h5" for name in GOLDEN]
+    return [*made, *(path.read_bytes() for path in golden)]
 
 
 def _read_store(path: Path, number: int) -> None:

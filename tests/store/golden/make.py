@@ -6,16 +6,19 @@ made again: what was written once must stay readable.
 
 import hashlib
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 
 from specctl import convert_audio, open_store
 from specctl.convert import Options
 from specctl.store.layout import FORMAT_VERSION
+from specctl.transforms import MelSpectrogram
 
 FOLDER = Path(__file__).parent
 RATE = 8000
@@ -26,7 +29,10 @@ STORES: dict[str, dict[str, Any]] = {
     },
     "complex": {"feature": "complex", "n_fft": 64, "hop_length": 64, "compression": "none"},
     "mfcc": {"feature": "mfcc", "n_fft": 256, "n_mels": 20, "n_mfcc": 13, "dtype": "float16"},
+    "basis": {},
+    "truncated": {"n_mels": 8, "n_fft": 256, "dtype": "float16"},
 }
+BASIS = {"sample_rate": RATE, "n_fft": 64, "hop_length": 64, "n_mels": 8}
 
 
 def write_audio(folder: Path) -> None:
@@ -45,6 +51,21 @@ def write_audio(folder: Path) -> None:
     (folder / "cat" / "bad.wav").write_bytes(b"no audio")
 
 
+def options(name: str, folder: Path) -> Options:
+    """How a store is made; the one of that name has a trained basis, or audio that is cut."""
+    basis = None
+    if name == "basis":
+        transform = MelSpectrogram(**BASIS, trainable=("basis", "mel"))
+        with torch.no_grad():
+            for weight in transform.parameters():
+                weight.mul_(torch.linspace(0.9, 1.1, weight.shape[-1]))
+        basis = str(folder / "basis.safetensors")
+        transform.save_basis(basis)
+    if name == "truncated":
+        os.truncate(folder / "dog" / "a.wav", 4000)
+    return Options(workers=0, labels="folder", basis=basis, allow_truncated=name == "truncated")
+
+
 def contents(path: Path) -> dict[str, Any]:
     """What a store says, and a checksum of every value."""
     with open_store(path) as store:
@@ -60,6 +81,7 @@ def contents(path: Path) -> dict[str, Any]:
             "std": store.std.tolist(),
             "frequency": store.frequency.tolist(),
             "units": store.attributes["units"],
+            **({} if store.basis is None else {"basis": store.basis.fingerprint()}),
         }
 
 
@@ -71,7 +93,7 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             write_audio(Path(folder))
-            convert_audio(folder, path, options=Options(workers=0, labels="folder"), **settings)
+            convert_audio(folder, path, options=options(name, Path(folder)), **settings)
         path.with_suffix(".json").write_text(json.dumps(contents(path), indent=1) + "\n")
 
 
