@@ -1,3 +1,4 @@
+import hashlib
 import os
 import tracemalloc
 
@@ -165,11 +166,23 @@ def test_notices_a_file_that_changes_while_it_is_read(copy_of, monkeypatch, name
             reader.sha256()
 
 
-def test_a_file_that_is_deleted_while_it_is_read_is_read_to_its_end(copy_of):
-    path = copy_of("flac")
+@pytest.mark.parametrize("change", ["deleted", "replaced"])
+@pytest.mark.parametrize("name", ["wav-pcm16", "flac", "ogg-vorbis", "mp3-cbr", "aiff", "caf"])
+def test_a_name_that_is_taken_away_leaves_the_file_to_its_reader(
+    copy_of, originals, monkeypatch, name, change
+):
+    monkeypatch.setattr("specctl.audio.decode.BLOCK_SIZE", 2 * 4_096)
+    path = copy_of(name)
+    expected, digest = decode(path), hashlib.sha256(path.read_bytes()).hexdigest()
     with open_audio(str(path)) as reader:
+        blocks = reader.blocks()
+        samples = [next(blocks).copy()]
         path.unlink()
-        assert sum(len(block) for block in reader.blocks()) == N_SAMPLES
+        if change == "replaced":
+            write(path, noise(5000, 2, seed=9))
+        samples += [block.copy() for block in blocks]
+        assert reader.sha256() == digest
+    np.testing.assert_array_equal(np.concatenate(samples), expected)
 
 
 @pytest.mark.parametrize("name", ["wav-pcm16", "flac", "ogg-vorbis", "mp3-cbr", "aiff", "caf"])

@@ -2,6 +2,8 @@
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +96,15 @@ def skipped_names(folder: Path) -> dict[str, str]:
     (folder / "dangling.wav").symlink_to(folder / "nowhere.wav")
     (folder / "folder.wav").mkdir()
     return {"pipe.wav": "not a regular file", "dangling.wav": "a symbolic link that leads nowhere"}
+
+
+@contextmanager
+def without_root() -> Iterator[None]:
+    """Be an ordinary user for a while, if that is not what we are."""
+    ours = os.geteuid()
+    if ours == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(ours)

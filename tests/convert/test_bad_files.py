@@ -1,8 +1,11 @@
 """A bad file among good ones costs itself alone, and is named with its reason."""
 
+import hashlib
 import json
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from tests.convert.audio_files import (
     good_files,
     noise,
     skipped_names,
+    without_root,
     write,
     write_noise,
 )
@@ -183,11 +187,77 @@ def test_a_file_that_goes_away_between_listing_and_reading_fails_alone(folder, t
     assert summary.failures == (("good/c.ogg", "no such file"),)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_fails_alone(folder, tmp_path):
-    (folder / "good" / "c.ogg").chmod(0)
-    summary = convert_audio(folder, tmp_path / "o.h5", options=HERE, **SETTINGS)
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs users")
+def test_what_may_not_be_read_fails_or_is_skipped_alone(folder):
+    # what is imported late may be out of reach then
+    convert_audio(folder, folder / "warm.h5", options=HERE, **SETTINGS)
+    with tempfile.TemporaryDirectory() as reachable:
+        place = Path(reachable)
+        good_files(place / "good")
+        place.chmod(0o777)
+        (place / "good" / "c.ogg").chmod(0)
+        (place / "secret").mkdir(0)
+        with without_root():
+            summary = convert_audio(place, place / "o.h5", options=HERE, **SETTINGS)
     assert summary.failures == (("good/c.ogg", "permission denied"),)
+    assert summary.skipped == (("secret", "permission denied"),)
+    assert summary.n_converted == len(GOOD) - 1
+
+
+SWAPS = {
+    "fifo": (os.mkfifo, "not a regular file"),
+    "folder": (os.mkdir, "not a regular file"),
+    "device": (lambda path: os.symlink("/dev/zero", path), "not a regular file"),
+    "nowhere": (lambda path: os.symlink("nowhere", path), "no such file"),
+    "circle": (lambda path: os.symlink(path, path), "symbolic links that lead in a circle"),
+    "nothing": (lambda path: None, "no such file"),
+    "empty": (lambda path: path.touch(), "empty file"),
+    "text": (lambda path: path.write_text("no audio" * 9), "not an audio format"),
+    "other": (lambda path: write_noise(path, 0.5, seed=99), ""),
+}
+
+
+@pytest.mark.parametrize("kind", SWAPS)
+@pytest.mark.parametrize("stage", ["reading headers", "converting"])
+def test_a_file_that_is_swapped_after_it_was_found(folder, tmp_path, monkeypatch, kind, stage):
+    """It fails alone, or what is stored is all of what it is now."""
+    swap, reason = SWAPS[kind]
+    path = folder / "good" / "d.wav"
+    write_noise(path)
+    # a part of its own, so that it is still ahead when converting begins
+    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
+
+    def swap_once(progress):
+        if progress.stage == stage and not (tmp_path / "swapped").exists():
+            (tmp_path / "swapped").touch()
+            path.unlink()
+            swap(path)
+
+    summary = convert_audio(
+        folder, tmp_path / "o.h5", options=HERE, progress=swap_once, **SETTINGS
+    )
+    assert (tmp_path / "swapped").exists()
+    assert summary.n_converted + summary.n_failed == len(GOOD) + 1
+    if reason:
+        ((key, why),) = summary.failures
+        assert key == "good/d.wav"
+        assert reason in why
+        return
+    assert summary.n_failed == 0
+    with open_store(tmp_path / "o.h5") as store:
+        record = store.record("good/d.wav")
+        assert record.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert (record.size, record.n_samples) == (path.stat().st_size, RATE // 2)
+
+
+def test_names_that_climb_stay_in_the_store_as_plain_keys(tmp_path):
+    for name in ("in/deep/a.wav", "in/b.wav", "c.wav"):
+        write_noise(tmp_path / name, 0.3)
+    (tmp_path / "list").write_text("in/deep/../b.wav\n./in/deep/../../c.wav\nin/deep/a.wav\n")
+    done = run("--files-from", tmp_path / "list", tmp_path / "o.h5", *FLAGS, "--workers", 0)
+    assert done.returncode == 0, done.stderr
+    with open_store(tmp_path / "o.h5") as store:
+        assert list(store) == ["c.wav", "in/b.wav", "in/deep/a.wav"]
 
 
 def test_names_with_line_breaks_and_brackets_do_not_break_the_report(tmp_path):
