@@ -15,10 +15,11 @@ from specctl.basis import Basis, save_basis
 from specctl.convert.executors import Control
 from specctl.convert.planning import Found
 from specctl.convert.request import Options, Request
-from specctl.convert.run import Conversion, tidy_up
+from specctl.convert.run import Conversion
 from specctl.convert.settings import ConvertConfig, GivenSettings
 from specctl.convert.stored import Finished
 from specctl.convert.summary import Progress
+from specctl.convert.target import tidy_up
 from specctl.errors import AudioError, ParameterError, StoreError
 from specctl.store.layout import ItemRecord
 from specctl.store.reader import Store, open_store

@@ -1,11 +1,9 @@
 """The job behind ``specctl convert``: plan, convert the parts, merge; each can be repeated."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,14 +19,13 @@ from specctl.convert.parts import PartsRun
 from specctl.convert.plan import Plan
 from specctl.convert.pool import Pool
 from specctl.convert.request import Options, Request
-from specctl.convert.settings import ConvertConfig, GivenSettings, differences
-from specctl.convert.stored import Finished, job_of, may_be_store
+from specctl.convert.settings import ConvertConfig, GivenSettings
+from specctl.convert.stored import Finished
 from specctl.convert.summary import Progress, Summary
-from specctl.errors import AudioError, SpecctlError, StoreError
-from specctl.store.durable import reported_os_errors
+from specctl.convert.target import Target, reported_disk
+from specctl.errors import AudioError, SpecctlError
 from specctl.store.layout import Layout
 from specctl.store.merge import MergeSummary
-from specctl.version import __version__
 
 
 class Stopped(SpecctlError):  # noqa: N818 - not an error of anybody
@@ -54,24 +51,25 @@ class Conversion:
 
     def run(self) -> Summary:
         """Everything, from the first file to the store under its name."""
-        with _reported_disk(self.store):
+        with reported_disk(self.store):
             return self._run()
 
     def _run(self) -> Summary:
         self.given.check()
-        self._check_target()
-        if self._is_finished() and not WorkFolder(self.store).path.exists():
-            return self._already_there()
+        target = Target(self.store, self.request, self.given, self.options, self.repaired)
+        target.check()
+        if target.is_finished and not WorkFolder(self.store).path.exists():
+            return target.already_there()
         with WorkFolder(self.store) as folder:
-            begun = self._begun(folder)
-            if begun is None and self._is_finished():
-                return self._already_there()
+            begun = target.begun(folder)
+            if begun is None and target.is_finished:
+                return target.already_there()
             with self.executor(("cpu",)) as executor:
                 if begun is None:
-                    base = self._base()
+                    base = target.base()
                     found = self.find(self.request, base)
                     if base is not None and not found.sources and not found.is_due:
-                        return self._nothing_new(base, found)
+                        return target.nothing_new(base, found)
                     description = planning.describe(executor, self.given, self.options)
                     begun = self._plan(folder, executor, found, base)
                 else:
@@ -82,96 +80,6 @@ class Conversion:
                     return self._convert(folder, *begun, executor, description)
             with self.executor(description.devices) as executor:
                 return self._convert(folder, *begun, executor, description)
-
-    def _check_target(self) -> None:
-        """Raise StoreError where no store can be, or should be."""
-        with reported_os_errors(self.store):
-            if not self.store.parent.is_dir():
-                raise StoreError(f"cannot write {self.store}: no such folder")
-            if self.options.overwrite and not may_be_store(self.store):
-                raise StoreError(f"{self.store} is no HDF5 file; --overwrite replaces stores only")
-            # the longer of the two names
-            WorkFolder(self.store).path.exists()
-
-    def _is_finished(self) -> bool:
-        """Whether there is a store that nobody asked to change."""
-        return self.store.exists() and not (self.options.overwrite or self.options.update)
-
-    def _already_there(self) -> Summary:
-        """The store is finished: say so, or refuse if it is not what was asked for."""
-        finished = Finished.read(self.store)
-        differing = self._differences(finished.config)
-        if differing:
-            raise StoreError(
-                f"{self.store} already exists with other settings: {differing}; "
-                "pass --overwrite to replace it"
-            )
-        differing = self.request.difference(finished.request)
-        if differing:
-            raise StoreError(
-                f"{self.store} already exists, made from {differing}; pass --overwrite to replace "
-                "it or --update to add to it"
-            )
-        return _complete(finished, n_unchanged=0, n_skipped=0)
-
-    def _nothing_new(self, base: Finished, found: planning.Found) -> Summary:
-        differing = self._differences(base.config)
-        if differing:
-            raise StoreError(f"{self.store} was made with other settings: {differing}")
-        return _complete(base, n_unchanged=found.n_unchanged, n_skipped=len(found.skipped))
-
-    def _differences(self, stored: Mapping[str, Any]) -> str:
-        """In what these settings differ from ``stored``, had they found the rate it has."""
-        rate = stored.get("sample_rate")
-        config = self.given.resolve(rate if isinstance(rate, int) and rate > 0 else 48_000)
-        return differences(dict(stored), config.to_dict())
-
-    def _begun(self, folder: WorkFolder) -> tuple[Job, Plan] | None:
-        """The unfinished job to go on with; ``None`` to plan a new one."""
-        try:
-            job = self._same_job(folder)
-            return (job, folder.read_plan()) if job is not None else None
-        except StoreError:
-            if self.options.overwrite:
-                return None
-            raise
-
-    def _same_job(self, folder: WorkFolder) -> Job | None:
-        """The unfinished job, if there is one; an error if it is not what was asked for."""
-        job = folder.read_job()
-        if job is not None and job.id == job_of(self.store):
-            # killed between giving the store its name and removing the folder
-            folder.clear()
-            return None
-        if job is None:
-            return None
-        differing = self._differences(job.config)
-        if job.version != __version__:
-            differing = f"specctl {job.version} there, {__version__} here"
-        if not differing:
-            differing = self.request.difference(job.request)
-        if not differing and job.update != (self.options.update and self.store.exists()):
-            differing = "--update there" if job.update else "--update here"
-        if differing:
-            raise StoreError(
-                f"{folder.path} holds an unfinished conversion with other settings: {differing}; "
-                "repeat its command to finish it, or pass --overwrite to start anew"
-            )
-        if job.repaired != self.repaired:
-            # between a repair and an update, or of other damage: nothing of it would help
-            return None
-        if self._is_finished():
-            raise StoreError(
-                f"{self.store} already exists; pass --overwrite to finish the conversion in "
-                f"{folder.path} and replace it"
-            )
-        return job
-
-    def _base(self) -> Finished | None:
-        """The store to be updated, if that is what is asked for."""
-        if self.options.update and self.store.exists():
-            return Finished.read(self.store)
-        return None
 
     def planner(self) -> planning.Planner:
         """What makes the plan of this conversion."""
@@ -297,45 +205,3 @@ class Conversion:
             truncated=truncated,
             skipped=job.skipped,
         )
-
-
-def tidy_up(store: Path) -> None:
-    """Remove the working folder if the conversion in it was killed after it had made the store.
-
-    Raises
-    ------
-    StoreError
-        If another process is at work in it, or it cannot be removed.
-    """
-    with _reported_disk(store):
-        if not WorkFolder(store).path.exists():
-            return
-        with WorkFolder(store) as folder:
-            job = folder.read_job()
-            if job is not None and job.id == job_of(store):
-                folder.remove()
-
-
-@contextmanager
-def _reported_disk(store: Path) -> Iterator[None]:
-    """Turn what a failing disk says at the mere question whether a file exists into one line."""
-    try:
-        yield
-    except OSError as error:
-        path = error.filename
-        if not isinstance(path, str) or not Path(path).is_relative_to(store.parent):
-            raise
-        raise StoreError(f"cannot use {path}: {error.strerror}") from error
-
-
-def _complete(finished: Finished, *, n_unchanged: int, n_skipped: int) -> Summary:
-    return Summary(
-        store=finished.path,
-        status="complete",
-        n_found=n_unchanged + n_skipped,
-        n_unchanged=n_unchanged,
-        n_skipped=n_skipped,
-        n_items=finished.n_items,
-        n_frames=finished.n_frames,
-        sample_rate=int(finished.config.get("sample_rate", 0)),
-    )

@@ -1,0 +1,164 @@
+"""What lies where a store is to be: nothing, a finished store, or a conversion that was begun."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from specctl.convert import planning
+from specctl.convert.folder import WorkFolder
+from specctl.convert.jobs import Job
+from specctl.convert.plan import Plan
+from specctl.convert.request import Options, Request
+from specctl.convert.settings import GivenSettings, differences
+from specctl.convert.stored import Finished, job_of, may_be_store
+from specctl.convert.summary import Summary
+from specctl.errors import StoreError
+from specctl.store.durable import reported_os_errors
+from specctl.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A store to be, and what is asked for; ``repaired`` as in `specctl.convert.run`."""
+
+    store: Path
+    request: Request
+    given: GivenSettings
+    options: Options
+    repaired: tuple[str, ...] | None = None
+
+    def check(self) -> None:
+        """Raise StoreError where no store can be, or should be."""
+        with reported_os_errors(self.store):
+            if not self.store.parent.is_dir():
+                raise StoreError(f"cannot write {self.store}: no such folder")
+            if self.options.overwrite and not may_be_store(self.store):
+                raise StoreError(f"{self.store} is no HDF5 file; --overwrite replaces stores only")
+            # the longer of the two names
+            WorkFolder(self.store).path.exists()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is a store that nobody asked to change."""
+        return self.store.exists() and not (self.options.overwrite or self.options.update)
+
+    def already_there(self) -> Summary:
+        """The store is finished: say so, or refuse if it is not what was asked for."""
+        finished = Finished.read(self.store)
+        differing = self._differences(finished.config)
+        if differing:
+            raise StoreError(
+                f"{self.store} already exists with other settings: {differing}; "
+                "pass --overwrite to replace it"
+            )
+        differing = self.request.difference(finished.request)
+        if differing:
+            raise StoreError(
+                f"{self.store} already exists, made from {differing}; pass --overwrite to replace "
+                "it or --update to add to it"
+            )
+        return _complete(finished, n_unchanged=0, n_skipped=0)
+
+    def nothing_new(self, base: Finished, found: planning.Found) -> Summary:
+        """The store has all that was found."""
+        differing = self._differences(base.config)
+        if differing:
+            raise StoreError(f"{self.store} was made with other settings: {differing}")
+        return _complete(base, n_unchanged=found.n_unchanged, n_skipped=len(found.skipped))
+
+    def _differences(self, stored: Mapping[str, Any]) -> str:
+        """In what these settings differ from ``stored``, had they found the rate it has."""
+        rate = stored.get("sample_rate")
+        config = self.given.resolve(rate if isinstance(rate, int) and rate > 0 else 48_000)
+        return differences(dict(stored), config.to_dict())
+
+    def begun(self, folder: WorkFolder) -> tuple[Job, Plan] | None:
+        """The unfinished job to go on with; ``None`` to plan a new one."""
+        try:
+            job = self._same_job(folder)
+            return (job, folder.read_plan()) if job is not None else None
+        except StoreError:
+            if self.options.overwrite:
+                return None
+            raise
+
+    def _same_job(self, folder: WorkFolder) -> Job | None:
+        """The unfinished job, if there is one; an error if it is not what was asked for."""
+        job = folder.read_job()
+        if job is not None and job.id == job_of(self.store):
+            # killed between giving the store its name and removing the folder
+            folder.clear()
+            return None
+        if job is None:
+            return None
+        differing = self._differences(job.config)
+        if job.version != __version__:
+            differing = f"specctl {job.version} there, {__version__} here"
+        if not differing:
+            differing = self.request.difference(job.request)
+        if not differing and job.update != (self.options.update and self.store.exists()):
+            differing = "--update there" if job.update else "--update here"
+        if differing:
+            raise StoreError(
+                f"{folder.path} holds an unfinished conversion with other settings: {differing}; "
+                "repeat its command to finish it, or pass --overwrite to start anew"
+            )
+        if job.repaired != self.repaired:
+            # between a repair and an update, or of other damage: nothing of it would help
+            return None
+        if self.is_finished:
+            raise StoreError(
+                f"{self.store} already exists; pass --overwrite to finish the conversion in "
+                f"{folder.path} and replace it"
+            )
+        return job
+
+    def base(self) -> Finished | None:
+        """The store to be updated, if that is what is asked for."""
+        if self.options.update and self.store.exists():
+            return Finished.read(self.store)
+        return None
+
+
+def tidy_up(store: Path) -> None:
+    """Remove the working folder if the conversion in it was killed after it had made the store.
+
+    Raises
+    ------
+    StoreError
+        If another process is at work in it, or it cannot be removed.
+    """
+    with reported_disk(store):
+        if not WorkFolder(store).path.exists():
+            return
+        with WorkFolder(store) as folder:
+            job = folder.read_job()
+            if job is not None and job.id == job_of(store):
+                folder.remove()
+
+
+@contextmanager
+def reported_disk(store: Path) -> Iterator[None]:
+    """Turn what a failing disk says at the mere question whether a file exists into one line."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename
+        if not isinstance(path, str) or not Path(path).is_relative_to(store.parent):
+            raise
+        raise StoreError(f"cannot use {path}: {error.strerror}") from error
+
+
+def _complete(finished: Finished, *, n_unchanged: int, n_skipped: int) -> Summary:
+    return Summary(
+        store=finished.path,
+        status="complete",
+        n_found=n_unchanged + n_skipped,
+        n_unchanged=n_unchanged,
+        n_skipped=n_skipped,
+        n_items=finished.n_items,
+        n_frames=finished.n_frames,
+        sample_rate=int(finished.config.get("sample_rate", 0)),
+    )
