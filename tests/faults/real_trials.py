@@ -1,5 +1,6 @@
 """Trials with real processes: a parent and its workers, killed or made to fail."""
 
+import contextlib
 import json
 import os
 import random
@@ -11,7 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.convert.commands import LIMIT, argv, environment, kill_group, run, started, worker_pids
+from tests.convert.commands import (
+    LIMIT,
+    argv,
+    environment,
+    kill_group,
+    run,
+    started,
+    wait_for,
+    worker_pids,
+)
 from tests.faults.ledger import Section
 from tests.faults.runner import ROOT, Ended
 from tests.faults.sweep import (
@@ -29,6 +39,9 @@ REAL = ("convert", "resume", "update", "overwrite", "repair")
 TARGETS = ("group", "parent", "worker")
 N_KILLS = 300
 N_FAULTS = 300
+N_SIGNALS = 200
+STOPPED_AFTER = 10.0
+"""Seconds: what is in hand is finished first, and others may want the machine too."""
 CALLS = {"pwrite64": 75, "fsync": 14, "rename": 6, "unlink": 8, "ftruncate": 2, "flock": 1}
 """System call to how often the parent makes it; the last few may be one too many."""
 INJECTED = {"kill": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
@@ -110,6 +123,55 @@ def kill(sweep: Sweep, number: int) -> list[str]:
         if target == "parent" and not gone(process.pid):
             wrong = ["a worker has outlived its parent by 5 s"]
     return wrong + finished(sweep, scenario, place)
+
+
+def signal_section(sweep: Sweep) -> Section:
+    """Ctrl-C and SIGTERM."""
+    return Section(
+        "signals",
+        "SIGINT or SIGTERM to the parent or to all, once or twice, at a random time; the command "
+        "ends within 10 s with 130 or 143, says how to go on, and the same command finishes",
+        {f"signal {number}": partial(signalled, sweep, number) for number in range(N_SIGNALS)},
+    )
+
+
+def signalled(sweep: Sweep, number: int) -> list[str]:
+    """One signal, or two."""
+    chance = random.Random(number)
+    scenario = sweep.scenarios[chance.choice(REAL)]
+    send = chance.choice([os.kill, os.killpg])
+    sent = chance.choice([signal.SIGINT, signal.SIGTERM])
+    place = sweep.begin(scenario)
+    command, *arguments = with_workers(scenario, place)
+    with started(*arguments, command=command) as process:
+        wait_for(lambda: holds_lock(process.pid, place) or process.poll() is not None, "the lock")
+        time.sleep(chance.uniform(0, 0.6))
+        for _ in range(chance.choice([1, 2])):
+            with contextlib.suppress(ProcessLookupError):
+                send(process.pid, sent)
+            time.sleep(chance.uniform(0, 0.1))
+        try:
+            said = "".join(process.communicate(timeout=STOPPED_AFTER))
+        except subprocess.TimeoutExpired:
+            return [f"has not ended {STOPPED_AFTER} s after {sent.name}"]
+        wrong = []
+        is_done = contents(place / "o.h5") == scenario.wanted
+        # the one with the minus sign where there was nothing left to be stopped
+        if process.returncode not in (0, 128 + sent, -sent) or not (
+            is_done or "to go on: specctl " in said
+        ):
+            wrong = [f"{sent.name}: {process.returncode} {said!r}"]
+        if not gone(process.pid):
+            wrong.append("a worker has outlived its parent by 5 s")
+    return wrong + finished(sweep, scenario, place)
+
+
+def holds_lock(pid: int, place: Path) -> bool:
+    """Whether a process has begun with the store; before that it takes no care of signals."""
+    try:
+        return f"process {pid} " in (place / "o.h5.parts" / "lock").read_text()
+    except OSError:
+        return False
 
 
 def gone(group: int) -> bool:

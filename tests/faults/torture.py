@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from tests.faults import power, real_trials
+from tests.faults import power, real_trials, torture_inputs
 from tests.faults.ledger import Ledger, Section, run_sections, subject, table
 from tests.faults.runner import Runner
 from tests.faults.shim import WRITES
@@ -125,7 +125,10 @@ SECTIONS = (
     crowd_section,
     real_trials.kill_section,
     real_trials.fault_section,
+    real_trials.signal_section,
     real_trials.strace_section,
+    torture_inputs.bad_audio_section,
+    torture_inputs.fuzz_section,
 )
 """Each makes a section from a `Sweep`, which has a runner and a folder to work in."""
 
