@@ -13,7 +13,7 @@ from torch import Tensor
 from specctl.config import Precision
 from specctl.kernels.bands import Bands
 from specctl.kernels.blocks import block_frames, raised
-from specctl.kernels.overlap import Overlap, OverlapGradient, OverlapProducts
+from specctl.kernels.overlap import Overlap, OverlapProducts
 from specctl.kernels.precision import add_product, product
 
 
@@ -40,8 +40,8 @@ class GradientSums:
 
     Attributes
     ----------
-    d_mel : Tensor, optional
-        The gradient in the bands, as far as it is summed up.
+    d_basis, d_mel : Tensor, optional
+        The gradients in basis and bands, as far as they are summed up.
     """
 
     def __init__(
@@ -59,15 +59,9 @@ class GradientSums:
         self._bands = bands
         self._steps = steps
         self._overlap = overlap
-        self._products: OverlapProducts | None = None
-        self._shared = OverlapGradient(basis, overlap) if overlap is not None else None
-        plain = wants_basis and overlap is None
-        self._d_basis = torch.zeros_like(basis) if plain else None
+        self._shared = OverlapProducts(basis, overlap) if overlap is not None else None
+        self.d_basis = torch.zeros_like(basis) if wants_basis else None
         self.d_mel = torch.zeros_like(bands.mel) if wants_mel and bands is not None else None
-
-    def d_basis(self) -> Tensor | None:
-        """The gradient in the basis, if it is wanted; call when all is added."""
-        return self._shared.finish() if self._shared is not None else self._d_basis
 
     def add(
         self,
@@ -89,8 +83,8 @@ class GradientSums:
         d_padded : Tensor, optional, shape (samples,)
             Where the gradient in its samples is added.
         """
-        if self._overlap is not None:
-            self._add_overlapping(padded, self._overlap, gradient, kept)
+        if self._overlap is not None and self._shared is not None:
+            self._add_overlapping(padded, self._overlap, self._shared, gradient, kept)
             return
         n_fft = self._basis.shape[1]
         frames = padded.unfold(0, n_fft, hop_length)
@@ -105,14 +99,19 @@ class GradientSums:
             slope = self._slope(parts, gradient[:, first:last])
             # not in place, since whoever retains the graph may ask for gradients twice
             parts = (parts.view(2, self._n_freqs, -1) * slope).flatten(0, 1)
-            if self._d_basis is not None:
-                add_product(self._d_basis, parts, block, self._steps.precision)
+            if self.d_basis is not None:
+                add_product(self.d_basis, parts, block, self._steps.precision)
             if d_padded is not None:
                 d_frames = product(parts.T, self._basis.T, self._steps.precision)
                 _overlap_add(d_padded[first * hop_length :], d_frames, hop_length)
 
     def _add_overlapping(
-        self, padded: Tensor, overlap: Overlap, gradient: Tensor, kept: Tensor | None
+        self,
+        padded: Tensor,
+        overlap: Overlap,
+        shared: OverlapProducts,
+        gradient: Tensor,
+        kept: Tensor | None,
     ) -> None:
         n_frames = gradient.shape[1]
         n_padded = overlap.padded(n_frames)
@@ -125,10 +124,8 @@ class GradientSums:
             differences = overlap.differences(padded, first, n)
             shape = (2 * self._n_freqs, overlap.parts, n // overlap.parts)
             if kept is None:
-                if self._products is None:
-                    self._products = OverlapProducts(self._basis, overlap)
                 parts = padded.new_empty(shape)
-                self._products.products(differences, parts)
+                shared.products(differences, parts)
                 ours = overlap.arranged(ours).reshape(len(ours), -1)
                 slope = self._slope(parts.flatten(1), ours)
                 parts.view(2, self._n_freqs, -1).mul_(slope)
@@ -137,8 +134,8 @@ class GradientSums:
                 slope = self._slope(natural, ours)
                 weighed = natural.view(2, self._n_freqs, -1) * slope
                 parts = overlap.arranged(weighed.flatten(0, 1)).reshape(shape)
-            if self._shared is not None:
-                self._shared.add(parts, differences)
+            if self.d_basis is not None:
+                shared.add_gradient(parts, differences, self.d_basis)
 
     def _slope(self, parts: Tensor, gradient: Tensor) -> Tensor:
         """What products (2 * n_freqs, n) are multiplied with to give their own gradient.

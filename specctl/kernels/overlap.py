@@ -29,6 +29,9 @@ _BLOCK_FRAMES = 512
 _COLUMNS = 8
 """Products of a multiple of so many columns take no slower way at their edge."""
 
+_CACHE_BYTES = 2**19
+"""Of sums of pieces of the basis at a time, for each thread."""
+
 _MIN_PIECE = 64
 """Samples of a piece: products of less depth are slow."""
 
@@ -120,6 +123,9 @@ def _three(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class OverlapProducts:
     """Products with a basis, and the gradient in it.
 
+    Sums of pieces of the basis are made and used a few rows at a time: they cost less than memory
+    for them would, as they never leave the second-level cache.
+
     Parameters
     ----------
     basis : Tensor, shape (rows, n_fft)
@@ -127,59 +133,45 @@ class OverlapProducts:
     """
 
     def __init__(self, basis: Tensor, overlap: Overlap) -> None:
+        self._basis = basis
         self._overlap = overlap
         self._covered = overlap.covered()
-        parts = overlap.columns(basis)
-        self._weights = [_sum_of(parts, covered) for covered in self._covered]
+        n_bytes = _CACHE_BYTES * torch.get_num_threads()
+        step = max(1, n_bytes // (overlap.piece * basis.element_size()))
+        self._rows = [slice(first, first + step) for first in range(0, len(basis), step)]
 
     def products(self, differences: list[Tensor], out: Tensor) -> None:
         """Fill (rows, parts, n // parts) with the products of frames with the basis."""
-        is_empty = [True] * self._overlap.parts
-        # those that go to most frames first
-        for number in sorted(range(len(differences)), key=lambda n: -len(self._covered[n])):
-            weight, covered = self._weights[number], self._covered[number]
-            if len(covered) == 1:
-                out[:, covered[0]].addmm_(weight, differences[number].T)
-                continue
-            part = torch.mm(weight, differences[number].T)
-            for place in covered:
-                target = out[:, place]
-                target.copy_(part) if is_empty[place] else target.add_(part)
-                is_empty[place] = False
+        # those that go to most frames first, so that they can be written and not added
+        numbers = sorted(range(len(differences)), key=lambda n: -len(self._covered[n]))
+        for rows in self._rows:
+            parts = self._overlap.columns(self._basis[rows])
+            places = list(out[rows].unbind(1))
+            is_empty = [True] * len(places)
+            for number in numbers:
+                covered, difference = self._covered[number], differences[number]
+                weight = _sum_of(parts, covered)
+                if len(covered) == 1:
+                    places[covered[0]].addmm_(weight, difference.T)
+                    continue
+                shared = torch.mm(weight, difference.T)
+                for place in covered:
+                    target = places[place]
+                    target.copy_(shared) if is_empty[place] else target.add_(shared)
+                    is_empty[place] = False
 
-
-class OverlapGradient:
-    """Sums up the gradient in a basis over all blocks."""
-
-    def __init__(self, basis: Tensor, overlap: Overlap) -> None:
-        self._overlap = overlap
-        self._covered = overlap.covered()
-        self._total = torch.empty_like(basis)
-        self._parts = overlap.columns(self._total)
-        shape = (len(basis), overlap.piece)
-        self._sums = [
-            self._parts[covered[0]] if len(covered) == 1 else basis.new_empty(shape)
-            for covered in self._covered
-        ]
-        self._is_empty = True
-
-    def add(self, gradient: Tensor, differences: list[Tensor]) -> None:
-        """Gradient (rows, parts, n // parts) in the products of a block."""
-        parts = list(gradient.unbind(1))
-        for covered, total, difference in zip(self._covered, self._sums, differences, strict=True):
-            # beta=0 writes, whatever was there
-            total.addmm_(_sum_of(parts, covered), difference, beta=0 if self._is_empty else 1)
-        self._is_empty = False
-
-    def finish(self) -> Tensor:
-        """The gradient (rows, n_fft); call once."""
-        if self._is_empty:
-            return self._total.zero_()
-        for covered, shared in zip(self._covered, self._sums, strict=True):
-            for part in covered if len(covered) > 1 else ():
-                self._parts[part].add_(shared)
-        self._sums.clear()
-        return self._total
+    def add_gradient(self, gradient: Tensor, differences: list[Tensor], total: Tensor) -> None:
+        """Add to (rows, n_fft) what the gradient (rows, parts, n // parts) in products gives."""
+        for rows in self._rows:
+            parts = list(gradient[rows].unbind(1))
+            targets = self._overlap.columns(total[rows])
+            for covered, difference in zip(self._covered, differences, strict=True):
+                if len(covered) == 1:
+                    targets[covered[0]].addmm_(parts[covered[0]], difference)
+                    continue
+                shared = torch.mm(_sum_of(parts, covered), difference)
+                for part in covered:
+                    targets[part].add_(shared)
 
 
 def _sum_of(parts: list[Tensor], chosen: tuple[int, ...]) -> Tensor:

@@ -160,5 +160,4 @@ class _Recomputed(torch.autograd.Function):
                 sums.add(padded, plan.hop_length, gradient[number], products, d_padded)
                 if d_waveform is not None and d_padded is not None:
                     d_waveform[number] = plan.unpadded(d_padded, item)
-            d_basis = sums.d_basis()
-        return d_waveform, d_basis, sums.d_mel, None, None, None, None
+        return d_waveform, sums.d_basis, sums.d_mel, None, None, None, None

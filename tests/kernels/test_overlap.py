@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from specctl.kernels import overlap, recompute
-from specctl.kernels.overlap import Overlap, OverlapGradient, OverlapProducts
+from specctl.kernels.overlap import Overlap, OverlapProducts
 from specctl.transforms import MelSpectrogram, Spectrogram
 from tests.dsp.signals import noise
 
@@ -12,6 +12,12 @@ from tests.dsp.signals import noise
 EXACT = {"rtol": 0, "atol": 1e-11}
 
 CUTS = [(256, 64, 4), (256, 32, 4), (256, 4, 4), (192, 48, 2), (256, 128, 2), (384, 64, 2)]
+
+
+@pytest.fixture(params=[2**11, 2**19], ids=["few rows", "all rows"])
+def rows_at_once(request, monkeypatch):
+    """Ten rows at once, or one or two."""
+    monkeypatch.setattr(overlap, "_CACHE_BYTES", request.param)
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def case(n_fft, hop_length, n_frames):
 
 
 @pytest.mark.parametrize(("n_fft", "hop_length", "parts"), CUTS)
-def test_products_are_those_of_every_frame_with_every_row(n_fft, hop_length, parts):
+def test_products_are_those_of_every_frame_with_every_row(n_fft, hop_length, parts, rows_at_once):
     cut, padded, samples, basis = case(n_fft, hop_length, 2000)
     assert cut.parts == parts
     out = torch.full((10, parts, padded // parts), float("nan"), dtype=torch.float64)
@@ -39,23 +45,21 @@ def test_products_are_those_of_every_frame_with_every_row(n_fft, hop_length, par
 
 
 @pytest.mark.parametrize(("n_fft", "hop_length", "parts"), CUTS)
-def test_the_gradient_in_the_basis_is_that_of_plain_products(n_fft, hop_length, parts):
+def test_the_gradient_in_the_basis_is_that_of_plain_products(
+    n_fft, hop_length, parts, rows_at_once
+):
     cut, padded, samples, basis = case(n_fft, hop_length, 2000)
-    sums = OverlapGradient(basis, cut)
+    shared = OverlapProducts(basis, cut)
+    total = torch.zeros_like(basis)
     gradient = noise(10, padded).double()
     n_blocks = 0
     for first, n in cut.blocks(2000):
         block = cut.arranged(gradient[:, first : first + n]).reshape(10, parts, -1)
-        sums.add(block, cut.differences(samples, first, n))
+        shared.add_gradient(block, cut.differences(samples, first, n), total)
         n_blocks += 1
     assert n_blocks > 1
     expected = gradient @ samples.unfold(0, n_fft, hop_length)
-    torch.testing.assert_close(sums.finish(), expected, **EXACT)
-
-
-def test_the_gradient_of_no_frames_is_zero():
-    cut = Overlap.of(256, 64, 32)
-    assert (OverlapGradient(torch.full((4, 256), float("nan")), cut).finish() == 0).all()
+    torch.testing.assert_close(total, expected, **EXACT)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +95,7 @@ def test_blocks_are_whole_and_cover_all_frames_once(n_frames):
 )
 @pytest.mark.parametrize("scale", ["none", "db"])
 def test_gradients_are_true_derivatives(
-    hop_length, power, pad_mode, scale, kept, any_piece, monkeypatch
+    hop_length, power, pad_mode, scale, kept, any_piece, rows_at_once, monkeypatch
 ):
     monkeypatch.setattr(recompute, "_KEPT_BYTES", kept)
     n_samples = 16 + 60 * hop_length
