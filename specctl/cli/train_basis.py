@@ -138,6 +138,8 @@ def _check_report(flags: dict[str, Any]) -> None:
     report = flags["report"]
     if report is not None and report.exists() and not (flags["overwrite"] or flags["resume"]):
         raise ParameterError(f"report must be a new file, {report} exists; pass --overwrite")
+    if report is not None and not report.absolute().parent.is_dir():
+        raise ParameterError(f"report must be in a folder that is there, got {report}")
 
 
 def _settings(flags: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from specctl.errors import TrainingError
+from specctl.errors import StoreError, TrainingError
 from specctl.store.durable import write_atomically
 
 
@@ -21,7 +21,10 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_atomically(path, buffer.getvalue())
+    try:
+        write_atomically(path, buffer.getvalue())
+    except StoreError as error:
+        raise StoreError(f"{error}; mend that and go on with --resume") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

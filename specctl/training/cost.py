@@ -1,5 +1,8 @@
 """What a training costs: memory at its peak and time per step."""
 
+import contextlib
+import ctypes
+import gc
 import statistics
 from pathlib import Path
 
@@ -11,30 +14,35 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """Device memory at its peak since this was made; on a CPU that of the process.
+    """Device memory at its peak since this was made; on a CPU all that the process held.
 
-    On a CPU what the process held at the start is taken off, and only Linux tells.
+    On a CPU only Linux tells. What an earlier training has freed is given back first, where the C
+    library can, so that one after another are measured alike.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._at_start: int | None = None
+        self._is_told = False
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
             return
-        try:
+        _give_back()
+        with contextlib.suppress(OSError):
             _CLEAR.write_text("5")  # the peak starts again from here
-            self._at_start = _kilobytes("VmRSS")
-        except OSError:
-            self._at_start = None
+            self._is_told = True
 
     def megabytes(self) -> float | None:
         """In units of 10**6 bytes; None where nothing tells."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 1e6
-        if self._at_start is None:
-            return None
-        return max(0, _kilobytes("VmHWM") - self._at_start) * 1024 / 1e6
+        return _kilobytes("VmHWM") * 1024 / 1e6 if self._is_told else None
+
+
+def _give_back() -> None:
+    """Let the system have what the allocator holds and nobody uses."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def median_ms(seconds: list[float]) -> float | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 _WIDTH, _HEIGHT = 460, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 38
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 20, 10, 38
 _TICKS = 5
 
 

@@ -76,7 +76,7 @@ def find_labelled(
     if len(classes) < 2:
         raise TrainingError(
             f"labels must be of at least two classes, {labels or folder} has "
-            f"{', '.join(classes) or 'none'}"
+            f"{', '.join(classes) or 'none'}; give each class a folder of its own, or --labels"
         )
     return tuple(found)
 

@@ -15,6 +15,8 @@ import pytest
 
 from specctl import open_store
 from specctl.basis import load_basis
+from specctl.errors import StoreError
+from specctl.training.checkpoint import write_checkpoint
 from tests.training.audio import write_tones
 
 ROOT = Path(__file__).parent.parent.parent
@@ -126,6 +128,7 @@ def test_json_is_one_object(folder, tmp_path):
         (("--n-fft", "7x"), 2, "Invalid value for '--n-fft'"),
         (("--vram-budget", "1GiB"), 2, "vram_budget has no effect on cpu"),
         (("--metrics", "in/high/00.wav"), 1, "in/high/00.wav already exists; pass --overwrite"),
+        (("--report", "none/r.html"), 2, "report must be in a folder that is there, got none/r"),
         (("--init", "none.st"), 2, "random or a basis file, got 'none.st'"),
     ],
 )
@@ -189,3 +192,8 @@ def test_a_trained_basis_goes_into_convert(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     with open_store(tmp_path / "o.h5") as store:
         assert len(store) == 16
+
+
+def test_a_checkpoint_that_cannot_be_written_says_how_to_go_on(tmp_path):
+    with pytest.raises(StoreError, match=r"cannot write .*; mend that and go on with --resume"):
+        write_checkpoint(tmp_path / "none" / "c", {"step": 1})

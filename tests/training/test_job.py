@@ -1,5 +1,6 @@
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -318,3 +319,12 @@ def test_a_damaged_checkpoint_is_refused(tones, tmp_path):
     checkpoint.write_bytes(checkpoint.read_bytes()[:-200])
     with pytest.raises(TrainingError, match="is no checkpoint, or is damaged"):
         train_basis(tones, tmp_path / "b", options=Options(resume=True), **TINY)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells")
+def test_both_trainings_of_a_run_are_charged_with_the_whole_process(tones, tmp_path):
+    summary = train_basis(tones, tmp_path / "b", **{**TINY, "verdict": True})
+    fixed, trained = (result.peak_memory_mb for result in summary.results)
+    # the interpreter and its libraries alone are more, and both hold them
+    assert min(fixed, trained) > 100
+    assert abs(trained - fixed) < 0.5 * fixed
