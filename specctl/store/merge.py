@@ -7,7 +7,6 @@ a sink that makes a full disk an error and not a crash.
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
@@ -18,9 +17,10 @@ from specctl.errors import ParameterError, StoreError
 from specctl.store.base import Base
 from specctl.store.basis_table import basis_table
 from specctl.store.chunks import checksum
+from specctl.store.contents import stats_table, write_root_attributes, write_tables
 from specctl.store.durable import fsync_file
-from specctl.store.hdf5 import create_spectrogram, created_file, write_attribute, write_table
-from specctl.store.layout import FORMAT, FORMAT_VERSION, FailureRecord, Layout
+from specctl.store.hdf5 import create_spectrogram, created_file
+from specctl.store.layout import FailureRecord, Layout
 from specctl.store.part_reader import read_part
 from specctl.store.sink import FileSink
 from specctl.store.stats import Moments
@@ -33,10 +33,8 @@ from specctl.store.tables import (
     item_table,
     join_tables,
     select_rows,
-    tables_digest,
     without_empty,
 )
-from specctl.version import __version__
 
 
 @dataclass(frozen=True)
@@ -131,13 +129,13 @@ class Merger:
             "": {"frequency": np.asarray(frequencies, dtype="<f8")},
             "errors": _last_of_each(join_tables(self._failures, ERROR_TYPES)),
             "index": without_empty(items),
-            "stats": _stats(self._moments, len(frequencies)),
+            "stats": stats_table(self._moments, len(frequencies)),
             "chunks": {"crc32": np.array(self._checksums, dtype="<u4")},
         }
         if basis is not None:
             self._tables["basis"] = basis_table(basis)
-        _write_tables(self._file, self._tables)
-        _write_root_attributes(self._file, attributes, self._tables)
+        write_tables(self._file, self._tables)
+        write_root_attributes(self._file, attributes, self._tables)
         self.is_finished = True
 
     def summary(self, n_bytes: int) -> MergeSummary:
@@ -242,38 +240,6 @@ def _last_of_each(failures: Table) -> Table:
     """Of several failures of one key the last, in the order they came."""
     last = {key: row for row, key in enumerate(failures["key"].tolist())}
     return select_rows(failures, np.array(sorted(last.values()), dtype=np.int64))
-
-
-def _stats(moments: Moments, n_bins: int) -> Table:
-    shape = (n_bins, -1) if len(moments.mean) > n_bins else (-1,)
-    return {
-        "count": np.array(moments.count, dtype="<i8"),
-        "mean": moments.mean.reshape(shape),
-        "std": moments.std.reshape(shape),
-    }
-
-
-def _write_tables(file: h5py.File, tables: dict[str, Table]) -> None:
-    for name, table in tables.items():
-        write_table(file.create_group(name) if name else file, table)
-    write_attribute(file["frequency"], "units", "Hz")
-    file["frequency"].make_scale("frequency")
-    file["spectrogram"].dims[1].attach_scale(file["frequency"])
-
-
-def _write_root_attributes(
-    file: h5py.File, attributes: Mapping[str, str | int | float], tables: dict[str, Table]
-) -> None:
-    values: dict[str, str | int | float] = {
-        "specctl_version": __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **attributes,
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "tables_sha256": tables_digest(tables),
-    }
-    for name, value in values.items():
-        write_attribute(file, name, value)
 
 
 @contextlib.contextmanager

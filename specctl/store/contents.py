@@ -1,0 +1,48 @@
+"""All that a store holds besides its spectrograms: tables, and attributes of the root."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import h5py
+import numpy as np
+
+from specctl.store.hdf5 import write_attribute, write_table
+from specctl.store.layout import FORMAT, FORMAT_VERSION
+from specctl.store.stats import Moments
+from specctl.store.tables import Table, tables_digest
+from specctl.version import __version__
+
+
+def stats_table(moments: Moments, n_bins: int) -> Table:
+    """Count, mean and standard deviation of each bin; of complex values for both parts."""
+    shape = (n_bins, -1) if len(moments.mean) > n_bins else (-1,)
+    return {
+        "count": np.array(moments.count, dtype="<i8"),
+        "mean": moments.mean.reshape(shape),
+        "std": moments.std.reshape(shape),
+    }
+
+
+def write_tables(file: h5py.File, tables: dict[str, Table]) -> None:
+    """Write each table to the group it is named for, and tie ``/frequency`` to the bins."""
+    for name, table in tables.items():
+        write_table(file.create_group(name) if name else file, table)
+    write_attribute(file["frequency"], "units", "Hz")
+    file["frequency"].make_scale("frequency")
+    file["spectrogram"].dims[1].attach_scale(file["frequency"])
+
+
+def write_root_attributes(
+    file: h5py.File, attributes: Mapping[str, str | int | float], tables: dict[str, Table]
+) -> None:
+    """Write what the store says of itself, the digest of all tables among it."""
+    values: dict[str, str | int | float] = {
+        "specctl_version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **attributes,
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "tables_sha256": tables_digest(tables),
+    }
+    for name, value in values.items():
+        write_attribute(file, name, value)
