@@ -82,7 +82,7 @@ class UnsafeWriter:
             self._gatherer.reset()
             self._digest = hashlib.sha256()
 
-    def end_source(self) -> None:
+    def end_source(self, *, truncated: bool = False) -> None:
         """Nothing to keep."""
 
     def append(self, frames: np.ndarray) -> None:
