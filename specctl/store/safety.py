@@ -25,7 +25,6 @@ from specctl.store.hdf5 import H5_ERRORS, error_text, is_from_system, system_err
 from specctl.store.tables import decode_text, encode_text
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_MAX_ATTRIBUTE_BYTES = 1 << 20
 _MAX_ATTRIBUTES = 1000
 _MAX_TEXT_BYTES = 1 << 16
 MAX_CHUNK_BYTES = 1 << 28
@@ -216,7 +215,7 @@ class CheckedFile:
         return found
 
     def _check_attribute(self, attribute: Any, what: str) -> None:
-        if attribute.get_storage_size() > _MAX_ATTRIBUTE_BYTES or attribute.shape != ():
+        if attribute.shape != ():
             raise StoreError(f"{self.path}: {what} must be one value")
         self._check_type(attribute.get_type(), what, "S i8 i4 u8 u4 f8 f4")
 

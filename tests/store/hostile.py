@@ -146,6 +146,11 @@ def endless_index(path, _):
     return r"index/key claims 70368744177664 bytes it does not have"
 
 
+def long_texts(path, _):
+    replace_dataset(path, "index/label", data=np.zeros(6, dtype="S70000"))
+    return r"index/label has a type that a store does not have there"
+
+
 def short_column(path, _):
     replace_dataset(path, "index/start", data=np.zeros(5, dtype="<i8"))
     return r"index/start must have shape \(6\), got \(5,\)"
@@ -308,6 +313,7 @@ ATTACKS = [
     compressed_index,
     index_without_data,
     endless_index,
+    long_texts,
     short_column,
     rows_outside,
     negative_length,

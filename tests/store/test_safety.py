@@ -13,6 +13,7 @@ import pytest
 
 from specctl.errors import StoreError
 from specctl.store.reader import open_store
+from specctl.store.safety import CheckedFile
 
 from .hostile import ATTACKS, unknown_filter
 from .stores import make_store, small_layout
@@ -55,17 +56,22 @@ def test_a_chunk_that_inflates_without_end_takes_no_memory(tmp_path):
         open_store(made.path)["anna/0.wav"]
 
 
+def tree_entry(chunk):
+    """The entry of a chunk in HDF5's B-tree: its size, no filter mask, its place."""
+    return struct.pack("<IIQQQ", chunk.size, 0, *chunk.chunk_offset, 0)
+
+
 def test_a_plain_chunk_that_claims_more_bytes_writes_no_foreign_memory(tmp_path):
     made = make_store(tmp_path, small_layout(compression="none"))
     with h5py.File(made.path) as file:
         chunk = file["spectrogram"].id.get_chunk_info(3)
-    # the entry of the chunk in HDF5's B-tree: its size, no filter mask, its place
-    entry = struct.pack("<IIQQQ", chunk.size, 0, *chunk.chunk_offset, 0)
+    entry = tree_entry(chunk)
     whole = made.path.read_bytes()
     assert whole.count(entry) == 1
-    made.path.write_bytes(whole.replace(entry, struct.pack("<I", 1 << 20) + entry[4:]))
+    # as much as there is in the file behind it, and far more than a chunk
+    made.path.write_bytes(whole.replace(entry, struct.pack("<I", 16_000) + entry[4:]))
     with open_store(made.path) as store:
-        assert (store["anna/1.wav"] == made.values["anna/1.wav"].T).all()
+        assert (store["anna/2.wav"] == made.values["anna/2.wav"].T).all()
 
 
 def test_a_chunk_that_skips_its_filters_is_refused(path):
@@ -73,6 +79,27 @@ def test_a_chunk_that_skips_its_filters_is_refused(path):
         file["spectrogram"].id.write_direct_chunk((0, 0), bytes(8 * 7 * 4), filter_mask=1)
     with pytest.raises(StoreError, match="damaged: chunk 0"):
         open_store(path)["anna/0.wav"]
+
+
+def test_a_chunk_that_claims_to_skip_a_filter_is_refused_though_its_checksum_fits(path):
+    with h5py.File(path) as file:
+        chunk = file["spectrogram"].id.get_chunk_info(0)
+    whole = path.read_bytes()
+    entry = tree_entry(chunk)
+    path.write_bytes(whole.replace(entry, entry[:4] + struct.pack("<I", 1) + entry[8:]))
+    with pytest.raises(StoreError, match="damaged: chunk 0"):
+        open_store(path)["anna/0.wav"]
+
+
+def test_more_chunks_than_rows_are_not_counted_to_their_end(path):
+    whole = path.read_bytes()
+    shape, shorter = (struct.pack("<QQQQ", n, 7, 2**64 - 1, 7) for n in (64, 56))
+    assert whole.count(shape) == 1
+    path.write_bytes(whole.replace(shape, shorter))
+    checked = CheckedFile(path)
+    with pytest.raises(StoreError, match="/spectrogram has more than its 7 chunks"):
+        checked.check_seal(checked.spectrogram())
+    checked.close()
 
 
 def test_attributes_without_end_are_refused(path):

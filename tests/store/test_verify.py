@@ -95,9 +95,11 @@ def test_padding_that_is_not_the_fill_value_is_found(tmp_path, value):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_finite_are_found(tmp_path, value):
+@pytest.mark.parametrize("block_values", [7 * 2, 7 * 100], ids=["in-blocks", "at-once"])
+def test_values_that_are_not_finite_are_found(tmp_path, monkeypatch, value, block_values):
     import hashlib
 
+    monkeypatch.setattr("specctl.store.stats._BLOCK_VALUES", block_values)
     made = make_store(tmp_path)
 
     def tamper(file):
