@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 
@@ -7,6 +8,7 @@ from specctl.store.reader import open_store
 from specctl.store.verify import verify_store
 
 from .stores import Made, make_store, merge, random_values, small_layout, write_part
+from .test_verify import seal_again
 
 
 def updated(tmp_path, made, values, replaced, **options):
@@ -74,3 +76,22 @@ def test_refuses_a_key_that_comes_twice(tmp_path):
     with pytest.raises(StoreError, match=r"key 'anna/0.wav' comes more than once"):
         updated(tmp_path, old, {"anna/0.wav": random_values(old.layout, 2, seed=5)}, [])
     assert not (tmp_path / "new.tmp").exists()
+
+
+def test_refuses_a_base_whose_index_was_changed(tmp_path):
+    old = make_store(tmp_path)
+    with h5py.File(old.path, "r+") as file:
+        file["index/label"][0] = b"dog"
+    with pytest.raises(StoreError, match="damaged: its index does not match its checksum"):
+        updated(tmp_path, old, {"new.wav": random_values(old.layout, 2, seed=5)}, [])
+    assert not (tmp_path / "new.tmp").exists()
+
+
+def test_takes_nothing_from_a_leaving_item_whose_frames_were_changed(tmp_path):
+    old = make_store(tmp_path)
+    with h5py.File(old.path, "r+") as file:
+        file["spectrogram"][6, 3] += 1
+    seal_again(old.path)
+    assert [problem.key for problem in verify_store(old.path)] == ["anna/1.wav"]
+    _, new = updated(tmp_path, old, {"anna/1.wav": old.values["anna/1.wav"]}, ["anna/1.wav"])
+    assert verify_store(new.path) == []

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from specctl.errors import StoreError
+from specctl.store import seal
 from specctl.store.reader import open_store
 from specctl.store.safety import CheckedFile
 
@@ -159,3 +160,16 @@ def test_random_damage_never_gives_anything_but_a_store_error(path):
         except StoreError:
             n_refused += 1
     assert n_refused > 100
+
+
+def test_a_seal_that_is_there_twice_is_none():
+    value = seal.placeholder()
+    whole = b"a" * 100 + value.encode() + b"b" * 50 + value.encode()
+
+    def read(offset, n_bytes):
+        return whole[offset : offset + n_bytes]
+
+    with pytest.raises(StoreError, match="its seal is there 2 times"):
+        seal.find(read, len(whole), [], value)
+    # what lies in a chunk does not count
+    assert seal.find(read, len(whole), [(230, len(whole))], value) == 100
