@@ -105,7 +105,7 @@ def train_basis(
         device = local_device(options.device)
         _check(training, spectrogram, preset, options, device, factory)
         work = check_output(Path(output), options)
-        _limit_memory(options, device)
+        limit_memory(options, device)
         files = find_labelled(Path(folder), Path(labels) if labels is not None else None, group)
         config = _config(files, preset, spectrogram)
         clips = _decode(files, config, options, report, should_stop)
@@ -186,7 +186,8 @@ def _check(
     build_front_end(SpectrogramConfig.resolve(preset, **given), settings, "trained")
 
 
-def _limit_memory(options: Options, device: torch.device) -> None:
+def limit_memory(options: Options, device: torch.device) -> None:
+    """Let this process take no more device memory than its budget; then batches are halved."""
     if options.vram_budget is not None:
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1.0, options.vram_budget / total), device)

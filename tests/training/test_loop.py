@@ -6,13 +6,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from specctl.errors import TrainingError
-from specctl.training import Options, Stopped, train_basis
+from specctl.training import Options, Stopped, job, train_basis
 from specctl.training.checkpoint import read_checkpoint
 from specctl.training.models import Linear
 from tests.training.audio import TINY, write_tones
@@ -238,3 +239,18 @@ def test_stopping_while_files_are_decoded(tones, tmp_path):
     with pytest.raises(Stopped, match="before the first step"):
         train_basis(tones, tmp_path / "b", should_stop=lambda: True, **TINY)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("budget", "share"), [(6 * 2**30, 0.25), (2**40, 1.0)])
+def test_a_budget_of_device_memory_bounds_what_the_process_may_take(budget, share, monkeypatch):
+    said = []
+    card = SimpleNamespace(total_memory=24 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda *given: said.append(given)
+    )
+    device = torch.device("cuda", 1)
+    job.limit_memory(Options(vram_budget=budget), device)
+    assert said == [(share, device)]
+    job.limit_memory(Options(), device)
+    assert len(said) == 1
