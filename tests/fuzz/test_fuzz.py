@@ -5,10 +5,12 @@ The first inputs are the same each time and on each machine; what time is left g
 
 import importlib.util
 
+import numpy as np
 import pytest
+import soundfile
 
 from .damage import damaged
-from .fuzz import fuzz
+from .fuzz import costs_itself_alone, fuzz
 from .targets import TARGETS
 
 BUDGET = {
@@ -66,3 +68,12 @@ def test_a_bad_reader_is_found_out(tmp_path, name, manner):
     (wrong,) = found.wrong
     assert wrong.startswith(f"{name}, seed 0, input 2: ")
     assert manner in wrong
+
+
+def test_a_file_that_kills_a_decoder_may_cost_itself_and_no_more(tmp_path):
+    path = tmp_path / "fuzzed"
+    path.write_bytes(b"no audio at all")
+    assert costs_itself_alone(path)
+    soundfile.write(path, np.zeros(4000), 16_000, format="WAV")
+    # it must fail in a conversion as well
+    assert not costs_itself_alone(path)
