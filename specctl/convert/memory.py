@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 WORKER_BYTES = 1 << 30
 """On top of what the worker has when it begins: a tile and a block take a hundredth of it."""
@@ -60,11 +59,20 @@ def _is_alone() -> bool:
     return sys.platform == "linux" and sum(not each.daemon for each in threading.enumerate()) == 1
 
 
+def _read(path: str) -> bytes:
+    """A short file of /proc, in a third of the time that a file object takes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+
+
 def _limit_data_to(n_bytes: int) -> None:
     """Limit data segments to ``n_bytes`` more than there are, unless a lower limit holds."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     try:
-        used = int(Path("/proc/self/statm").read_bytes().split()[5]) * _PAGE_BYTES
+        used = int(_read("/proc/self/statm").split()[5]) * _PAGE_BYTES
         wanted = used + n_bytes
         if all(limit == resource.RLIM_INFINITY or wanted < limit for limit in (soft, hard)):
             resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
