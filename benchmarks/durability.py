@@ -13,7 +13,6 @@ holds (what durability alone costs, which is what the goal is for), and bare, wi
 import argparse
 import gc
 import hashlib
-import os
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import Any
 
 import corpus
 import h5py
+import measure
 import numpy as np
 import record
 
@@ -150,15 +150,14 @@ def timed(
 ) -> float:
     """Seconds of one conversion to a store that is not there yet."""
     store.unlink(missing_ok=True)
-    # what the run before left to be written must not be written in this one's time
-    os.sync()
+    measure.settle()
     gc.collect()
     began = time.perf_counter()
     convert(source, store, settings)
     return time.perf_counter() - began
 
 
-def measure(source: Path, folder: Path, repeats: int) -> list[dict[str, Any]]:
+def measure_all(source: Path, folder: Path, repeats: int) -> list[dict[str, Any]]:
     """One row for each case."""
     rows = []
     for name, settings in CASES.items():
@@ -221,7 +220,7 @@ def main() -> None:
         corpus.build(
             folder / "in", ["wav"], minutes=options.minutes, sample_rate=RATE, clip_seconds=30
         )
-        found["rows"] = measure(folder / "in" / "wav", folder, options.repeats)
+        found["rows"] = measure_all(folder / "in" / "wav", folder, options.repeats)
     record.write(options.out, found)
 
 

@@ -17,6 +17,7 @@ from typing import IO, NamedTuple
 PROC = Path("/proc")
 # looking takes about 4 ms for each GB held; looking more often would slow down what is timed
 SAMPLE_EVERY_S = 0.25
+SETTLED_BYTES = 2**30
 
 
 class Measured(NamedTuple):
@@ -28,6 +29,18 @@ class Measured(NamedTuple):
     peak_tree_mb: float | None
     stdout: str
     stderr: str
+
+
+def settle() -> None:
+    """Have nobody pay for what came before, nor for memory that the machine does not have yet.
+
+    What others left to be written is written now. And the memory that a run will take is touched
+    once: a virtual machine is given memory page by page when it is touched for the first time
+    (again a few seconds after it is free), and files written meanwhile take ten times as long.
+    """
+    os.sync()
+    # in a process of its own, which gives the memory back
+    subprocess.run([sys.executable, "-c", f"b'x' * {SETTLED_BYTES}"], check=True)
 
 
 def run(command: list[str], env: dict[str, str] | None = None) -> Measured:

@@ -98,6 +98,7 @@ def run_all(plan: Plan, scratch: Path) -> list[dict[str, Any]]:
             for repeat in range(plan.repeats):
                 for name in _rotated(plan.contenders, repeat):
                     job = plan.job(scratch, name, format_name, compression)
+                    measure.settle()
                     run = run_once(name, job)
                     checked = repeat == 0 and run["error"] is None
                     run["agreement"] = agreement(name, job) if checked else None
