@@ -24,7 +24,7 @@ from tests.convert.commands import run
 from .damage import damaged
 
 DECODED = ("audio", "audio of FFmpeg")
-"""Targets for decoders of others. Those may die: a conversion has them in processes of their own."""
+"""For decoders of others, which may die: a conversion has them in processes of their own."""
 
 MEMORY = 3 << 30
 """Bytes of address space of the child; libraries alone take a third."""
@@ -141,7 +141,7 @@ def costs_itself_alone(path: Path) -> bool:
         if done.returncode != 3:
             return False
         with open_store(store) as finished:
-            return list(finished) == ["good.wav"] and list(finished.errors) == ["bad.wav"]
+            return list(finished) == ["good.wav"] and list(dict(finished.errors)) == ["bad.wav"]
 
 
 def main() -> None:
