@@ -35,6 +35,14 @@ def begin_writing(descriptor: int) -> None:
         call(descriptor, *whole_file, write)
 
 
+def let_go(descriptor: int) -> None:
+    """Tell the system that nobody will read a file again, so that its memory serves others."""
+    if hasattr(os, "posix_fadvise"):
+        whole_file = (0, 0)
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(descriptor, *whole_file, os.POSIX_FADV_DONTNEED)
+
+
 @cache
 def _sync_file_range() -> Any:
     """The call of the C library of Linux; others have none."""

@@ -26,7 +26,7 @@ import numpy as np
 
 from specctl.errors import ParameterError, StoreError
 from specctl.store.chunks import checksum
-from specctl.store.durable import reported_os_errors
+from specctl.store.durable import let_go, reported_os_errors
 from specctl.store.layout import FailureRecord, ItemRecord, Layout
 from specctl.store.stats import Moments
 
@@ -78,7 +78,10 @@ class Part:
             yield Moments(item.n_frames, mean, m2)
 
     def iter_chunks(self) -> Iterator[tuple[int, bytes]]:
-        """Row each chunk begins at and its bytes as stored, checked against its checksum."""
+        """Row each chunk begins at and its bytes as stored, checked against its checksum.
+
+        For a part that is read once: the system may then use its memory for others.
+        """
         with reported_os_errors(self.path, "read"), self.path.open("rb") as file:
             position = file.seek(len(HEADER))
             for number, (length, crc32) in enumerate(self.chunk_table.tolist()):
@@ -89,6 +92,7 @@ class Part:
                     )
                 position += length
                 yield number * self.layout.chunk_frames, data
+            let_go(file.fileno())
 
 
 def read_part(path: Path) -> Part:
