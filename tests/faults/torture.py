@@ -128,6 +128,7 @@ SECTIONS = (
     real_trials.signal_section,
     real_trials.strace_section,
     torture_inputs.bad_audio_section,
+    torture_inputs.flip_section,
     torture_inputs.fuzz_section,
 )
 """Each makes a section from a `Sweep`, which has a runner and a folder to work in."""

@@ -1,7 +1,7 @@
-"""Bad audio among good, and fuzzing, at full size: sections for `tests.faults.torture`.
+"""Bad audio among good, flipped bits, and fuzzing, at full size: for `tests.faults.torture`.
 
-`bad_audio` and `fuzzing` are one trial each and return what is wrong; `bad_audio_section` and
-`fuzz_section` make the sections of them.
+`bad_audio`, `flips` and `fuzzing` are one trial each and return what is wrong; the functions named
+for sections make those of them.
 """
 
 import json
@@ -23,10 +23,13 @@ from tests.convert.good_audio import write_good
 from tests.faults.ledger import Section
 from tests.fuzz.fuzz import fuzz
 from tests.fuzz.targets import TARGETS
+from tests.store.flips import STORES, missed_flips, store_of
 
 N_BAD = 2000
 N_BAD_AT_ONCE = 50
 N_GOOD_AT_ONCE = 10
+N_FLIPS = 10_000
+N_FLIPS_AT_ONCE = 100
 N_FUZZ_SEEDS = 23
 """With 20 s for each of eight kinds of file, an hour."""
 FUZZ_SECONDS = 20.0
@@ -50,6 +53,28 @@ def bad_audio_section(_: object = None) -> Section:
         "a hundred kinds made by hand; each is in /errors, each good one as it is without them",
         trials,
     )
+
+
+def flip_section(_: object = None) -> Section:
+    """``N_FLIPS`` bits, half of them in the chunks."""
+    trials = {
+        f"{name}, seed {seed}": partial(flips, name, seed)
+        for seed in range(1, N_FLIPS // N_FLIPS_AT_ONCE // len(STORES) + 2)
+        for name in STORES
+    }
+    return Section(
+        "flipped bits",
+        f"{N_FLIPS:,} single bits of three kinds of small stores, {N_FLIPS_AT_ONCE} at a time: "
+        "verify finds each one, and names the items that it is in",
+        trials,
+    )
+
+
+def flips(name: str, seed: int) -> list[str]:
+    """Some flips in a store of one kind."""
+    with tempfile.TemporaryDirectory() as folder:
+        missed = missed_flips(store_of(name, folder), N_FLIPS_AT_ONCE, seed)
+    return [f"byte {place}: found {sorted(found)}" for place, found in missed]
 
 
 def fuzz_section(_: object = None) -> Section:

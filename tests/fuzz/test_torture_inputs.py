@@ -8,6 +8,7 @@ from tests.fuzz.targets import TARGETS
 def test_a_trial_of_each_has_nothing_wrong():
     assert torture_inputs.bad_audio(1000) == []
     assert torture_inputs.fuzzing("labels", seed=1, seconds=0.5) == []
+    assert torture_inputs.flips("complex", seed=1) == []
 
 
 def test_a_good_file_among_the_bad_ones_is_noticed(monkeypatch):
@@ -24,6 +25,8 @@ def test_a_good_file_among_the_bad_ones_is_noticed(monkeypatch):
 def test_sections_have_all_trials():
     bad, fuzzing = torture_inputs.bad_audio_section(), torture_inputs.fuzz_section()
     assert len(bad.trials) * torture_inputs.N_BAD_AT_ONCE == torture_inputs.N_BAD == 2000
+    flipped = torture_inputs.flip_section()
+    assert len(flipped.trials) * torture_inputs.N_FLIPS_AT_ONCE >= torture_inputs.N_FLIPS
     # more than an hour
     assert len(fuzzing.trials) * torture_inputs.FUZZ_SECONDS > 3600
     assert {name.partition(",")[0] for name in fuzzing.trials} == set(TARGETS)

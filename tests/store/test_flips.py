@@ -11,60 +11,19 @@ import pytest
 from specctl.store.reader import open_store
 from specctl.store.verify import verify_store
 
-from .stores import make_store, small_layout
+from .flips import STORES, chunk_places, items_in, missed_flips, store_of
 
 N_FLIPS = 700
 """In each of three stores; `test_any_flipped_bit_is_found` takes about 10 ms for each."""
 
-STORES = {"gzip": ("float32", "gzip"), "plain": ("uint8", "none"), "complex": ("float32", "gzip")}
-
-
-def chunk_places(path):
-    """First byte, byte after the last and first row of each chunk of the spectrogram."""
-    with h5py.File(path) as file:
-        dataset = file["spectrogram"].id
-        infos = [dataset.get_chunk_info(i) for i in range(dataset.get_num_chunks())]
-        return [(c.byte_offset, c.byte_offset + c.size, c.chunk_offset[0]) for c in infos]
-
-
-def items_in(path, first_row, n_rows=8):
-    """Keys of the items with rows in a chunk."""
-    with h5py.File(path) as file:
-        spans = zip(
-            file["index/key"].asstr()[()], file["index/start"], file["index/length"], strict=True
-        )
-        return {
-            key
-            for key, start, length in spans
-            if start < first_row + n_rows and start + length > first_row
-        }
-
 
 @pytest.fixture(params=STORES)
 def path(request, tmp_path):
-    dtype, compression = STORES[request.param]
-    layout = small_layout(dtype, compression, is_complex=request.param == "complex")
-    return make_store(tmp_path, layout).path
+    return store_of(request.param, tmp_path)
 
 
 def test_any_flipped_bit_is_found(path):
-    whole = path.read_bytes()
-    chunks = [(*place, items_in(path, place[2])) for place in chunk_places(path)]
-    random = np.random.default_rng(0)
-    inside = [byte for start, stop, *_ in chunks for byte in range(start, stop)]
-    places = [*random.choice(inside, N_FLIPS // 2), *random.integers(len(whole), size=N_FLIPS)]
-    missed = []
-    for place in places[:N_FLIPS]:
-        damaged = bytearray(whole)
-        damaged[place] ^= 1 << int(random.integers(8))
-        path.write_bytes(damaged)
-        found = {problem.key for problem in verify_store(path)}
-        # elsewhere it may be in the tree that says where a chunk is, or in nothing that is read
-        hit = [keys or {""} for start, stop, _, keys in chunks if start <= place < stop]
-        # a chunk may have padding after its items, which belongs to none
-        if not found or (hit and found - {""} != hit[0] - {""}):
-            missed.append((int(place), found))
-    assert missed == []
+    assert missed_flips(path, N_FLIPS) == []
 
 
 def swapped(whole, chunks):
