@@ -48,10 +48,12 @@ SCHEMA = "specctl-benchmark-durability/1"
 GOAL = 1.15
 RATE = 22_050
 CASES: dict[str, dict[str, Any]] = {
-    "mel, gzip": {"n_fft": 1024, "hop_length": 256, "n_mels": 80},
-    "mel, as it is": {"n_fft": 1024, "hop_length": 256, "n_mels": 80, "compression": "none"},
-    "linear, gzip": {"n_fft": 1024, "hop_length": 256},
-    "linear, as it is": {"n_fft": 1024, "hop_length": 256, "compression": "none"},
+    f"{n_mels} bands, {compression}": {
+        **{"n_fft": 1024, "hop_length": 256},
+        **{"n_mels": n_mels, "compression": compression},
+    }
+    for n_mels in (80, 128)
+    for compression in ("gzip", "none")
 }
 
 
