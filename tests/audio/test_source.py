@@ -88,7 +88,7 @@ def test_opens_regular_files_only(tmp_path, monkeypatch, kind, reason):
             SourceFile(path)
 
 
-@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs users")
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="this system has no users to change to")
 def test_says_that_permission_is_denied(tmp_path):
     (tmp_path / "a").write_bytes(b"1")
     (tmp_path / "a").chmod(0)
