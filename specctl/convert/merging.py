@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Container
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,16 @@ from specctl.store.layout import Layout
 from specctl.store.merge import Merger, MergeSummary, merging
 from specctl.version import __version__
 
+_WORTH_A_THREAD = 4
+"""So many parts are joined while others are made; fewer are joined at the end just as fast."""
+
 
 class Joining:
     """Joins the parts of a job, those that are there while others are still being made.
 
-    The store is not written to under its name before `finish`. Where joining early fails, it is
-    given up and done in one go at the end, which then says what is wrong. A context manager.
+    A thread joins them, since the one that makes parts or hands them out is busy. The store is
+    not written to under its name before `finish`. Where joining early fails, it is given up and
+    done in one go at the end, which then says what is wrong. A context manager.
 
     Parameters
     ----------
@@ -42,6 +47,9 @@ class Joining:
         self._n_joined = 0
         self._stack = contextlib.ExitStack()
         self._merger: Merger | None = None
+        self._thread = ThreadPoolExecutor(1, "joining")
+        self._early: Future[None] | None = None
+        self._is_over = False
         # an update begins with a copy of the whole store, which may take long
         self._waits = job.update
 
@@ -49,14 +57,33 @@ class Joining:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_over = True
+        self._thread.shutdown()
         self._stack.close()
 
     def advance(self, finished: Container[int]) -> None:
-        """Add the next part if it is among the finished ones: one, since the caller is busy."""
-        if self._waits or self._n_joined not in finished:
+        """Begin to add the parts that come next, of those that are finished; does not wait."""
+        if self._waits or not self._is_idle():
             return
+        end = self._n_joined
+        while end in finished:
+            end += 1
+        if end - self._n_joined >= (1 if self._n_joined else _WORTH_A_THREAD):
+            self._early = self._thread.submit(self._join_early, end)
+
+    def _is_idle(self) -> bool:
+        """Whether the thread has nothing to do; raises what it has met."""
+        if self._early is None:
+            return True
+        if self._early.done():
+            self._early.result()
+            self._early = None
+        return self._early is None
+
+    def _join_early(self, end: int) -> None:
         try:
-            self._add_next(self._opened())
+            while self._n_joined < end and not self._is_over:
+                self._add_next(self._opened())
         except StoreError:
             self._waits = True
             self._start_again()
@@ -72,6 +99,8 @@ class Joining:
             If the disk cannot take the store, the parts stay; if they cannot be removed, the
             store is complete.
         """
+        self._thread.shutdown()
+        self._is_idle()
         try:
             with self._stack:
                 merger = self._opened()

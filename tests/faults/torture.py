@@ -138,6 +138,7 @@ def main() -> int:
     """Exit code 1 if any trial has failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--only", default="", help="sections with this in their names")
     parser.add_argument("--ledger", type=Path, default=ROOT / ".torture" / "ledger.jsonl")
     parser.add_argument("--table", type=Path, default=ROOT / "benchmarks" / "RELIABILITY.md")
     options = parser.parse_args()
@@ -150,7 +151,8 @@ def main() -> int:
         labs = [stack.enter_context(power.Lab(folder / kind, sweep, kind)) for kind in power.KINDS]
         sections = [make(sweep) for make in SECTIONS] + [power.section(lab) for lab in labs]
         try:
-            run_sections(sections, ledger, options.minutes * 60, _tell)
+            tried = [section for section in sections if options.only in section.name]
+            run_sections(tried, ledger, options.minutes * 60, _tell)
         finally:
             options.table.write_text(table(sections, ledger))
     failed = [trial for done in ledger.done.values() for trial, wrong in done.items() if wrong]
