@@ -34,8 +34,8 @@ DEFAULT_SETTINGS = (Setting(22050, 1024, 256, 80), Setting(22050, 2048, 512, 128
 ALL_SETTINGS = (*DEFAULT_SETTINGS, Setting(16000, 400, 160, 80))
 """The last one is what speech models want; its n_fft is no power of two."""
 
-_BATCH: dict[Work, int] = {"mel": 1, "stft": 1, "train": 4, "convert": 40}
-_SECONDS: dict[Work, float] = {"mel": 30.0, "stft": 30.0, "train": 10.0, "convert": 30.0}
+_BATCH: dict[Work, int] = {"mel": 1, "stft": 1, "train": 16, "convert": 40}
+_SECONDS: dict[Work, float] = {"mel": 30.0, "stft": 30.0, "train": 20.0, "convert": 30.0}
 _VERIFY_SECONDS = 10.0
 
 

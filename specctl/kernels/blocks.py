@@ -76,8 +76,12 @@ def _block(kernel: FrameKernel, frames: Tensor, chain: Chain, spec: Tensor) -> N
     if chain.power is None:
         spec.copy_(kernel.spectrum(frames, chain).T)
         return
-    power = kernel.power_block(frames, chain, _BUFFERS)
-    values = raised(power, chain.power / 2)
+    finish(kernel.power_block(frames, chain, _BUFFERS), chain, spec)
+
+
+def finish(power: Tensor, chain: Chain, spec: Tensor) -> None:
+    """What follows the squared magnitudes (n, n_freqs) of a block, into its place (n_bins, n)."""
+    values = raised(power, (chain.power or 1.0) / 2)
     values = chain.bands.block(values, chain.precision) if chain.bands is not None else values.T
     if chain.log is None:
         spec.copy_(values)

@@ -15,9 +15,10 @@ from specctl.dsp.padding import pad_waveform
 from specctl.errors import KernelError
 from specctl.kernels import gpu
 from specctl.kernels.base import Chain, Demand
-from specctl.kernels.blocks import FrameKernel
+from specctl.kernels.blocks import FrameKernel, finish
 from specctl.kernels.buffers import Buffers
-from specctl.kernels.precision import product, product_into
+from specctl.kernels.overlap import Overlap, OverlapProducts
+from specctl.kernels.precision import owned_precision, product, product_into
 from specctl.kernels.recompute import recomputed
 from specctl.kernels.sizes import whole_columns
 
@@ -49,7 +50,7 @@ class ConvKernel(FrameKernel):
             waveform.requires_grad or chain.requires_grad
         )
         if chain.power is not None and wants_gradient and len(waveform):
-            return recomputed(waveform, padding, pad_mode, chain, _run_keeping)
+            return recomputed(waveform, padding, pad_mode, chain, _run_training)
         if padding:
             waveform = pad_waveform(waveform, padding, padding, pad_mode)
         return super().run(waveform, chain)
@@ -97,10 +98,37 @@ class _KeepingKernel(ConvKernel):
         return room
 
 
-def _run_keeping(padded: Tensor, chain: Chain, kept: Tensor | None) -> Tensor:
+def _run_training(
+    padded: Tensor, chain: Chain, overlap: Overlap | None, kept: Tensor | None
+) -> Tensor:
     """The forward pass of training; ``kept`` takes the products of all blocks of one item."""
+    if overlap is not None:
+        return _run_overlapping(padded[0], chain, overlap, kept)[None]
     kernel = ConvKernel() if kept is None else _KeepingKernel(kept)
     return FrameKernel.run(kernel, padded, chain)
+
+
+def _run_overlapping(
+    padded: Tensor, chain: Chain, overlap: Overlap, kept: Tensor | None
+) -> Tensor:
+    """Samples (n,) to (n_bins, n_frames) by products that frames share."""
+    n_frames = 1 + (len(padded) - chain.n_fft) // chain.hop_length
+    spec = padded.new_empty((chain.n_bins, n_frames))
+    padded = overlap.lengthened(padded, n_frames)
+    shared = OverlapProducts(_basis(chain), overlap)
+    for first, n in overlap.blocks(n_frames):
+        if kept is None:
+            parts = padded.new_empty((2 * chain.n_freqs, n))
+        else:
+            parts = kept[:, first : first + n]
+        with owned_precision(padded.device, chain.precision):
+            shared.products(overlap.differences(padded, first, n), parts)
+        power = parts[: chain.n_freqs].square()
+        power.addcmul_(parts[chain.n_freqs :], parts[chain.n_freqs :])
+        values = padded.new_empty((chain.n_bins, n))
+        finish(power.T, chain, values)
+        spec[:, first : first + n] = overlap.natural(values)[:, : n_frames - first]
+    return spec
 
 
 def _basis(chain: Chain) -> Tensor:

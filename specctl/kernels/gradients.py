@@ -16,6 +16,9 @@ from specctl.kernels.blocks import block_frames, raised
 from specctl.kernels.overlap import Overlap, OverlapProducts
 from specctl.kernels.precision import add_product, product
 
+_WEIGHED_VALUES = 2**19
+"""Products that are weighed at a time, 2 MB: what they are weighed with takes as much again."""
+
 
 class Steps(NamedTuple):
     """What follows the products: an exponent of the magnitude, bands, a logarithm."""
@@ -79,7 +82,8 @@ class GradientSums:
         hop_length : int
         gradient : Tensor, shape (n_bins, n_frames)
         kept : Tensor, optional, shape (2 * n_freqs, at least n_frames)
-            The products of its frames; without them they are computed again.
+            The products of its frames; without them they are computed again. Where frames share
+            pieces, they lie block by block as `Overlap.arranged` puts them.
         d_padded : Tensor, optional, shape (samples,)
             Where the gradient in its samples is added.
         """
@@ -94,11 +98,11 @@ class GradientSums:
             block = frames[first:last].contiguous()
             if kept is None:
                 parts = product(self._basis, block, self._steps.precision)
+                self._weigh(parts, gradient[:, first:last], parts)
             else:
-                parts = kept[:, first:last]
-            slope = self._slope(parts, gradient[:, first:last])
-            # not in place, since whoever retains the graph may ask for gradients twice
-            parts = (parts.view(2, self._n_freqs, -1) * slope).flatten(0, 1)
+                # not in place, since whoever retains the graph may ask for gradients twice
+                parts = padded.new_empty((len(kept), last - first))
+                self._weigh(kept[:, first:last], gradient[:, first:last], parts)
             if self.d_basis is not None:
                 add_product(self.d_basis, parts, block, self._steps.precision)
             if d_padded is not None:
@@ -114,28 +118,29 @@ class GradientSums:
         kept: Tensor | None,
     ) -> None:
         n_frames = gradient.shape[1]
-        n_padded = overlap.padded(n_frames)
-        # frames of zeros with a gradient of zeros
-        n_samples = (n_padded - 1) * overlap.hop_length + overlap.n_fft
-        padded = torch.nn.functional.pad(padded, (0, max(0, n_samples - len(padded))))
+        # frames of zeros have a gradient of zeros
+        padded = overlap.lengthened(padded, n_frames)
         for first, n in overlap.blocks(n_frames):
             ours = gradient[:, first : first + n]
-            ours = torch.nn.functional.pad(ours, (0, n - ours.shape[1]))
+            ours = overlap.arranged(torch.nn.functional.pad(ours, (0, n - ours.shape[1])))
             differences = overlap.differences(padded, first, n)
-            shape = (2 * self._n_freqs, overlap.parts, n // overlap.parts)
+            parts = padded.new_empty((2 * self._n_freqs, n))
             if kept is None:
-                parts = padded.new_empty(shape)
                 shared.products(differences, parts)
-                ours = overlap.arranged(ours).reshape(len(ours), -1)
-                slope = self._slope(parts.flatten(1), ours)
-                parts.view(2, self._n_freqs, -1).mul_(slope)
+                self._weigh(parts, ours, parts)
             else:
-                natural = kept[:, first : first + n]
-                slope = self._slope(natural, ours)
-                weighed = natural.view(2, self._n_freqs, -1) * slope
-                parts = overlap.arranged(weighed.flatten(0, 1)).reshape(shape)
+                self._weigh(kept[:, first : first + n], ours, parts)
             if self.d_basis is not None:
                 shared.add_gradient(parts, differences, self.d_basis)
+
+    def _weigh(self, parts: Tensor, gradient: Tensor, out: Tensor) -> None:
+        """From products (2 * n_freqs, n) to their own gradient, a few frames at a time."""
+        step = max(1, _WEIGHED_VALUES // len(parts))
+        for first in range(0, parts.shape[1], step):
+            frames = slice(first, first + step)
+            slope = self._slope(parts[:, frames], gradient[:, frames])
+            for half in (slice(self._n_freqs), slice(self._n_freqs, None)):
+                torch.mul(parts[half, frames], slope, out=out[half, frames])
 
     def _slope(self, parts: Tensor, gradient: Tensor) -> Tensor:
         """What products (2 * n_freqs, n) are multiplied with to give their own gradient.

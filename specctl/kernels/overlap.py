@@ -25,7 +25,9 @@ _COVERED = ((0,), (0, 1), (1,))
 _WORTH = 1.25
 """Most frames computed for each one wanted; groups of frames have to be whole."""
 
-_BLOCK_FRAMES = 512
+_BLOCK_FRAMES = 1024
+"""Many, since sums of the basis and in its gradient are made once a block."""
+
 _COLUMNS = 8
 """Products of a multiple of so many columns take no slower way at their edge."""
 
@@ -84,9 +86,23 @@ class Overlap(NamedTuple):
             yield first, end - first
 
     def arranged(self, values: Tensor) -> Tensor:
-        """Columns (rows, n) in the order of time to (rows, parts, n // parts), a view."""
+        """Columns (rows, n) in the order of time so that those of one product lie together."""
         columns = values.view(len(values), -1, self.parts, self.apart)
-        return columns.transpose(1, 2)
+        return columns.transpose(1, 2).reshape(values.shape)
+
+    def by_part(self, columns: Tensor) -> Tensor:
+        """Columns (rows, n) as `arranged` puts them: (rows, parts, n // parts), a view."""
+        return columns.view(len(columns), self.parts, -1)
+
+    def natural(self, values: Tensor) -> Tensor:
+        """Columns (rows, n) as `arranged` puts them back into the order of time."""
+        columns = values.view(len(values), self.parts, -1, self.apart)
+        return columns.transpose(1, 2).reshape(values.shape)
+
+    def lengthened(self, samples: Tensor, n_frames: int) -> Tensor:
+        """Samples (n,) with zeros after them where whole groups of frames need more."""
+        n_samples = (self.padded(n_frames) - 1) * self.hop_length + self.n_fft
+        return torch.nn.functional.pad(samples, (0, max(0, n_samples - len(samples))))
 
     def differences(self, samples: Tensor, first: int, n_frames: int) -> list[Tensor]:
         """What is multiplied, (n_frames // parts, piece) for each product."""
@@ -141,7 +157,8 @@ class OverlapProducts:
         self._rows = [slice(first, first + step) for first in range(0, len(basis), step)]
 
     def products(self, differences: list[Tensor], out: Tensor) -> None:
-        """Fill (rows, parts, n // parts) with the products of frames with the basis."""
+        """Fill (rows, n) with the products of frames with the basis, columns as `arranged`."""
+        out = self._overlap.by_part(out)
         # those that go to most frames first, so that they can be written and not added
         numbers = sorted(range(len(differences)), key=lambda n: -len(self._covered[n]))
         for rows in self._rows:
@@ -161,7 +178,8 @@ class OverlapProducts:
                     is_empty[place] = False
 
     def add_gradient(self, gradient: Tensor, differences: list[Tensor], total: Tensor) -> None:
-        """Add to (rows, n_fft) what the gradient (rows, parts, n // parts) in products gives."""
+        """Add to (rows, n_fft) what the gradient (rows, n) in `products` gives."""
+        gradient = self._overlap.by_part(gradient)
         for rows in self._rows:
             parts = list(gradient[rows].unbind(1))
             targets = self._overlap.columns(total[rows])

@@ -23,11 +23,11 @@ from specctl.kernels.overlap import Overlap
 from specctl.kernels.precision import owned_precision
 from specctl.kernels.sizes import whole_columns
 
-Run = Callable[[Tensor, Chain, Tensor | None], Tensor]
+Run = Callable[[Tensor, Chain, Overlap | None, Tensor | None], Tensor]
 """Padded waveforms (batch, samples) to spectrograms (batch, n_bins, n_frames), no gradients.
 
 The tensor (2 * n_freqs, n_frames), if there is one, takes the products of the frames of one item
-with the basis.
+with the basis, as `GradientSums.add` wants them.
 """
 
 _KEPT_BYTES = 2**24
@@ -55,8 +55,7 @@ def recomputed(
     """
     n_samples = waveform.shape[1] + 2 * padding
     n_frames = 1 + (n_samples - chain.n_fft) // chain.hop_length
-    can_share = chain.precision == "fp32" and waveform.device.type == "cpu"
-    overlap = Overlap.of(chain.n_fft, chain.hop_length, n_frames) if can_share else None
+    overlap = _overlap(waveform, chain, n_frames)
     plan = _Plan(chain.n_fft, chain.hop_length, n_frames, overlap, padding, pad_mode)
     steps = Steps(
         chain.power or 1.0,
@@ -65,13 +64,23 @@ def recomputed(
     )
 
     def forward(item: Tensor, kept: Tensor | None) -> Tensor:
-        return run(plan.padded(item), chain, kept)
+        return run(plan.padded(item), chain, overlap, kept)
 
     mel = chain.bands.mel if chain.bands is not None else None
     spec: Tensor = _Recomputed.apply(  # type: ignore[no-untyped-call]
         waveform, chain.basis, mel, plan, steps, chain.bands, forward
     )
     return spec
+
+
+def _overlap(waveform: Tensor, chain: Chain, n_frames: int) -> Overlap | None:
+    """How frames share pieces, which give a gradient in the basis but none in the waveform."""
+    trains = chain.basis is not None and chain.basis.requires_grad
+    if not trains or waveform.requires_grad:
+        return None
+    if chain.precision != "fp32" or waveform.device.type != "cpu":
+        return None
+    return Overlap.of(chain.n_fft, chain.hop_length, n_frames)
 
 
 class _Plan(NamedTuple):
@@ -141,15 +150,13 @@ class _Recomputed(torch.autograd.Function):
         waveform, basis, _, kept = ctx.saved_tensors
         wants_waveform, wants_basis, wants_mel = ctx.needs_input_grad[:3]
         plan: _Plan = ctx.plan
-        # the pieces that frames share give no gradient in the waveform
-        overlap = plan.overlap if wants_basis and not wants_waveform else None
         sums = GradientSums(
             basis,
             ctx.bands,
             ctx.steps,
             wants_basis=wants_basis,
             wants_mel=wants_mel,
-            overlap=overlap,
+            overlap=plan.overlap,
         )
         d_waveform = torch.zeros_like(waveform) if wants_waveform else None
         with owned_precision(waveform.device, ctx.steps.precision):

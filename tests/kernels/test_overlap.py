@@ -6,7 +6,7 @@ import torch
 from specctl.kernels import overlap, recompute
 from specctl.kernels.overlap import Overlap, OverlapProducts
 from specctl.transforms import MelSpectrogram, Spectrogram
-from tests.dsp.signals import noise
+from tests.dsp.signals import noise, signals
 
 # float64 sums of a few hundred terms of size 1 to 10
 EXACT = {"rtol": 0, "atol": 1e-11}
@@ -38,10 +38,10 @@ def case(n_fft, hop_length, n_frames):
 def test_products_are_those_of_every_frame_with_every_row(n_fft, hop_length, parts, rows_at_once):
     cut, padded, samples, basis = case(n_fft, hop_length, 2000)
     assert cut.parts == parts
-    out = torch.full((10, parts, padded // parts), float("nan"), dtype=torch.float64)
+    out = torch.full((10, padded), float("nan"), dtype=torch.float64)
     OverlapProducts(basis, cut).products(cut.differences(samples, 0, padded), out)
     expected = basis @ samples.unfold(0, n_fft, hop_length).T
-    torch.testing.assert_close(out, cut.arranged(expected).reshape(out.shape), **EXACT)
+    torch.testing.assert_close(cut.natural(out), expected, **EXACT)
 
 
 @pytest.mark.parametrize(("n_fft", "hop_length", "parts"), CUTS)
@@ -54,7 +54,7 @@ def test_the_gradient_in_the_basis_is_that_of_plain_products(
     gradient = noise(10, padded).double()
     n_blocks = 0
     for first, n in cut.blocks(2000):
-        block = cut.arranged(gradient[:, first : first + n]).reshape(10, parts, -1)
+        block = cut.arranged(gradient[:, first : first + n])
         shared.add_gradient(block, cut.differences(samples, first, n), total)
         n_blocks += 1
     assert n_blocks > 1
@@ -119,6 +119,29 @@ def test_gradients_are_true_derivatives(
         return torch.func.functional_call(transform, {"basis": basis, "mel": mel}, (waveform,))
 
     assert torch.autograd.gradcheck(values, tuple(start), fast_mode=True)
+
+
+PROMISED = ((-60, 0.002), (-80, 0.02))
+"""dB below the peak of a clip, and how far levels above may be off: twice what conversion is."""
+
+
+@pytest.mark.parametrize("n_mels", [40, 128])
+@pytest.mark.parametrize("n_fft", [1024, 2048])
+def test_decibels_while_training_are_as_exact_as_promised(n_fft, n_mels):
+    for name, samples in signals(22050, 5 * 22050).items():
+        waveform = torch.from_numpy(samples)
+        settings = {"n_fft": n_fft, "hop_length": n_fft // 4, "n_mels": n_mels, "scale": "db"}
+        single, double = (
+            MelSpectrogram(trainable=("basis",), **settings).to(dtype)
+            for dtype in (torch.float32, torch.float64)
+        )
+        assert Overlap.of(n_fft, n_fft // 4, single.config.n_frames(len(waveform))) is not None
+        spec = single(waveform)
+        assert spec.requires_grad
+        exact = double(waveform.double())
+        for level, limit in PROMISED:
+            loud = exact >= exact.max() + level
+            assert (spec.double() - exact)[loud].abs().max() <= limit, (name, level)
 
 
 # float32 products of 256 samples, and sums of as many as five of them for one
