@@ -1,9 +1,11 @@
 """Running a kernel over whole waveforms, as far as it needs no more than a frame at a time."""
 
+import math
 from abc import abstractmethod
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from specctl.kernels.base import Chain, Kernel
 from specctl.kernels.buffers import Buffers
@@ -11,6 +13,12 @@ from specctl.kernels.sizes import cpu_block_frames
 
 _GPU_BLOCK_SAMPLES = 2**24
 """Samples of all frames of a block on a GPU: 64 MB, enough to fill it, and bounded."""
+
+_KEPT_VALUES = 2**22
+"""Values of the spectra that are kept for the backward pass, 16 MB; of more, none are."""
+
+_PIECE_VALUES = 2**19
+"""Of those that are computed again at a time."""
 
 _BUFFERS = Buffers()
 
@@ -38,10 +46,33 @@ class FrameKernel(Kernel):
         """`power_spectrum` of one block (n, n_fft) without gradients, in reused memory."""
 
     def run(self, padded: Tensor, chain: Chain) -> Tensor:
-        """Block after block; in one piece where gradients are taken."""
+        """Block after block; larger blocks where gradients are taken."""
         if torch.is_grad_enabled() and (padded.requires_grad or chain.requires_grad):
-            return _whole(self, padded, chain)
+            return _differentiable(self, padded, chain)
         return _blockwise(self, padded, chain)
+
+
+def _differentiable(kernel: FrameKernel, padded: Tensor, chain: Chain) -> Tensor:
+    """In one piece; where that is much, in several, computed again for the backward pass."""
+    n_frames = 1 + (padded.shape[1] - chain.n_fft) // chain.hop_length
+    n_values = len(padded) * chain.n_freqs
+    if n_values * n_frames <= _KEPT_VALUES:
+        return _whole(kernel, padded, chain)
+    step = max(1, _PIECE_VALUES // n_values)
+    n_pieces = math.ceil(n_frames / step)
+    ends = [n_frames * (piece + 1) // n_pieces for piece in range(n_pieces)]
+    pieces = [
+        checkpoint(
+            _whole,
+            kernel,
+            padded[:, first * chain.hop_length : (last - 1) * chain.hop_length + chain.n_fft],
+            chain,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        for first, last in zip([0, *ends[:-1]], ends, strict=True)
+    ]
+    return torch.cat(pieces, dim=-1)
 
 
 def _whole(kernel: FrameKernel, padded: Tensor, chain: Chain) -> Tensor:

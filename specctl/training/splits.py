@@ -79,8 +79,8 @@ def _check_counts(files: Sequence[Labelled]) -> None:
     name, fewest = min(counts.items(), key=lambda item: (item[1], item[0]))
     if fewest < _FEWEST_GROUPS:
         raise TrainingError(
-            f"each class must have at least {_FEWEST_GROUPS} files or groups, "
-            f"{name!r} has {fewest}"
+            f"each class must have at least {_FEWEST_GROUPS} files or groups, one each to train, "
+            f"validate and test with, {name!r} has {fewest}; add some, or leave the class out"
         )
 
 

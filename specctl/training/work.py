@@ -1,6 +1,7 @@
 """What a training that was stopped needs to go on: a folder beside the output."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from specctl.training.arms import Bench
 from specctl.training.options import Options
 
 _JOB = "job.json"
+_HAS_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 
 def check_output(output: Path, options: Options) -> Path:
@@ -19,14 +21,17 @@ def check_output(output: Path, options: Options) -> Path:
     Raises
     ------
     StoreError
-        If the output is there, or what a stopped training left, and the options do not say
+        If the folder cannot be written, the output is there, or what a stopped training left, and the options do not say
         what to do with it.
     """
+    folder = output.absolute().parent
+    if not folder.is_dir():
+        raise StoreError(f"cannot write {output}: no such folder; make {folder} first")
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=_HAS_EFFECTIVE_IDS):
+        raise StoreError(f"cannot write in {folder}; give the basis another folder")
     work = output.with_name(output.name + ".work")
     if output.exists() and not options.overwrite:
         raise StoreError(f"{output} already exists; pass --overwrite to replace it")
-    if not output.absolute().parent.is_dir():
-        raise StoreError(f"cannot write {output}: no such folder")
     if work.exists() and not (work / _JOB).exists():
         raise StoreError(f"{work} is in the way; it is no folder of a training")
     if work.exists() and not (options.resume or options.overwrite):

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from specctl.config import SpectrogramConfig
+from specctl.kernels import blocks
 from specctl.kernels.blocks import block_frames, raised
-from specctl.transforms import transform_for
+from specctl.transforms import Transform, transform_for
 from tests.dsp.signals import noise
 
 from .test_laws import CPU, KERNEL_NAMES
@@ -42,6 +43,28 @@ def test_a_tile_of_whole_blocks_has_the_numbers_of_the_whole_to_the_last_bit(set
     for first, last in ((0, block), (block, 3 * block), (3 * block, n_frames)):
         part = transform.run(tile(padded, config, first, last).clone())
         assert torch.equal(part, whole[..., first:last])
+
+
+@pytest.mark.parametrize("settings", LONG.values(), ids=LONG)
+@pytest.mark.parametrize("n_values", [1, 5000, 40_000])
+def test_gradients_that_are_taken_in_pieces_are_those_of_the_whole(
+    settings, n_values, monkeypatch
+):
+    config = SpectrogramConfig.resolve(**settings)
+    waveform = noise(3, config.n_fft + 30 * config.hop_length)
+    found = []
+    for kept in (2**40, n_values):
+        monkeypatch.setattr(blocks, "_KEPT_VALUES", kept)
+        monkeypatch.setattr(blocks, "_PIECE_VALUES", kept)
+        trainable = ("window", "mel") if config.feature == "mel" else ("window",)
+        transform = Transform.from_config(config, kernel="fft", trainable=trainable)
+        source = waveform.clone().requires_grad_()
+        spec = transform(source)
+        spec.abs().square().sum().backward()
+        found.append([spec.detach(), source.grad, *(each.grad for each in transform.parameters())])
+    assert len(found[0]) == 2 + len(trainable)
+    for whole, pieces in zip(*found, strict=True):
+        assert (whole - pieces).abs().max() <= SUM_TOLERANCE * whole.abs().max()
 
 
 @pytest.mark.parametrize("n_fft", [2, 3, 16, 100, 101, 8192])

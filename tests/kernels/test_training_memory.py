@@ -29,3 +29,11 @@ def test_a_step_takes_an_eighth_of_the_memory_of_nnaudio_and_gives_the_same_grad
     # a measurement that missed its allocations would see less than the output alone
     frames = N_CLIPS * (1 + SECONDS * 22050 // 256)
     assert ours["peak_bytes"] >= frames * 80 * 4
+
+
+@pytest.mark.parametrize("trainable", ["mel", "window"])
+def test_training_by_fft_keeps_no_spectra(trainable):
+    frames = N_CLIPS * (1 + SECONDS * 22050 // 256)
+    outputs = frames * 80 * 4
+    # of the outputs themselves, some copies for the loss, and in pieces what is computed again
+    assert outputs < step_of(trainable)["peak_bytes"] <= 9 * outputs < frames * 513 * 8

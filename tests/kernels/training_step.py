@@ -1,9 +1,10 @@
 """One training step of a log-mel front end in a process of its own: what it takes and how long.
 
-    python training_step.py specctl|nnaudio CLIPS SECONDS [RUNS]
+    python training_step.py specctl|nnaudio|mel|window CLIPS SECONDS [RUNS]
 
 writes the peak of the allocator in bytes over inputs and parameters, the norm of the gradient,
-and with RUNS the seconds of the fastest step of so many, on one thread.
+and with RUNS the seconds of the fastest step of so many, on one thread. ``mel`` and ``window``
+are specctl's too: they train these alone, by FFT.
 """
 
 import json
@@ -49,7 +50,7 @@ def front_end(name):
         n_fft=N_FFT,
         hop_length=HOP,
         n_mels=N_MELS,
-        trainable=("basis",),
+        trainable=("basis" if name == "specctl" else name,),
     )
 
 

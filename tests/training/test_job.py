@@ -1,5 +1,7 @@
 import json
 import math
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +209,25 @@ def test_wrong_settings_are_named(changed, error, text, tones, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture
+def read_only_folder():
+    """A folder that this process may look into, and no more."""
+    is_root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o555)
+        if is_root:
+            os.seteuid(65534)
+        yield Path(name)
+        if is_root:
+            os.seteuid(0)
+        Path(name).chmod(0o755)
+
+
+def test_a_folder_that_may_not_be_written_is_named_at_once(read_only_folder):
+    with pytest.raises(StoreError, match=f"cannot write in {read_only_folder}; give the basis an"):
+        train_basis("no files are looked for yet", read_only_folder / "b", **TINY)
+
+
 def test_groups_are_never_on_both_sides(tmp_path):
     folder = write_tones(tmp_path / "in", n_clips=24)
     files = find_labelled(folder, group=r"/(\d)")
@@ -274,7 +295,7 @@ def test_labels_splits_and_groups_from_a_csv(tones, tmp_path):
         ("path,label\nlow/00.wav,a\n", "labels must be of at least two classes, .* has a"),
         (
             "path,label\nlow/00.wav,a\nhigh/00.wav,b\n",
-            "each class must have at least 3 files or groups, 'a' has 1",
+            "each class must have at least 3 files or groups, .*'a' has 1; add some",
         ),
         (
             "path,label,split,group\nlow/00.wav,a,train,g\nhigh/00.wav,b,test,g\n",
