@@ -29,7 +29,7 @@ demo: $(VENV)/.installed
 	@echo 'The store is $(DEMO)/demo.h5. Convert your own: make demo AUDIO=/my/folder'
 
 test: $(VENV)/.installed-test
-	$(bin)/python -m pytest -n $(JOBS) $(TESTS)
+	$(bin)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
 
 lint: $(VENV)/.installed-test
 	$(bin)/ruff check .

@@ -1,6 +1,5 @@
 """Running a kernel over whole waveforms, as far as it needs no more than a frame at a time."""
 
-import math
 from abc import abstractmethod
 
 import torch
@@ -14,10 +13,10 @@ from specctl.kernels.sizes import cpu_block_frames
 _GPU_BLOCK_SAMPLES = 2**24
 """Samples of all frames of a block on a GPU: 64 MB, enough to fill it, and bounded."""
 
-_KEPT_VALUES = 2**22
-"""Values of the spectra that are kept for the backward pass, 16 MB; of more, none are."""
+_KEPT_VALUES = {"cpu": 2**22, "gpu": 2**28}
+"""Values of the spectra that are kept for the backward pass, 16 MB or 1 GB; of more, none are."""
 
-_PIECE_VALUES = 2**19
+_PIECE_VALUES = {"cpu": 2**19, "gpu": 2**25}
 """Of those that are computed again at a time."""
 
 _BUFFERS = Buffers()
@@ -54,12 +53,20 @@ class FrameKernel(Kernel):
 
 def _differentiable(kernel: FrameKernel, padded: Tensor, chain: Chain) -> Tensor:
     """In one piece; where that is much, in several, computed again for the backward pass."""
+    kind = "cpu" if padded.device.type == "cpu" else "gpu"
     n_frames = 1 + (padded.shape[1] - chain.n_fft) // chain.hop_length
-    n_values = len(padded) * chain.n_freqs
-    if n_values * n_frames <= _KEPT_VALUES:
+    if len(padded) * n_frames * chain.n_freqs <= _KEPT_VALUES[kind]:
         return _whole(kernel, padded, chain)
-    step = max(1, _PIECE_VALUES // n_values)
-    n_pieces = math.ceil(n_frames / step)
+    n_at_once = max(1, _PIECE_VALUES[kind] // chain.n_freqs)
+    items = torch.split(padded, max(1, n_at_once // n_frames))
+    return torch.cat([_in_pieces(kernel, each, chain, n_frames, n_at_once) for each in items])
+
+
+def _in_pieces(
+    kernel: FrameKernel, padded: Tensor, chain: Chain, n_frames: int, n_at_once: int
+) -> Tensor:
+    """At most so many frames of each item at once, of which only the samples are kept."""
+    n_pieces = -(-n_frames // n_at_once)
     ends = [n_frames * (piece + 1) // n_pieces for piece in range(n_pieces)]
     pieces = [
         checkpoint(

@@ -21,8 +21,8 @@ def check_output(output: Path, options: Options) -> Path:
     Raises
     ------
     StoreError
-        If the folder cannot be written, the output is there, or what a stopped training left, and the options do not say
-        what to do with it.
+        If the folder cannot be written, or the output or what a stopped training left is there
+        and the options do not say what to do with it.
     """
     folder = output.absolute().parent
     if not folder.is_dir():
