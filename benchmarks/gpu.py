@@ -7,6 +7,7 @@
     python benchmarks/gpu.py short     # the same for one clip of 10 s, mostly launches
     python benchmarks/gpu.py stft
     python benchmarks/gpu.py train
+    python benchmarks/gpu.py large     # the training step that takes others more than 20 GB
     python benchmarks/gpu.py convert
     python benchmarks/gpu.py tiles     # once for each kind of GPU
     python benchmarks/results.py       # results/*.json to RESULTS.md
@@ -29,7 +30,7 @@ from gpu_limits import ceilings, largest_batches
 
 from specctl.bench import Request, run_bench
 from specctl.bench.machine import describe_machine, describe_versions
-from specctl.bench.request import Setting
+from specctl.bench.request import LARGE, LARGE_BATCH, LARGE_SECONDS, Setting
 from specctl.bench.results import write_json
 from specctl.bench.run import Hooks
 from specctl.bench.workload import Work
@@ -49,6 +50,7 @@ BATCH: dict[str, tuple[Work, int, float]] = {
     "short": ("mel", 1, 10.0),
     "stft": ("stft", 32, 30.0),
     "train": ("train", 60, 10.0),
+    "large": ("train", LARGE_BATCH, LARGE_SECONDS),
     "convert": ("convert", 200, 30.0),
 }
 ALL = ("limits", *BATCH, "tiles")
@@ -84,7 +86,7 @@ def measure(what: str, arguments: argparse.Namespace, path: Path) -> None:
     request = Request(
         works=(work,),
         device="cuda",
-        settings=SETTINGS,
+        settings=(LARGE,) if what == "large" else SETTINGS,
         batch=batch,
         seconds=seconds,
         rounds=arguments.rounds,

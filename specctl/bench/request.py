@@ -34,6 +34,10 @@ DEFAULT_SETTINGS = (Setting(22050, 1024, 256, 80), Setting(22050, 2048, 512, 128
 ALL_SETTINGS = (*DEFAULT_SETTINGS, Setting(16000, 400, 160, 80))
 """The last one is what speech models want; its n_fft is no power of two."""
 
+LARGE = Setting(22050, 2048, 128, 128)
+LARGE_BATCH, LARGE_SECONDS = 64, 60.0
+"""A training step of this takes other libraries more than 20 GB; measured on GPUs."""
+
 _BATCH: dict[Work, int] = {"mel": 1, "stft": 1, "train": 16, "convert": 40}
 _SECONDS: dict[Work, float] = {"mel": 30.0, "stft": 30.0, "train": 20.0, "convert": 30.0}
 _VERIFY_SECONDS = 10.0
@@ -92,7 +96,7 @@ class Request:
         ParameterError
             For settings that are out of range or do not fit together.
         """
-        found = []
+        found: list[Workload] = []
         for work in self._works():
             for threads in self._threads(device):
                 for settings in self._settings():
@@ -111,7 +115,14 @@ class Request:
                                 threads=threads,
                             )
                         )
-        return found
+        return [*found, *self._large(device)]
+
+    def _large(self, device: str) -> list[Workload]:
+        is_plain = not (self._given or self.settings or self.sweep or self.verify)
+        if device == "cpu" or "train" not in self.works or not is_plain:
+            return []
+        size = (LARGE_BATCH, LARGE_SECONDS, device, n_cores())
+        return [Workload("train", "log-mel", *LARGE, *size)]
 
     def _works(self) -> tuple[Work, ...]:
         if self.verify and self.works == ("mel",):

@@ -31,6 +31,16 @@ def test_a_given_setting_is_the_only_one_and_the_hop_follows_n_fft():
     assert settings(found) == (16000, 400, 160, 80)
 
 
+def test_gpus_train_what_takes_others_more_than_20_gigabytes():
+    *_, last = Request(works=("train",)).workloads("cuda")
+    assert (settings(last), last.batch, last.seconds) == ((22050, 2048, 128, 128), 64, 60.0)
+    # real and imaginary part, magnitude and power of every frame; a step takes as much again
+    assert 4 * 4 * 1025 * last.n_frames > 10e9
+    others = (Request(works=("train",)).workloads("cpu"), Request().workloads("cuda"))
+    assert all(each.hop_length > 128 for found in others for each in found)
+    assert len(Request(works=("train",), n_fft=512).workloads("cuda")) == 1
+
+
 @pytest.mark.parametrize("name", SWEEPS)
 def test_a_sweep_changes_one_setting(name):
     found = Request(sweep=name, threads="1").workloads("cpu")
