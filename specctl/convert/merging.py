@@ -2,8 +2,8 @@
 
 import contextlib
 from collections.abc import Container
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 
@@ -47,8 +47,7 @@ class Joining:
         self._n_joined = 0
         self._stack = contextlib.ExitStack()
         self._merger: Merger | None = None
-        self._thread = ThreadPoolExecutor(1, "joining")
-        self._early: Future[None] | None = None
+        self._thread: Thread | None = None
         self._is_over = False
         # an update begins with a copy of the whole store, which may take long
         self._waits = job.update
@@ -58,33 +57,39 @@ class Joining:
 
     def __exit__(self, *_: object) -> None:
         self._is_over = True
-        self._thread.shutdown()
+        self._wait()
         self._stack.close()
 
     def advance(self, finished: Container[int]) -> None:
         """Begin to add the parts that come next, of those that are finished; does not wait."""
-        if self._waits or not self._is_idle():
+        if self._waits or (self._thread is not None and self._thread.is_alive()):
             return
         end = self._n_joined
         while end in finished:
             end += 1
         if end - self._n_joined >= (1 if self._n_joined else _WORTH_A_THREAD):
-            self._early = self._thread.submit(self._join_early, end)
+            self._begin(end)
 
-    def _is_idle(self) -> bool:
-        """Whether the thread has nothing to do; raises what it has met."""
-        if self._early is None:
-            return True
-        if self._early.done():
-            self._early.result()
-            self._early = None
-        return self._early is None
+    def _begin(self, end: int) -> None:
+        # a daemon, beside which decoders are still held to their memory
+        thread = Thread(target=self._join_early, args=(end,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # the system gives no more threads
+            self._waits = True
+        else:
+            self._thread = thread
+
+    def _wait(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
 
     def _join_early(self, end: int) -> None:
         try:
             while self._n_joined < end and not self._is_over:
                 self._add_next(self._opened())
-        except StoreError:
+        except Exception:  # whatever it is, it is met again at the end
             self._waits = True
             self._start_again()
 
@@ -99,8 +104,7 @@ class Joining:
             If the disk cannot take the store, the parts stay; if they cannot be removed, the
             store is complete.
         """
-        self._thread.shutdown()
-        self._is_idle()
+        self._wait()
         try:
             with self._stack:
                 merger = self._opened()
@@ -145,7 +149,7 @@ class Joining:
         self._n_joined += 1
 
     def _start_again(self) -> None:
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(Exception):
             self._stack.close()
         self._merger, self._n_joined = None, 0
 
