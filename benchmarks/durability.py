@@ -13,7 +13,6 @@ holds (what durability alone costs, which is what the goal is for), and bare, wi
 import argparse
 import gc
 import hashlib
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -47,13 +46,14 @@ HERE = Path(__file__).parent
 SCHEMA = "specctl-benchmark-durability/1"
 GOAL = 1.15
 RATE = 22_050
+_SIZES = {"n_fft": 1024, "hop_length": 256}
 CASES: dict[str, dict[str, Any]] = {
-    f"{n_mels} bands, {compression}": {
-        **{"n_fft": 1024, "hop_length": 256},
-        **{"n_mels": n_mels, "compression": compression},
-    }
-    for n_mels in (80, 128)
-    for compression in ("gzip", "none")
+    "default": {},
+    **{
+        f"{n_mels} bands, {compression}": {**_SIZES, "n_mels": n_mels, "compression": compression}
+        for n_mels in (80, 128)
+        for compression in ("gzip", "none")
+    },
 }
 
 
@@ -159,10 +159,12 @@ def timed(
     return time.perf_counter() - began
 
 
-def measure_all(source: Path, folder: Path, repeats: int) -> list[dict[str, Any]]:
+def measure_all(
+    cases: dict[str, dict[str, Any]], source: Path, folder: Path, repeats: int
+) -> list[dict[str, Any]]:
     """One row for each case."""
     rows = []
-    for name, settings in CASES.items():
+    for name, settings in cases.items():
         ways: dict[str, Way] = {
             "safe": convert_safely,
             "unsafe": convert_unsafely,
@@ -207,6 +209,7 @@ def main() -> None:
     """Measure and write a record."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=20.0, help="audio (default 20)")
+    parser.add_argument("--only", default="", help="cases with this in their names")
     parser.add_argument("--repeats", type=int, default=7, help="rounds that count (default 7)")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "durability.json")
     options = parser.parse_args()
@@ -215,14 +218,20 @@ def main() -> None:
         "date": record.now(),
         "machine": record.machine(),
         "versions": record.versions(),
-        "command": sys.argv[1:],
+        # where the record goes is nobody's business
+        "command": [f"--{name}={given}" for name, given in vars(options).items() if name != "out"],
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         corpus.build(
             folder / "in", ["wav"], minutes=options.minutes, sample_rate=RATE, clip_seconds=30
         )
-        found["rows"] = measure_all(folder / "in" / "wav", folder, options.repeats)
+        found["rows"] = measure_all(
+            {name: case for name, case in CASES.items() if options.only in name},
+            folder / "in" / "wav",
+            folder,
+            options.repeats,
+        )
     record.write(options.out, found)
 
 
