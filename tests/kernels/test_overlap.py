@@ -163,6 +163,15 @@ def test_single_precision_gradients_are_those_of_float64(hop_length, n_samples, 
     assert (single - double).norm() <= ROUNDING * double.norm()
 
 
+@pytest.mark.parametrize("hop_length", [64, 100])
+def test_a_graph_that_is_kept_gives_the_same_gradient_twice(hop_length):
+    transform = Spectrogram(n_fft=256, hop_length=hop_length, trainable=("basis",))
+    loss = transform(noise(2, 9000)).square().sum()
+    (first,) = torch.autograd.grad(loss, transform.basis, retain_graph=True)
+    (again,) = torch.autograd.grad(loss, transform.basis)
+    assert torch.equal(first, again)
+
+
 # pieces are sums of two or four, so two bits of 24 may be lost
 LOST = 4
 
