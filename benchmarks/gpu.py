@@ -7,7 +7,7 @@
     python benchmarks/gpu.py short     # the same for one clip of 10 s, mostly launches
     python benchmarks/gpu.py stft
     python benchmarks/gpu.py train
-    python benchmarks/gpu.py large     # the training step that takes others more than 20 GB
+    python benchmarks/gpu.py large     # a training step of which others keep 11 GB
     python benchmarks/gpu.py convert
     python benchmarks/gpu.py tiles     # once for each kind of GPU
     python benchmarks/results.py       # results/*.json to RESULTS.md

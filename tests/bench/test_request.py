@@ -31,7 +31,7 @@ def test_a_given_setting_is_the_only_one_and_the_hop_follows_n_fft():
     assert settings(found) == (16000, 400, 160, 80)
 
 
-def test_gpus_train_what_takes_others_more_than_20_gigabytes():
+def test_gpus_train_what_takes_others_tens_of_gigabytes():
     *_, last = Request(works=("train",)).workloads("cuda")
     assert (settings(last), last.batch, last.seconds) == ((22050, 2048, 128, 128), 64, 60.0)
     # real and imaginary part, magnitude and power of every frame; a step takes as much again

@@ -121,13 +121,17 @@ def test_gradients_are_true_derivatives(
     assert torch.autograd.gradcheck(values, tuple(start), fast_mode=True)
 
 
-PROMISED = ((-60, 0.002), (-80, 0.02))
-"""dB below the peak of a clip, and how far levels above may be off: twice what conversion is."""
+SHARED_LIMITS = ((-60, 0.002), (-80, 0.02))
+"""dB below the peak of a clip, and how far levels above may be off.
+
+Conversion keeps 0.001 and 0.01 dB. Shared products do not: 0.0012 and 0.011 dB were the worst here
+("music", n_fft 1024, 128 bands).
+"""
 
 
 @pytest.mark.parametrize("n_mels", [40, 128])
 @pytest.mark.parametrize("n_fft", [1024, 2048])
-def test_decibels_while_training_are_as_exact_as_promised(n_fft, n_mels):
+def test_decibels_while_training_are_half_as_exact_as_in_conversion(n_fft, n_mels):
     for name, samples in signals(22050, 5 * 22050).items():
         waveform = torch.from_numpy(samples)
         settings = {"n_fft": n_fft, "hop_length": n_fft // 4, "n_mels": n_mels, "scale": "db"}
@@ -139,7 +143,7 @@ def test_decibels_while_training_are_as_exact_as_promised(n_fft, n_mels):
         spec = single(waveform)
         assert spec.requires_grad
         exact = double(waveform.double())
-        for level, limit in PROMISED:
+        for level, limit in SHARED_LIMITS:
             loud = exact >= exact.max() + level
             assert (spec.double() - exact)[loud].abs().max() <= limit, (name, level)
 
