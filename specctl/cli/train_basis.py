@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from specctl.training import Summary
 
 _Sink = Callable[[dict[str, Any]], None]
+
+_PATIENCE_S = 10.0
 
 _HELP = """Train the basis of a spectrogram on labelled audio, and say whether it was worth it.
 
@@ -123,15 +126,22 @@ def train_basis(  # one flag for each setting; they go on as one dict
 
 @contextmanager
 def _reported_once(*, speaks: bool = True) -> Iterator[None]:
-    """`reported_errors`, but of several processes that fail only one has to say why."""
+    """`reported_errors`, but of several processes that fail only one has to say why.
+
+    torchrun ends all of them when the first has ended: who is silent waits for that, or the one
+    that speaks would be ended before it has spoken.
+    """
     with reported_errors():
         try:
             yield
-        except SpecctlError as error:
-            if speaks and not isinstance(error, OtherProcessError):
-                raise
-            is_usage = isinstance(error, ParameterError)
-            raise typer.Exit(ExitCode.USAGE if is_usage else ExitCode.FAILED) from error
+        except OtherProcessError as error:
+            time.sleep(_PATIENCE_S)
+            raise typer.Exit(ExitCode.FAILED) from error
+        except SpecctlError:
+            if not speaks:
+                # whoever still lives then has met an error that the other has not
+                time.sleep(_PATIENCE_S)
+            raise
 
 
 def _check_report(flags: dict[str, Any]) -> None:

@@ -30,11 +30,18 @@ ROUNDING = {"rtol": 0, "atol": 2e-5}
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
-def start(*command, cwd):
+# an interpreter imports it before all else
+LATE = """
+import os, time
+time.sleep(1.5 if os.environ.get("RANK") == "0" else 0)
+"""
+
+
+def start(*command, cwd, env=ENVIRONMENT):
     return subprocess.Popen(
         [*map(str, command)],
         cwd=cwd,
-        env=ENVIRONMENT,
+        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -42,9 +49,9 @@ def start(*command, cwd):
     )
 
 
-def finished(*command, cwd):
+def finished(*command, cwd, env=ENVIRONMENT):
     """Exit code and what specctl said, without what torchrun adds."""
-    process = start(*command, cwd=cwd)
+    process = start(*command, cwd=cwd, env=env)
     stdout, stderr = process.communicate(timeout=120)
     assert stdout == ""
     return process.returncode, [line for line in stderr.splitlines() if "specctl:" in line]
@@ -102,10 +109,13 @@ def test_two_processes_give_the_basis_of_one(folder, tmp_path):
         (("--config", "none.toml"), "specctl: cannot read settings: none.toml: No such file"),
     ],
 )
-def test_an_error_of_both_is_said_once(arguments, text, folder, tmp_path):
-    code, said = finished(
-        *TORCHRUN, "train-basis", folder, "b", *SETTINGS, *arguments, cwd=tmp_path
-    )
+def test_an_error_of_both_is_said_once(arguments, text, folder, tmp_path_factory, tmp_path):
+    """Though the process that is to say it comes to it last."""
+    imported = tmp_path_factory.mktemp("late")
+    (imported / "sitecustomize.py").write_text(LATE)
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(imported)}
+    command = (*TORCHRUN, "train-basis", folder, "b", *SETTINGS, *arguments)
+    code, said = finished(*command, cwd=tmp_path, env=environment)
     assert code != 0
     (line,) = said
     assert line.startswith(text)
