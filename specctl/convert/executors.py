@@ -7,11 +7,15 @@ hangs costs its own task alone; what becomes of that task is for the caller to s
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from threading import Thread
 from typing import Any, Protocol, Self
 
 from specctl.errors import StoreError
 
 _MOST_DEATHS = 3
+_WORTH_A_THREAD = 4
+"""Of so many tasks the next one is begun while the last one waits for the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,13 @@ class Task:
     function: Callable[..., Any]
     args: tuple[Any, ...]
     timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a task returns that has only to wait for the disk; ``finish`` does, for the value."""
+
+    finish: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +117,61 @@ class InProcess:
         self, tasks: deque[Task], control: Control, hung: Callable[[], Sequence[int]]
     ) -> Iterator[Outcome]:
         """One task after another; exceptions that are not `Exception` go through."""
-        while tasks and not control.draining:
-            task = tasks.popleft()
-            try:
-                value = task.function(*task.args, self._device)
-            except Exception as error:  # the caller looks at it: a bug is raised there
-                yield Outcome(task, error=error)
-            else:
-                yield Outcome(task, value=value)
-            hung()
+        waiting: _Waiting | None = None
+        is_long = len(tasks) >= _WORTH_A_THREAD
+        try:
+            while tasks and not control.draining:
+                task = tasks.popleft()
+                outcome = _outcome(task, partial(task.function, *task.args, self._device))
+                if waiting is not None:
+                    (before, waiting) = (waiting, None)
+                    yield before.outcome()
+                if isinstance(outcome.value, Rest) and tasks and is_long:
+                    waiting = _Waiting(task, outcome.value)
+                else:
+                    yield _finished(outcome)
+                hung()
+            if waiting is not None:
+                (before, waiting) = (waiting, None)
+                yield before.outcome()
+        finally:
+            if waiting is not None:
+                waiting.outcome()
+
+
+class _Waiting:
+    """The rest of a task, in a thread of its own where the system gives one."""
+
+    def __init__(self, task: Task, rest: Rest) -> None:
+        self._unfinished = Outcome(task, rest)
+        self._finished: Outcome | None = None
+        # a daemon, beside which decoders are still held to their memory
+        self._thread = Thread(target=self._finish, daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._finish()
+
+    def outcome(self) -> Outcome:
+        """What came of the task; waits for it."""
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._finished is None:
+            raise RuntimeError("the rest of a task has ended without an outcome")
+        return self._finished
+
+    def _finish(self) -> None:
+        self._finished = _finished(self._unfinished)
+
+
+def _finished(outcome: Outcome) -> Outcome:
+    """The outcome of a task and of its rest, if it has left one."""
+    rest = outcome.value
+    return _outcome(outcome.task, rest.finish) if isinstance(rest, Rest) else outcome
+
+
+def _outcome(task: Task, function: Callable[[], Any]) -> Outcome:
+    try:
+        return Outcome(task, value=function())
+    except Exception as error:  # the caller looks at it: a bug is raised there
+        return Outcome(task, error=error)

@@ -19,7 +19,7 @@ from specctl.store.merge import Merger, MergeSummary, merging
 from specctl.version import __version__
 
 _WORTH_A_THREAD = 4
-"""So many parts are joined while others are made; fewer are joined at the end just as fast."""
+"""Of so many parts the first are joined while others are made; fewer are joined at the end."""
 
 
 class Joining:
@@ -34,23 +34,31 @@ class Joining:
     folder : WorkFolder
     job : Job
     layout : Layout
+    n_parts : int
+        Of the whole job.
     basis : str, optional
         File of the trained basis, if the settings name one.
     """
 
     def __init__(
-        self, folder: WorkFolder, job: Job, layout: Layout, basis: str | None = None
+        self,
+        folder: WorkFolder,
+        job: Job,
+        layout: Layout,
+        n_parts: int,
+        basis: str | None = None,
     ) -> None:
         self._folder, self._job, self._layout = folder, job, layout
         self._config = ConvertConfig.from_dict(job.config)
         self._basis = basis
+        self._n_parts = n_parts
         self._n_joined = 0
         self._stack = contextlib.ExitStack()
         self._merger: Merger | None = None
         self._thread: Thread | None = None
         self._is_over = False
         # an update begins with a copy of the whole store, which may take long
-        self._waits = job.update
+        self._waits = job.update or n_parts < _WORTH_A_THREAD
 
     def __enter__(self) -> "Joining":
         return self
@@ -67,7 +75,7 @@ class Joining:
         end = self._n_joined
         while end in finished:
             end += 1
-        if end - self._n_joined >= (1 if self._n_joined else _WORTH_A_THREAD):
+        if end > self._n_joined:
             self._begin(end)
 
     def _begin(self, end: int) -> None:
@@ -93,9 +101,7 @@ class Joining:
             self._waits = True
             self._start_again()
 
-    def finish(
-        self, n_parts: int, frequencies: np.ndarray, described: Description
-    ) -> MergeSummary:
+    def finish(self, frequencies: np.ndarray, described: Description) -> MergeSummary:
         """Join what is left, publish the store, remove the working folder.
 
         Raises
@@ -108,7 +114,7 @@ class Joining:
         try:
             with self._stack:
                 merger = self._opened()
-                while self._n_joined < n_parts:
+                while self._n_joined < self._n_parts:
                     self._add_next(merger)
                 merger.finish(
                     frequencies=frequencies,
@@ -116,7 +122,7 @@ class Joining:
                     basis=self._trained_basis(),
                 )
         except StoreError as error:
-            if self._folder.remove_damaged(n_parts):
+            if self._folder.remove_damaged(self._n_parts):
                 raise StoreError(f"{error}; the same command makes it again") from error
             raise
         summary = merger.summary(self._folder.merged.stat().st_size)

@@ -99,16 +99,20 @@ class PartWorker:
             guard=decoding_limited,
         )
 
-    def commit(self) -> Receipt:
-        """Close the part; it is durable when this returns."""
-        seconds = self._clock.seconds
+    def finish(self) -> None:
+        """Write what is left of the part; `publish` has still to be called."""
         counts = {
             "n_converted": self._n_converted,
             "n_resampled": self._n_resampled,
             "audio_seconds": self._audio_seconds,
             "truncated": self._truncated,
         }
-        self._writer.commit(extra=counts)
+        self._writer.finish(extra=counts)
+
+    def publish(self) -> Receipt:
+        """Give the part its name; it is durable when this returns."""
+        self._writer.publish()
+        seconds = self._clock.seconds
         for stage, spent in self._writer.seconds.items():
             seconds[stage] += spent
         return Receipt(

@@ -14,11 +14,11 @@ from specctl.audio.discover import Source
 from specctl.audio.info import AudioInfo
 from specctl.convert.settings import ConvertConfig
 
-_SMALLEST_PART = 8 * 2**20
+_SMALLEST_PART = 16 * 2**20
 _LARGEST_PART = 64 * 2**20
 _PARTS_WANTED = 64
-_SMALLEST_LAST_PART = 2 * 2**20
-_LAST_PARTS = 4
+_SMALLEST_LAST_PART = 4 * 2**20
+_LAST_PARTS = 2
 """A part is at most the one in so many of what is left."""
 
 _MOST_SOURCES = 512

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Self
 
-from specctl.convert.executors import Control, Outcome, Task
+from specctl.convert.executors import Control, Outcome, Rest, Task
 from specctl.errors import SpecctlError, StoreError
 
 _POLL_SECONDS = 0.05
@@ -203,7 +203,8 @@ def _result(pipe: "Connection[Any, Any]") -> tuple[Any, BaseException | None]:
     """Value or error of the next task."""
     try:
         function, args = pipe.recv()
-        return function(*args), None
+        value = function(*args)
+        return (value.finish() if isinstance(value, Rest) else value), None
     except (EOFError, ConnectionError):
         raise
     except Exception as error:  # the caller looks at it: a bug is raised there

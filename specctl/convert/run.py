@@ -121,7 +121,7 @@ class Conversion:
         folder.sweep()
         config = ConvertConfig.from_dict(job.config)
         layout, frequencies = self._layout(executor, config)
-        with Joining(folder, job, layout, self.options.basis) as joining:
+        with Joining(folder, job, layout, len(plan.parts), self.options.basis) as joining:
             parts = PartsRun(
                 folder=folder,
                 plan=plan,
@@ -137,7 +137,7 @@ class Conversion:
             n_sources = len(parts.plan.sources)
             self.report(Progress("writing the store", n_sources, n_sources))
             merge_started = time.perf_counter()
-            merged = joining.finish(len(parts.receipts), frequencies, description)
+            merged = joining.finish(frequencies, description)
         walls = {
             "merge": time.perf_counter() - merge_started,
             "startup": (parts.first_began or merge_started) - self.started,

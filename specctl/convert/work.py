@@ -17,7 +17,8 @@ from specctl.convert.beats import Beats
 from specctl.convert.compute import Computer
 from specctl.convert.compute_native import NativeComputer
 from specctl.convert.devices import is_compiled, named_devices
-from specctl.convert.jobs import Description, PartJob, Receipt, part_path
+from specctl.convert.executors import Rest
+from specctl.convert.jobs import Description, PartJob, part_path
 from specctl.convert.memory import decoding_limited, limit_memory
 from specctl.convert.part_worker import PartWorker
 from specctl.convert.settings import ConvertConfig, value_range
@@ -109,8 +110,8 @@ def probe_all(paths: Sequence[str], _device: str) -> list[AudioInfo | str]:
     return infos
 
 
-def convert_part(job: PartJob, device: str) -> Receipt:
-    """Convert the sources of one part and leave the part file, complete and durable.
+def convert_part(job: PartJob, device: str) -> Rest:
+    """Convert the sources of one part; the rest makes the part file durable, for a `Receipt`.
 
     Raises
     ------
@@ -130,7 +131,8 @@ def convert_part(job: PartJob, device: str) -> Receipt:
     with PartWriter(part_path(folder, job.number), layout) as writer:
         worker = PartWorker(job, writer, computer, beat)
         worker.convert_all()
-        return worker.commit()
+        worker.finish()
+        return Rest(worker.publish)
 
 
 @lru_cache(maxsize=1)

@@ -189,7 +189,12 @@ class PartWriter:
         self._failures.append(failure)
 
     def commit(self, *, extra: dict[str, Any] | None = None) -> None:
-        """Finish the part and give it its name; it is durable when this returns.
+        """`finish` and `publish`; the part is durable when this returns."""
+        self.finish(extra=extra)
+        self.publish()
+
+    def finish(self, *, extra: dict[str, Any] | None = None) -> None:
+        """Write what is left of the part; `publish` has still to be called.
 
         Parameters
         ----------
@@ -197,7 +202,7 @@ class PartWriter:
             Kept in the footer; anything JSON takes.
         """
         if self._mark is not None:
-            raise ParameterError("commit must follow the end of the source before")
+            raise ParameterError("finish must follow the end of the source before")
         if self._n_buffered:
             self._buffer[self._n_buffered :] = FILL_VALUE
             self._flush_chunk()
@@ -210,6 +215,11 @@ class PartWriter:
         digest = hashlib.sha256(b"".join(blocks)).digest()
         self._write(TRAILER.pack(tail_start, *lengths, size, digest, END))
         self._close()
+
+    def publish(self) -> None:
+        """Give a part that is finished its name; it is durable when this returns."""
+        if self._descriptor is not None:
+            raise ParameterError("publish must follow finish")
         started = time.perf_counter()
         try:
             publish(self._temporary, self.path)

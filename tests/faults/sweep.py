@@ -77,10 +77,10 @@ class Sweep:
         self.runner, self.folder = runner, folder
         self._place, self._log = folder / "place", folder / "log"
         self.scenarios = {
-            name: self._measured(make(folder / name)) for name, make in self._makers().items()
+            name: self.measured(make(folder / name)) for name, make in self._makers().items()
         }
 
-    def trial(self, scenario: Scenario, point: int, fault: Fault) -> list[str]:
+    def trial(self, scenario: Scenario, point: int | str, fault: Fault) -> list[str]:
         """What is wrong after a fault, and after the same command without one."""
         place = self.begin(scenario)
         store = place / "o.h5"
@@ -114,7 +114,7 @@ class Sweep:
         """A fresh copy of what lies there before."""
         return begun(scenario, self._place)
 
-    def _measured(self, scenario: Scenario) -> Scenario:
+    def measured(self, scenario: Scenario) -> Scenario:
         """Run a scenario without a fault."""
         place = self.begin(scenario)
         scenario.old = contents(place / "o.h5")
@@ -187,7 +187,7 @@ class Sweep:
 
     def _leave(self, scenario: Scenario, is_last: Callable[[str], bool]) -> None:
         """Kill a run before a certain call; what it leaves is the start."""
-        points = self._measured(scenario).points
+        points = self.measured(scenario).points
         point = next(number for number, path in enumerate(points) if is_last(path))
         shim = {"place": str(scenario.start), "point": point, "fault": "kill"}
         if self._run_in(scenario, shim=shim).code != -9:

@@ -177,8 +177,10 @@ def test_refuses_calls_out_of_order(tmp_path):
         writer.begin_source()
         with pytest.raises(ParameterError, match="begin_source must follow the end"):
             writer.begin_source()
-        with pytest.raises(ParameterError, match="commit must follow the end"):
+        with pytest.raises(ParameterError, match="finish must follow the end"):
             writer.commit()
+        with pytest.raises(ParameterError, match="publish must follow finish"):
+            writer.publish()
         writer.discard_source()
         writer.commit()
         with pytest.raises(ParameterError, match="must be open"):

@@ -1,0 +1,88 @@
+"""A job of many parts in one process, which makes the next one while the last one is made durable.
+
+Two threads share the work, so that the order of the calls is not the same each time: calls are
+tried by name, and others all through the middle of the job.
+"""
+
+from collections import deque
+from threading import Event
+
+import pytest
+
+from specctl.convert.executors import Control, InProcess, Rest, Task
+from tests.convert.audio_files import corpus
+from tests.faults.runner import LIMIT
+from tests.faults.sweep import CI_FAULTS, Scenario
+
+N_FILES = 12
+CALLS = (
+    "fsync o.h5.parts/000001.part.tmp",
+    "rename o.h5.parts/000001.part.tmp",
+    "fsync o.h5.parts/000004.part.tmp",
+)
+
+
+@pytest.fixture(scope="module")
+def scenario(sweep, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    (folder / "start").mkdir()
+    source = corpus(folder / "in", N_FILES, seconds=0.2)
+    return sweep.measured(Scenario("many parts", (source,), folder / "start"))
+
+
+def outcomes(functions):
+    tasks = deque(Task(number, function, ()) for number, function in enumerate(functions))
+    return InProcess().run(tasks, Control(), lambda: ())
+
+
+def test_the_next_task_is_begun_while_one_waits_for_the_disk():
+    begun = Event()
+
+    def waits(_):
+        return Rest(lambda: begun.wait(LIMIT))
+
+    def begins(_):
+        begun.set()
+
+    found = list(outcomes([waits, begins, *[lambda _: "done"] * 4]))
+    assert [outcome.value for outcome in found] == [True, None, *["done"] * 4]
+
+
+def test_what_waits_is_finished_though_the_next_task_is_interrupted():
+    finished = []
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    tasks = [lambda _: Rest(lambda: finished.append(True)), interrupted, *[lambda _: None] * 4]
+    with pytest.raises(KeyboardInterrupt):
+        list(outcomes(tasks))
+    assert finished == [True]
+
+
+def test_parts_get_their_names_in_order_and_after_their_bytes(scenario):
+    published = [
+        call.removesuffix(".tmp")
+        for call in scenario.points
+        if call.startswith(("fsync o.h5.parts/0", "rename o.h5.parts/0"))
+    ]
+    names = [f"o.h5.parts/{number:06}.part" for number in range(N_FILES)]
+    assert published == [f"{call} {name}" for name in names for call in ("fsync", "rename")]
+
+
+@pytest.mark.parametrize("fault", CI_FAULTS, ids=str)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_fault_while_a_part_is_made_durable_loses_nothing(sweep, scenario, call, fault):
+    assert sweep.trial(scenario, call, fault) == []
+
+
+@pytest.mark.parametrize("fault", CI_FAULTS, ids=str)
+def test_a_fault_at_any_time_loses_nothing(sweep, scenario, fault):
+    first = scenario.points.index("rename o.h5.parts/000000.part.tmp")
+    last = scenario.points.index("rename o.h5.parts/000008.part.tmp")
+    wrong = {
+        point: found
+        for point in range(first, last, 5)
+        if (found := sweep.trial(scenario, point, fault))
+    }
+    assert wrong == {}
