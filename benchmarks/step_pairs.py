@@ -58,7 +58,7 @@ def step_of(module: torch.nn.Module, forward: Callable[[Tensor], Tensor]) -> Ste
 
     def step(waveform: Tensor) -> None:
         module.zero_grad(set_to_none=True)
-        forward(waveform).square().mean().backward()  # type: ignore[no-untyped-call]
+        forward(waveform).mean().backward()  # type: ignore[no-untyped-call]
 
     return step
 

@@ -136,7 +136,7 @@ def gradient_errors(gradient: Tensor, reference: Tensor) -> tuple[float, float]:
 
 
 def reference_gradient(waveform: Tensor, definition: SpectrogramConfig) -> Tensor:
-    """Gradient of the mean squared log-mel in the basis, float64, (2 * n_freqs, n_fft).
+    """Gradient of the mean log-mel in the basis, float64, (2 * n_freqs, n_fft).
 
     Parameters
     ----------
@@ -152,5 +152,5 @@ def reference_gradient(waveform: Tensor, definition: SpectrogramConfig) -> Tenso
         frames = padded.unfold(-1, definition.n_fft, definition.hop_length)
         real, imaginary = (frames @ basis.T).tensor_split(2, dim=-1)
         mel = (real.square() + imaginary.square()) @ mel_filterbank(definition).double().T
-        (gradient,) = torch.autograd.grad(scale.apply(mel).square().mean(), basis)
+        (gradient,) = torch.autograd.grad(scale.apply(mel).mean(), basis)
     return gradient

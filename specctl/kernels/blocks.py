@@ -8,10 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from specctl.kernels.base import Chain, Kernel
 from specctl.kernels.buffers import Buffers
-from specctl.kernels.sizes import cpu_block_frames
-
-_GPU_BLOCK_SAMPLES = 2**24
-"""Samples of all frames of a block on a GPU: 64 MB, enough to fill it, and bounded."""
+from specctl.kernels.sizes import cpu_block_frames, gpu_block_frames
 
 _KEPT_VALUES = {"cpu": 2**22, "gpu": 2**28}
 """Values of the spectra that are kept for the backward pass, 16 MB or 1 GB; of more, none are."""
@@ -24,9 +21,7 @@ _BUFFERS = Buffers()
 
 def block_frames(n_fft: int, device: torch.device) -> int:
     """Frames that are computed together; depends on the FFT length and kind of device only."""
-    if device.type == "cpu":
-        return cpu_block_frames(n_fft)
-    return max(1, _GPU_BLOCK_SAMPLES // n_fft)
+    return cpu_block_frames(n_fft) if device.type == "cpu" else gpu_block_frames(n_fft)
 
 
 class FrameKernel(Kernel):
@@ -105,11 +100,11 @@ def _blockwise(kernel: FrameKernel, padded: Tensor, chain: Chain) -> Tensor:
         frames = padded[item].unfold(0, chain.n_fft, chain.hop_length)
         for first in range(0, n_frames, step):
             last = min(first + step, n_frames)
-            _block(kernel, frames[first:last], chain, spec[item, :, first:last])
+            run_block(kernel, frames[first:last], chain, spec[item, :, first:last])
     return spec
 
 
-def _block(kernel: FrameKernel, frames: Tensor, chain: Chain, spec: Tensor) -> None:
+def run_block(kernel: FrameKernel, frames: Tensor, chain: Chain, spec: Tensor) -> None:
     """One block (n, n_fft) into its place (n_bins, n)."""
     if chain.power is None:
         spec.copy_(kernel.spectrum(frames, chain).T)

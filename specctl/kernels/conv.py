@@ -15,10 +15,10 @@ from specctl.dsp.padding import pad_waveform
 from specctl.errors import KernelError
 from specctl.kernels import gpu
 from specctl.kernels.base import Chain, Demand
-from specctl.kernels.blocks import FrameKernel, finish
+from specctl.kernels.blocks import FrameKernel, finish, run_block
 from specctl.kernels.buffers import Buffers
-from specctl.kernels.overlap import Overlap, OverlapProducts
-from specctl.kernels.precision import owned_precision, product, product_into
+from specctl.kernels.overlap import Overlap, fill_products
+from specctl.kernels.precision import product, product_into
 from specctl.kernels.recompute import recomputed
 from specctl.kernels.sizes import whole_columns
 
@@ -50,7 +50,7 @@ class ConvKernel(FrameKernel):
             waveform.requires_grad or chain.requires_grad
         )
         if chain.power is not None and wants_gradient and len(waveform):
-            return recomputed(waveform, padding, pad_mode, chain, _run_training)
+            return recomputed(waveform, padding, pad_mode, chain, _run_block)
         if padding:
             waveform = pad_waveform(waveform, padding, padding, pad_mode)
         return super().run(waveform, chain)
@@ -88,47 +88,40 @@ class ConvKernel(FrameKernel):
 
 
 class _KeepingKernel(ConvKernel):
-    """Computes the same, and keeps the products of the frames with the basis."""
+    """Computes the same for one block, and keeps the products of its frames with the basis."""
 
     def __init__(self, kept: Tensor) -> None:
-        self._left = kept
+        self._kept = kept
 
     def _room(self, shape: tuple[int, int], buffers: Buffers, kind: Any) -> Tensor:
-        room, self._left = self._left[:, : shape[1]], self._left[:, shape[1] :]
-        return room
+        return self._kept
 
 
-def _run_training(
-    padded: Tensor, chain: Chain, overlap: Overlap | None, kept: Tensor | None
+def _run_block(
+    samples: Tensor, n_frames: int, chain: Chain, overlap: Overlap | None, kept: Tensor | None
 ) -> Tensor:
-    """The forward pass of training; ``kept`` takes the products of all blocks of one item."""
+    """The forward pass of training, of one block; ``kept`` takes the products."""
     if overlap is not None:
-        return _run_overlapping(padded[0], chain, overlap, kept)[None]
+        return _run_overlapping(samples, chain, overlap.exact, kept)[:, :n_frames]
     kernel = ConvKernel() if kept is None else _KeepingKernel(kept)
-    return FrameKernel.run(kernel, padded, chain)
+    frames = samples.unfold(0, chain.n_fft, chain.hop_length)[:n_frames]
+    values = samples.new_empty((chain.n_bins, n_frames))
+    run_block(kernel, frames, chain, values)
+    return values
 
 
 def _run_overlapping(
-    padded: Tensor, chain: Chain, overlap: Overlap, kept: Tensor | None
+    samples: Tensor, chain: Chain, overlap: Overlap, kept: Tensor | None
 ) -> Tensor:
     """Samples (n,) to (n_bins, n_frames) by products that frames share."""
-    n_frames = 1 + (len(padded) - chain.n_fft) // chain.hop_length
-    spec = padded.new_empty((chain.n_bins, n_frames))
-    padded = overlap.lengthened(padded, n_frames)
-    shared = OverlapProducts(_basis(chain), overlap)
-    for first, n in overlap.blocks(n_frames):
-        if kept is None:
-            parts = padded.new_empty((2 * chain.n_freqs, n))
-        else:
-            parts = kept[:, first : first + n]
-        with owned_precision(padded.device, chain.precision):
-            shared.products(overlap.differences(padded, first, n), parts)
-        power = parts[: chain.n_freqs].square()
-        power.addcmul_(parts[chain.n_freqs :], parts[chain.n_freqs :])
-        values = padded.new_empty((chain.n_bins, n))
-        finish(power.T, chain, values)
-        spec[:, first : first + n] = overlap.natural(values)[:, : n_frames - first]
-    return spec
+    n_frames = 1 + (len(samples) - chain.n_fft) // chain.hop_length
+    parts = kept if kept is not None else samples.new_empty((2 * chain.n_freqs, n_frames))
+    fill_products(overlap, _basis(chain), overlap.differences(samples, n_frames), parts)
+    power = parts[: chain.n_freqs].square()
+    power.addcmul_(parts[chain.n_freqs :], parts[chain.n_freqs :])
+    values = samples.new_empty((chain.n_bins, n_frames))
+    finish(power.T, chain, values)
+    return overlap.natural(values)
 
 
 def _basis(chain: Chain) -> Tensor:

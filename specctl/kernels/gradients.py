@@ -5,6 +5,8 @@ basis come out and as spectrograms are wanted.
 """
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -12,8 +14,9 @@ from torch import Tensor
 
 from specctl.config import Precision
 from specctl.kernels.bands import Bands
-from specctl.kernels.blocks import block_frames, raised
-from specctl.kernels.overlap import Overlap, OverlapProducts
+from specctl.kernels.blocks import raised
+from specctl.kernels.crew import n_side_by_side, side_by_side
+from specctl.kernels.overlap import Overlap, add_gradient, fill_products
 from specctl.kernels.precision import add_product, product
 
 _WEIGHED_VALUES = 2**19
@@ -28,6 +31,14 @@ class Steps(NamedTuple):
     precision: Precision
 
 
+class Weighed(NamedTuple):
+    """Of a block: the gradient in its products, what they are products of, that in the bands."""
+
+    parts: Tensor  # (2 * n_freqs, n)
+    pieces: list[Tensor]  # frames (n, n_fft), or what `Overlap.differences` makes of them
+    d_mel: Tensor | None
+
+
 class GradientSums:
     """Gradients that add up over all frames of all items.
 
@@ -36,6 +47,7 @@ class GradientSums:
     basis : Tensor, shape (2 * n_freqs, n_fft)
     bands : Bands, optional
     steps : Steps
+    hop_length : int
     wants_basis, wants_mel : bool
         Which gradients are wanted.
     overlap : Overlap, optional
@@ -53,6 +65,7 @@ class GradientSums:
         bands: Bands | None,
         steps: Steps,
         *,
+        hop_length: int,
         wants_basis: bool,
         wants_mel: bool,
         overlap: Overlap | None,
@@ -61,91 +74,85 @@ class GradientSums:
         self._n_freqs = len(basis) // 2
         self._bands = bands
         self._steps = steps
+        self._hop_length = hop_length
         self._overlap = overlap
-        self._shared = OverlapProducts(basis, overlap) if overlap is not None else None
         self.d_basis = torch.zeros_like(basis) if wants_basis else None
         self.d_mel = torch.zeros_like(bands.mel) if wants_mel and bands is not None else None
 
-    def add(
-        self,
-        padded: Tensor,
-        hop_length: int,
-        gradient: Tensor,
-        kept: Tensor | None,
-        d_padded: Tensor | None,
-    ) -> None:
-        """One item.
+    def weighed(self, samples: Tensor, gradient: Tensor, kept: Tensor | None) -> Weighed:
+        """What one block gives; blocks do not depend on each other.
 
         Parameters
         ----------
-        padded : Tensor, shape (samples,)
-        hop_length : int
+        samples : Tensor, shape (n_samples,)
+            Those its frames are cut from.
         gradient : Tensor, shape (n_bins, n_frames)
         kept : Tensor, optional, shape (2 * n_freqs, at least n_frames)
             The products of its frames; without them they are computed again. Where frames share
-            pieces, they lie block by block as `Overlap.arranged` puts them.
-        d_padded : Tensor, optional, shape (samples,)
-            Where the gradient in its samples is added.
+            pieces, they lie as `Overlap.exact` arranges them.
         """
-        if self._overlap is not None and self._shared is not None:
-            self._add_overlapping(padded, self._overlap, self._shared, gradient, kept)
+        overlap, n_fft = self._overlap, self._basis.shape[1]
+        d_mel = torch.zeros_like(self.d_mel) if self.d_mel is not None else None
+        if overlap is None:
+            n_frames = gradient.shape[1]
+            frames = samples.unfold(0, n_fft, self._hop_length)[:n_frames].contiguous()
+            pieces = [frames]
+            if kept is None:
+                parts = product(self._basis, frames, self._steps.precision)
+            else:
+                kept = kept[:, :n_frames]
+        else:
+            n_frames = 1 + (len(samples) - n_fft) // self._hop_length
+            # frames that nobody wants have a gradient of zeros
+            gradient = torch.nn.functional.pad(gradient, (0, n_frames - gradient.shape[1]))
+            gradient = overlap.arranged(gradient)
+            pieces = overlap.differences(samples, n_frames)
+            if kept is None:
+                parts = samples.new_empty((len(self._basis), n_frames))
+                fill_products(overlap, self._basis, pieces, parts)
+            else:
+                kept = overlap.refined(kept)
+        # what is kept stays, since whoever retains the graph may ask for gradients twice
+        given, parts = (parts, parts) if kept is None else (kept, torch.empty_like(kept))
+        self._weigh(given, gradient, parts, d_mel)
+        return Weighed(parts, pieces, d_mel)
+
+    def add(self, weighed: Sequence[Weighed]) -> None:
+        """Add what some blocks give, in their order; each thread has rows of its own."""
+        for each in weighed:
+            if self.d_mel is not None and each.d_mel is not None:
+                self.d_mel += each.d_mel
+        if self.d_basis is None:
             return
-        n_fft = self._basis.shape[1]
-        frames = padded.unfold(0, n_fft, hop_length)
-        step = block_frames(n_fft, padded.device)
-        for first in range(0, len(frames), step):
-            last = min(first + step, len(frames))
-            block = frames[first:last].contiguous()
-            if kept is None:
-                parts = product(self._basis, block, self._steps.precision)
-                self._weigh(parts, gradient[:, first:last], parts)
-            else:
-                # not in place, since whoever retains the graph may ask for gradients twice
-                parts = padded.new_empty((len(kept), last - first))
-                self._weigh(kept[:, first:last], gradient[:, first:last], parts)
-            if self.d_basis is not None:
-                add_product(self.d_basis, parts, block, self._steps.precision)
-            if d_padded is not None:
-                d_frames = product(parts.T, self._basis.T, self._steps.precision)
-                _overlap_add(d_padded[first * hop_length :], d_frames, hop_length)
+        n_tasks = n_side_by_side(self._basis.device)
+        step = -(-len(self._basis) // n_tasks)
+        rows = [slice(first, first + step) for first in range(0, len(self._basis), step)]
+        side_by_side([partial(self._add_rows, each, weighed) for each in rows], self._basis.device)
 
-    def _add_overlapping(
-        self,
-        padded: Tensor,
-        overlap: Overlap,
-        shared: OverlapProducts,
-        gradient: Tensor,
-        kept: Tensor | None,
-    ) -> None:
-        n_frames = gradient.shape[1]
-        # frames of zeros have a gradient of zeros
-        padded = overlap.lengthened(padded, n_frames)
-        for first, n in overlap.blocks(n_frames):
-            ours = gradient[:, first : first + n]
-            ours = overlap.arranged(torch.nn.functional.pad(ours, (0, n - ours.shape[1])))
-            differences = overlap.differences(padded, first, n)
-            parts = padded.new_empty((2 * self._n_freqs, n))
-            if kept is None:
-                shared.products(differences, parts)
-                self._weigh(parts, ours, parts)
+    def _add_rows(self, rows: slice, weighed: Sequence[Weighed]) -> None:
+        if self.d_basis is None:
+            return
+        total = self.d_basis[rows]
+        for parts, pieces, _ in weighed:
+            if self._overlap is not None:
+                add_gradient(self._overlap, parts[rows], pieces, total)
             else:
-                self._weigh(kept[:, first : first + n], ours, parts)
-            if self.d_basis is not None:
-                shared.add_gradient(parts, differences, self.d_basis)
+                add_product(total, parts[rows], pieces[0], self._steps.precision)
 
-    def _weigh(self, parts: Tensor, gradient: Tensor, out: Tensor) -> None:
+    def _weigh(self, parts: Tensor, gradient: Tensor, out: Tensor, d_mel: Tensor | None) -> None:
         """From products (2 * n_freqs, n) to their own gradient, a few frames at a time."""
         step = max(1, _WEIGHED_VALUES // len(parts))
         for first in range(0, parts.shape[1], step):
             frames = slice(first, first + step)
-            slope = self._slope(parts[:, frames], gradient[:, frames])
+            slope = self._slope(parts[:, frames], gradient[:, frames], d_mel)
             for half in (slice(self._n_freqs), slice(self._n_freqs, None)):
                 torch.mul(parts[half, frames], slope, out=out[half, frames])
 
-    def _slope(self, parts: Tensor, gradient: Tensor) -> Tensor:
+    def _slope(self, parts: Tensor, gradient: Tensor, d_mel: Tensor | None) -> Tensor:
         """What products (2 * n_freqs, n) are multiplied with to give their own gradient.
 
-        ``gradient`` (n_bins, n) is that in what comes out; the result is (n_freqs, n).
+        ``gradient`` (n_bins, n) is that in what comes out; the result is (n_freqs, n). That in
+        the bands is added to ``d_mel``.
         """
         steps = self._steps
         power = parts[: self._n_freqs].square()
@@ -156,8 +163,8 @@ class GradientSums:
         else:
             bands = self._bands.block(values.T, steps.precision)
             gradient = _through_log(gradient, bands, steps.log)
-            if self.d_mel is not None:
-                add_product(self.d_mel, gradient, values.T, steps.precision)
+            if d_mel is not None:
+                add_product(d_mel, gradient, values.T, steps.precision)
             gradient = self._bands.spread(2 * gradient, steps.precision)
         return _through_power(gradient, power, steps.power / 2)
 
@@ -177,13 +184,3 @@ def _through_power(gradient: Tensor, power: Tensor, exponent: float) -> Tensor:
         return gradient
     slope = power.pow(exponent - 1.0).mul_(exponent).mul_(gradient)
     return slope if exponent > 1.0 else slope.masked_fill_(power == 0, 0.0)
-
-
-def _overlap_add(total: Tensor, frames: Tensor, hop: int) -> None:
-    """Add frames (n, n_fft), each ``hop`` after the one before, to (samples,)."""
-    n_frames, n_fft = frames.shape
-    # a stretch of one hop of all frames lies side by side, so it is added in one go
-    for start in range(0, n_fft, hop):
-        length = min(hop, n_fft - start)
-        place = total[start:].as_strided((n_frames, length), (hop, 1))
-        place += frames[:, start : start + length]

@@ -1,14 +1,15 @@
-"""Products of overlapping frames with a basis, in three quarters of the work or less.
+"""Products of overlapping frames with a basis, in four fifths of the work or less.
 
-Where the step divides half a frame, two frames half a frame apart share samples. With the halves
-``h0, h1, h2`` of both and the halves ``b0, b1`` of the basis, three products do for four:
+Two frames whose distance is a piece of themselves share samples. With the pieces ``h0, h1, h2``
+of both and the pieces ``b0, b1`` of the basis, three products do for four:
 
     m0 = b0 (h0 - h1)    m1 = (b0 + b1) h1    m2 = b1 (h2 - h1)
     b0 h0 + b1 h1 = m0 + m1                   b0 h1 + b1 h2 = m1 + m2
 
-and the same again on each half where the step divides a quarter: nine for sixteen. The gradient
-in the basis is a sum of products of the same pieces. Nothing is multiplied but by 1 and -1, so
-what is lost is one bit or two of the float32 sums.
+and the same again on each piece where it has two: nine for sixteen. What is left of a frame
+behind its pieces is multiplied as it is. The gradient in the basis is a sum of products of the
+same pieces. Nothing is multiplied but by 1 and -1, so what is lost is one bit or two of the
+float32 sums.
 """
 
 import math
@@ -22,11 +23,8 @@ from torch import Tensor
 _COVERED = ((0,), (0, 1), (1,))
 """Halves of the basis that make up each of three products, and halves of the frames it goes to."""
 
-_WORTH = 1.25
-"""Most frames computed for each one wanted; groups of frames have to be whole."""
-
-_BLOCK_FRAMES = 1024
-"""Many, since sums of the basis and in its gradient are made once a block."""
+_WORTH = 0.9
+"""Most of the work of plain products that a cut may take, frames that nobody wants included."""
 
 _COLUMNS = 8
 """Products of a multiple of so many columns take no slower way at their edge."""
@@ -41,32 +39,37 @@ _MIN_PIECE = 64
 class Overlap(NamedTuple):
     """How frames are cut.
 
-    ``parts`` pieces a frame, and as many frames ``apart`` steps from each other share pieces.
+    ``parts`` pieces a frame, and a rest; frames share pieces with those ``apart`` steps later.
     """
 
     n_fft: int
     hop_length: int
     parts: int
+    apart: int
 
     @classmethod
     def of(cls, n_fft: int, hop_length: int, n_frames: int) -> Self | None:
-        """The cut that saves most; ``None`` where none saves anything."""
-        for parts in (4, 2):
-            overlap = cls(n_fft, hop_length, parts)
-            fits = n_fft % (parts * hop_length) == 0 and n_fft // parts >= _MIN_PIECE
-            if fits and overlap.padded(n_frames) <= _WORTH * n_frames:
-                return overlap
-        return None
+        """The cut that saves most; ``None`` where none is worth it."""
+        cuts = [cls(n_fft, hop_length, parts, n_fft // (parts * hop_length)) for parts in (4, 2)]
+        fitting = [cut for cut in cuts if cut.piece >= _MIN_PIECE]
+        best = min(fitting, key=lambda cut: cut.work(n_frames), default=None)
+        return best if best is not None and best.work(n_frames) <= _WORTH else None
+
+    def work(self, n_frames: int) -> float:
+        """What so many frames take, as a share of plain products."""
+        saved = 1 - 0.75 ** (self.parts // 2)
+        share = 1 - saved * self.rest_start / self.n_fft
+        return share * self.padded(n_frames) / n_frames
 
     @property
     def piece(self) -> int:
         """Samples of a piece."""
-        return self.n_fft // self.parts
+        return self.apart * self.hop_length
 
     @property
-    def apart(self) -> int:
-        """Frames from one to the next that shares pieces with it."""
-        return self.piece // self.hop_length
+    def rest_start(self) -> int:
+        """Samples of all pieces of a frame; what follows is its rest."""
+        return self.parts * self.piece
 
     @property
     def group(self) -> int:
@@ -77,10 +80,15 @@ class Overlap(NamedTuple):
         """The number of frames in whole groups."""
         return -(-n_frames // self.group) * self.group
 
-    def blocks(self, n_frames: int) -> Iterator[tuple[int, int]]:
+    @property
+    def exact(self) -> "Overlap":
+        """The cut in halves, whose products are as good as those of whole frames."""
+        return self._replace(parts=2, apart=self.apart * self.parts // 2)
+
+    def blocks(self, n_frames: int, at_most: int) -> Iterator[tuple[int, int]]:
         """First frame and number of frames of blocks of whole groups, as even as can be."""
         n_groups = self.padded(n_frames) // self.group
-        n_blocks = -(-n_groups * self.group // max(_BLOCK_FRAMES, self.group))
+        n_blocks = -(-n_groups * self.group // max(at_most, self.group))
         ends = [n_groups * (block + 1) // n_blocks * self.group for block in range(n_blocks)]
         for first, end in zip([0, *ends[:-1]], ends, strict=True):
             yield first, end - first
@@ -99,22 +107,37 @@ class Overlap(NamedTuple):
         columns = values.view(len(values), self.parts, -1, self.apart)
         return columns.transpose(1, 2).reshape(values.shape)
 
-    def lengthened(self, samples: Tensor, n_frames: int) -> Tensor:
-        """Samples (n,) with zeros after them where whole groups of frames need more."""
-        n_samples = (self.padded(n_frames) - 1) * self.hop_length + self.n_fft
-        return torch.nn.functional.pad(samples, (0, max(0, n_samples - len(samples))))
+    def refined(self, values: Tensor) -> Tensor:
+        """Columns (rows, n) as `exact` arranges them, arranged anew."""
+        if self.parts == 2:
+            return values
+        columns = values.view(len(values), 2, -1, 2, self.apart)
+        return columns.transpose(2, 3).reshape(values.shape)
 
-    def differences(self, samples: Tensor, first: int, n_frames: int) -> list[Tensor]:
-        """What is multiplied, (n_frames // parts, piece) for each product."""
+    def differences(self, samples: Tensor, n_frames: int) -> list[Tensor]:
+        """What is multiplied of a block.
+
+        (n_frames // parts, piece) for each product, and (n_frames, rest) as `arranged`, if there
+        is any.
+        """
         levels = self.parts // 2
         shape = [n_frames // self.parts // self.apart, self.apart, *[3] * levels, self.piece]
-        halves = [self.n_fft // 2, self.n_fft // 4][:levels]
-        strides = [self.n_fft, self.hop_length, *halves, 1]
-        blocks = samples[first * self.hop_length :].as_strided(shape, strides)
-        columns = [blocks]
+        step = self.parts * self.piece
+        halves = [step // 2, step // 4][:levels]
+        strides = [step, self.hop_length, *halves, 1]
+        columns = [samples.as_strided(shape, strides, samples.storage_offset())]
         for _ in range(levels):
             columns = [piece for each in columns for piece in _three(each)]
-        return [piece.reshape(-1, self.piece) for piece in columns]
+        return [piece.reshape(-1, self.piece) for piece in columns] + self._rests(samples, shape)
+
+    def _rests(self, samples: Tensor, shape: list[int]) -> list[Tensor]:
+        n_rest = self.n_fft - self.rest_start
+        if not n_rest:
+            return []
+        start = samples.storage_offset() + self.rest_start
+        strides = [self.piece, self.parts * self.piece, self.hop_length, 1]
+        rests = samples.as_strided([self.parts, *shape[:2], n_rest], strides, start)
+        return [rests.reshape(-1, n_rest)]
 
     def covered(self) -> list[tuple[int, ...]]:
         """Parts of the basis, and of the frames, that each product is of."""
@@ -127,7 +150,7 @@ class Overlap(NamedTuple):
 
     def columns(self, basis: Tensor) -> list[Tensor]:
         """Views of (rows, n_fft), one for each piece."""
-        return list(torch.split(basis, self.piece, dim=1))
+        return list(torch.split(basis[:, : self.rest_start], self.piece, dim=1))
 
 
 def _three(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,60 +159,63 @@ def _three(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return before - middle, middle, after - middle
 
 
-class OverlapProducts:
-    """Products with a basis, and the gradient in it.
+def fill_products(overlap: Overlap, basis: Tensor, differences: list[Tensor], out: Tensor) -> None:
+    """Fill (rows, n) with the products of a basis (rows, n_fft) and the frames of a block.
 
-    Sums of pieces of the basis are made and used a few rows at a time: they cost less than memory
-    for them would, as they never leave the second-level cache.
-
-    Parameters
-    ----------
-    basis : Tensor, shape (rows, n_fft)
-    overlap : Overlap
+    ``differences`` are theirs; columns are as `Overlap.arranged` puts them.
     """
+    by_part = overlap.by_part(out)
+    products = list(zip(overlap.covered(), differences, strict=False))
+    rests = differences[len(products) :]
+    # those that go to most frames first, so that they can be written and not added
+    products.sort(key=lambda each: -len(each[0]))
+    for rows in _few_rows(overlap, basis):
+        parts = overlap.columns(basis[rows])
+        places = list(by_part[rows].unbind(1))
+        is_empty = [True] * len(places)
+        for covered, difference in products:
+            weight = _sum_of(parts, covered)
+            if len(covered) == 1:
+                places[covered[0]].addmm_(weight, difference.T)
+                continue
+            shared = torch.mm(weight, difference.T)
+            for place in covered:
+                target = places[place]
+                target.copy_(shared) if is_empty[place] else target.add_(shared)
+                is_empty[place] = False
+        for rest in rests:
+            out[rows].addmm_(basis[rows, overlap.rest_start :], rest.T)
 
-    def __init__(self, basis: Tensor, overlap: Overlap) -> None:
-        self._basis = basis
-        self._overlap = overlap
-        self._covered = overlap.covered()
-        n_bytes = _CACHE_BYTES * torch.get_num_threads()
-        step = max(1, n_bytes // (overlap.piece * basis.element_size()))
-        self._rows = [slice(first, first + step) for first in range(0, len(basis), step)]
 
-    def products(self, differences: list[Tensor], out: Tensor) -> None:
-        """Fill (rows, n) with the products of frames with the basis, columns as `arranged`."""
-        out = self._overlap.by_part(out)
-        # those that go to most frames first, so that they can be written and not added
-        numbers = sorted(range(len(differences)), key=lambda n: -len(self._covered[n]))
-        for rows in self._rows:
-            parts = self._overlap.columns(self._basis[rows])
-            places = list(out[rows].unbind(1))
-            is_empty = [True] * len(places)
-            for number in numbers:
-                covered, difference = self._covered[number], differences[number]
-                weight = _sum_of(parts, covered)
-                if len(covered) == 1:
-                    places[covered[0]].addmm_(weight, difference.T)
-                    continue
-                shared = torch.mm(weight, difference.T)
-                for place in covered:
-                    target = places[place]
-                    target.copy_(shared) if is_empty[place] else target.add_(shared)
-                    is_empty[place] = False
+def add_gradient(
+    overlap: Overlap, gradient: Tensor, differences: list[Tensor], total: Tensor
+) -> None:
+    """Add to (rows, n_fft) what a gradient (rows, n) in `fill_products` gives in the basis."""
+    by_part, products = overlap.by_part(gradient), overlap.covered()
+    for rows in _few_rows(overlap, total):
+        parts = list(by_part[rows].unbind(1))
+        targets = overlap.columns(total[rows])
+        for covered, difference in zip(products, differences, strict=False):
+            if len(covered) == 1:
+                targets[covered[0]].addmm_(parts[covered[0]], difference)
+                continue
+            shared = torch.mm(_sum_of(parts, covered), difference)
+            for part in covered:
+                targets[part].add_(shared)
+        for rest in differences[len(products) :]:
+            total[rows, overlap.rest_start :].addmm_(gradient[rows], rest)
 
-    def add_gradient(self, gradient: Tensor, differences: list[Tensor], total: Tensor) -> None:
-        """Add to (rows, n_fft) what the gradient (rows, n) in `products` gives."""
-        gradient = self._overlap.by_part(gradient)
-        for rows in self._rows:
-            parts = list(gradient[rows].unbind(1))
-            targets = self._overlap.columns(total[rows])
-            for covered, difference in zip(self._covered, differences, strict=True):
-                if len(covered) == 1:
-                    targets[covered[0]].addmm_(parts[covered[0]], difference)
-                    continue
-                shared = torch.mm(_sum_of(parts, covered), difference)
-                for part in covered:
-                    targets[part].add_(shared)
+
+def _few_rows(overlap: Overlap, basis: Tensor) -> Iterator[slice]:
+    """All rows, a few at a time.
+
+    Sums of their pieces cost less than memory for all of them would, as they never leave the
+    second-level cache.
+    """
+    n_bytes = _CACHE_BYTES * torch.get_num_threads()
+    step = max(1, n_bytes // (overlap.piece * basis.element_size()))
+    for first in range(0, len(basis), step):
+        yield slice(first, first + step)
 
 
 def _sum_of(parts: list[Tensor], chosen: tuple[int, ...]) -> Tensor:

@@ -7,7 +7,8 @@ Only the products of a small batch are kept, which saves a quarter of the work.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,20 +19,27 @@ from specctl.config import PadMode
 from specctl.dsp.padding import pad_waveform
 from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain
-from specctl.kernels.gradients import GradientSums, Steps
+from specctl.kernels.blocks import block_frames
+from specctl.kernels.crew import n_side_by_side, side_by_side
+from specctl.kernels.gradients import GradientSums, Steps, Weighed
 from specctl.kernels.overlap import Overlap
-from specctl.kernels.precision import owned_precision
+from specctl.kernels.precision import owned_precision, product
 from specctl.kernels.sizes import whole_columns
 
-Run = Callable[[Tensor, Chain, Overlap | None, Tensor | None], Tensor]
-"""Padded waveforms (batch, samples) to spectrograms (batch, n_bins, n_frames), no gradients.
+Run = Callable[[Tensor, int, Chain, Overlap | None, Tensor | None], Tensor]
+"""Samples of a block and its number of frames to values (n_bins, n_frames), no gradients.
 
-The tensor (2 * n_freqs, n_frames), if there is one, takes the products of the frames of one item
-with the basis, as `GradientSums.add` wants them.
+The tensor (2 * n_freqs, n_computed), if there is one, takes the products of the frames with the
+basis, as `GradientSums.weighed` wants them.
 """
 
 _KEPT_BYTES = 2**24
 """Products of all frames with the basis are kept up to this size: a minute of audio or so."""
+
+_BLOCK_SAMPLES = 2**20
+"""Samples of all frames of a block that share pieces, 4 MB: many, as sums are made once a block."""
+
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 256, 1024
 
 
 def recomputed(
@@ -47,7 +55,7 @@ def recomputed(
     chain : Chain
         With a basis and an exponent.
     run : callable
-        Computes the forward pass.
+        Computes the forward pass of a block.
 
     Returns
     -------
@@ -63,8 +71,8 @@ def recomputed(
         chain.precision,
     )
 
-    def forward(item: Tensor, kept: Tensor | None) -> Tensor:
-        return run(plan.padded(item), chain, overlap, kept)
+    def forward(samples: Tensor, n_frames: int, kept: Tensor | None) -> Tensor:
+        return run(samples, n_frames, chain, overlap, kept)
 
     mel = chain.bands.mel if chain.bands is not None else None
     spec: Tensor = _Recomputed.apply(  # type: ignore[no-untyped-call]
@@ -83,6 +91,25 @@ def _overlap(waveform: Tensor, chain: Chain, n_frames: int) -> Overlap | None:
     return Overlap.of(chain.n_fft, chain.hop_length, n_frames)
 
 
+class _Block(NamedTuple):
+    """Frames of one item; some more may be computed, so that there are whole columns or groups."""
+
+    item: int
+    first: int
+    n_frames: int
+    n_computed: int
+
+    def of(self, values: Tensor) -> Tensor:
+        """Its columns of (batch, rows, n_frames)."""
+        return values[self.item, :, self.first : self.first + self.n_frames]
+
+    def room(self, values: Tensor | None) -> Tensor | None:
+        """Its columns of what is kept, with those of frames that nobody wants."""
+        if values is None:
+            return None
+        return values[self.item, :, self.first : self.first + self.n_computed]
+
+
 class _Plan(NamedTuple):
     """The numbers of a chain, without its weights, which autograd keeps."""
 
@@ -93,11 +120,38 @@ class _Plan(NamedTuple):
     padding: int
     pad_mode: PadMode
 
-    def padded(self, item: Tensor) -> Tensor:
-        """(1, samples), or longer by the padding at both ends."""
-        if not self.padding:
-            return item
-        return pad_waveform(item, self.padding, self.padding, self.pad_mode)
+    def blocks(self, waveform: Tensor) -> Iterator[_Block]:
+        """All frames of all items (batch, samples), in order."""
+        if self.overlap is not None:
+            wanted = _BLOCK_SAMPLES // self.n_fft
+            at_most = min(max(wanted, _SMALLEST_BLOCK), _LARGEST_BLOCK)
+            divided = list(self.overlap.blocks(self.n_frames, at_most))
+        else:
+            step = block_frames(self.n_fft, waveform.device)
+            starts = range(0, self.n_frames, step)
+            divided = [(first, min(step, self.n_frames - first)) for first in starts]
+        for item in range(len(waveform)):
+            for first, n_computed in divided:
+                n_frames = min(n_computed, self.n_frames - first)
+                yield _Block(item, first, n_frames, whole_columns(n_computed))
+
+    def samples(self, waveform: Tensor, block: _Block) -> Tensor:
+        """What the frames of a block are cut from, zeros after the end of the item."""
+        item = waveform[block.item]
+        n_samples = (block.n_computed - 1) * self.hop_length + self.n_fft
+        start = block.first * self.hop_length - self.padding
+        stop = start + n_samples
+        before = self.padding if start < 0 else 0
+        after = self.padding if stop > len(item) else 0
+        # as much beside the padding as it may be made of
+        first = 0 if before else max(0, min(start, len(item) - after - 1) if after else start)
+        last = len(item) if after else max(stop, self.padding + 1) if before else stop
+        padded = item[first:last]
+        if before or after:
+            padded = pad_waveform(padded, before, after, self.pad_mode)
+        padded = padded[start + before - first :][:n_samples]
+        missing = n_samples - len(padded)
+        return torch.nn.functional.pad(padded, (0, missing)) if missing else padded.contiguous()
 
     def unpadded(self, d_padded: Tensor, item: Tensor) -> Tensor:
         """The gradient of a padded waveform carried back to the samples it was made of."""
@@ -105,7 +159,7 @@ class _Plan(NamedTuple):
             return d_padded
         with torch.enable_grad():
             source = item.detach().requires_grad_()
-            padded = self.padded(source[None])[0]
+            padded = pad_waveform(source[None], self.padding, self.padding, self.pad_mode)[0]
         (d_item,) = torch.autograd.grad(padded, source, d_padded)
         return d_item
 
@@ -115,9 +169,7 @@ class _Plan(NamedTuple):
         shape = (len(waveform), n_rows, padded(self.n_frames))
         if math.prod(shape) * waveform.element_size() > _KEPT_BYTES:
             return None
-        kept = waveform.new_empty(shape)
-        kept[:, :, self.n_frames :] = 0
-        return kept
+        return waveform.new_empty(shape)
 
 
 class _Recomputed(torch.autograd.Function):
@@ -130,16 +182,19 @@ class _Recomputed(torch.autograd.Function):
         plan: _Plan,
         steps: Steps,
         bands: Bands | None,
-        forward: Callable[[Tensor, Tensor | None], Tensor],
+        forward: Callable[[Tensor, int, Tensor | None], Tensor],
     ) -> Tensor:
         kept = plan.kept(waveform, len(basis))
         n_bins = len(basis) // 2 if mel is None else len(mel)
         spec = waveform.new_empty((len(waveform), n_bins, plan.n_frames))
-        # item by item: padded copies of one item are small, those of a batch are not
-        for item in range(len(waveform)):
-            spec[item] = forward(
-                waveform[item : item + 1], kept[item] if kept is not None else None
-            )[0]
+
+        def run(block: _Block) -> None:
+            samples = plan.samples(waveform, block)
+            block.of(spec).copy_(forward(samples, block.n_frames, block.room(kept)))
+
+        with owned_precision(waveform.device, steps.precision):
+            tasks = [partial(run, block) for block in plan.blocks(waveform)]
+            side_by_side(tasks, waveform.device)
         ctx.save_for_backward(waveform, basis, mel, kept)
         ctx.plan, ctx.steps, ctx.bands = plan, steps, bands
         return spec
@@ -154,17 +209,68 @@ class _Recomputed(torch.autograd.Function):
             basis,
             ctx.bands,
             ctx.steps,
+            hop_length=plan.hop_length,
             wants_basis=wants_basis,
             wants_mel=wants_mel,
             overlap=plan.overlap,
         )
-        d_waveform = torch.zeros_like(waveform) if wants_waveform else None
+        d_waveform = _WaveformGradient(waveform, plan) if wants_waveform else None
+
+        def weigh(block: _Block) -> Weighed:
+            samples = plan.samples(waveform, block)
+            return sums.weighed(samples, block.of(gradient), block.room(kept))
+
+        blocks = list(plan.blocks(waveform))
+        n_at_once = n_side_by_side(waveform.device)
         with owned_precision(waveform.device, ctx.steps.precision):
-            for number, item in enumerate(waveform):
-                padded = plan.padded(item[None])[0]
-                products = kept[number] if kept is not None else None
-                d_padded = torch.zeros_like(padded) if d_waveform is not None else None
-                sums.add(padded, plan.hop_length, gradient[number], products, d_padded)
-                if d_waveform is not None and d_padded is not None:
-                    d_waveform[number] = plan.unpadded(d_padded, item)
-        return d_waveform, sums.d_basis, sums.d_mel, None, None, None, None
+            for first in range(0, len(blocks), n_at_once):
+                some = blocks[first : first + n_at_once]
+                weighed = side_by_side([partial(weigh, block) for block in some], waveform.device)
+                sums.add(weighed)
+                if d_waveform is not None:
+                    for block, (parts, _, _) in zip(some, weighed, strict=True):
+                        d_waveform.add(block, product(parts.T, basis.T, ctx.steps.precision))
+                # or it would be there beside that of the next blocks
+                del weighed
+        of_samples = d_waveform.total() if d_waveform is not None else None
+        return of_samples, sums.d_basis, sums.d_mel, None, None, None, None
+
+
+class _WaveformGradient:
+    """What frames give to the samples they were cut from, item by item."""
+
+    def __init__(self, waveform: Tensor, plan: _Plan) -> None:
+        self._waveform, self._plan = waveform, plan
+        self._total = torch.zeros_like(waveform)
+        self._item = 0
+        self._d_padded = self._silence()
+
+    def add(self, block: _Block, d_frames: Tensor) -> None:
+        """Add gradients (n, n_fft) of the frames of a block, of which none may be left out."""
+        if block.item != self._item:
+            self._put_away()
+            self._item, self._d_padded = block.item, self._silence()
+        start = block.first * self._plan.hop_length
+        _overlap_add(self._d_padded[start:], d_frames, self._plan.hop_length)
+
+    def total(self) -> Tensor:
+        """The gradient of all items."""
+        self._put_away()
+        return self._total
+
+    def _silence(self) -> Tensor:
+        return self._waveform.new_zeros(self._waveform.shape[1] + 2 * self._plan.padding)
+
+    def _put_away(self) -> None:
+        item = self._item
+        self._total[item] = self._plan.unpadded(self._d_padded, self._waveform[item])
+
+
+def _overlap_add(total: Tensor, frames: Tensor, hop: int) -> None:
+    """Add frames (n, n_fft), each ``hop`` after the one before, to (samples,)."""
+    n_frames, n_fft = frames.shape
+    # a stretch of one hop of all frames lies side by side, so it is added in one go
+    for start in range(0, n_fft, hop):
+        length = min(hop, n_fft - start)
+        place = total[start:].as_strided((n_frames, length), (hop, 1))
+        place += frames[:, start : start + length]

@@ -87,6 +87,22 @@ def test_gradients_of_many_blocks_are_those_of_float64(kept, monkeypatch):
         assert (single - double).abs().max() <= 1e-4 * double.abs().max()
 
 
+@pytest.mark.parametrize("kept", [0, 2**24])
+@pytest.mark.parametrize("n_fft", [600, 1000])
+def test_gradients_are_those_of_float64_where_blocks_are_no_whole_columns(
+    n_fft, kept, monkeypatch
+):
+    monkeypatch.setattr(recompute, "_KEPT_BYTES", kept)
+    waveform = noise(1, 1500 * 300)
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        transform = Spectrogram(n_fft=n_fft, hop_length=300, trainable=("basis",)).to(dtype)
+        transform(waveform.to(dtype)).square().mean().backward()
+        gradients.append(transform.basis.grad.double())
+    single, double = gradients
+    assert (single - double).norm() <= 1e-6 * double.norm()
+
+
 @pytest.mark.parametrize("trainable", [("basis",), ("basis", "mel"), ("window", "mel")])
 def test_nothing_as_large_as_the_spectrum_is_kept(trainable, monkeypatch):
     monkeypatch.setattr(recompute, "_KEPT_BYTES", 0)

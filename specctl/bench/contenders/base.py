@@ -121,14 +121,17 @@ def to_db(power: Tensor) -> Tensor:
 def training_step(
     forward: Callable[[Tensor], Tensor], parameters: Iterable[nn.Parameter]
 ) -> Callable[[Tensor], object]:
-    """Forward, backward from the mean square of the log-mel, a step of gradient descent."""
+    """Forward, backward from the mean of the log-mel, a step of gradient descent.
+
+    The mean takes no memory of its own, which would be counted as that of a contender.
+    """
     trained = list(parameters)
     optimiser = torch.optim.SGD(trained, lr=_LEARNING_RATE)
 
     def step(waveform: Tensor) -> object:
         optimiser.zero_grad(set_to_none=True)
         with torch.enable_grad():
-            loss = forward(waveform).square().mean()
+            loss = forward(waveform).mean()
             loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         return loss

@@ -1,0 +1,92 @@
+"""Tasks side by side: their results, their errors, and what they leave of torch's settings."""
+
+import os
+import threading
+from functools import partial
+
+import pytest
+import torch
+
+from specctl.kernels.crew import side_by_side
+from specctl.transforms import MelSpectrogram
+from tests.dsp.signals import noise
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=[1, 2, 3])
+def n_threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_results_come_in_the_order_of_the_tasks(n_threads):
+    tasks = [partial(pow, number, 2) for number in range(50)]
+    assert side_by_side(tasks, CPU) == [number**2 for number in range(50)]
+    assert side_by_side([], CPU) == []
+
+
+def test_as_many_tasks_run_at_once_as_torch_has_threads(n_threads):
+    # each waits for all the others
+    barrier = threading.Barrier(n_threads, timeout=10)
+    side_by_side([barrier.wait] * n_threads, CPU)
+
+
+def test_a_task_has_one_thread_and_records_no_gradients(n_threads):
+    weight = torch.ones(3, requires_grad=True)
+
+    def task():
+        return torch.get_num_threads(), (2 * weight).requires_grad
+
+    found = side_by_side([task] * 4, CPU)
+    assert found == [(1, False)] * 4
+
+
+def test_the_number_of_threads_of_others_stays(n_threads):
+    side_by_side([lambda: None] * 4, CPU)
+    assert torch.get_num_threads() == n_threads
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert found == [n_threads]
+
+
+def test_the_error_of_a_task_is_raised_and_the_next_call_works(n_threads):
+    def fail():
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        side_by_side([lambda: 1, fail, *[lambda: 2] * 20], CPU)
+    assert side_by_side([lambda: 3] * 3, CPU) == [3, 3, 3]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_has_threads_of_its_own(n_threads):
+    side_by_side([lambda: None] * 4, CPU)
+    child = os.fork()
+    if child == 0:
+        found = side_by_side([lambda: 7] * 4, CPU)
+        os._exit(0 if found == [7] * 4 else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.parametrize("hop_length", [100, 64, 70])
+def test_a_step_is_the_same_to_the_last_bit_each_time(hop_length, n_threads):
+    waveform = noise(3, 30_000)
+    gradients = []
+    for _ in range(2):
+        transform = MelSpectrogram(
+            sample_rate=8000,
+            n_fft=256,
+            hop_length=hop_length,
+            n_mels=20,
+            trainable=("basis", "mel"),
+        )
+        transform(waveform).square().mean().backward()
+        gradients.append((transform.basis.grad, transform.mel.grad))
+    for first, second in zip(*gradients, strict=True):
+        assert torch.equal(first, second)
