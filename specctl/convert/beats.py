@@ -1,10 +1,14 @@
-"""Signs of life: a small shared file in which each part's worker says how far it is.
+"""Signs of life: a little shared memory in which each part's worker says how far it is.
 
 No locks and no queue: a worker that is killed while writing cannot block anybody, and the
-numbers outlive it, so that the file it died on can be named.
+numbers outlive it, so that the file it died on can be named. The memory is the parent's own where
+the system has such; a page of a mapped file ends the process that writes to it when its disk
+fails.
 """
 
+import os
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,21 +30,37 @@ class Beats:
     path : Path
     n_parts : int
     create : bool
-        Make the file anew instead of opening it.
+        Make them anew instead of opening what another process has; they are a file at ``path``
+        only where the system has no memory that others can open by name.
+
+    Attributes
+    ----------
+    path : Path
+        Where other processes find them, as long as these are there.
 
     Raises
     ------
     StoreError
-        If the disk cannot take it.
+        If the disk cannot take them.
     """
 
-    def __init__(self, path: Path, n_parts: int, *, create: bool) -> None:
+    def __init__(self, path: Path, n_parts: int, *, create: bool = False) -> None:
         rows = np.zeros((max(1, n_parts), len(_FIELDS)), np.int64)
         with reported_os_errors(path):
-            if create:
-                # all of it: a hole that a full disk cannot fill would end the process by SIGBUS
-                path.write_bytes(rows.tobytes())
-            self._rows = np.memmap(path, dtype=rows.dtype, mode="r+", shape=rows.shape)
+            self.path = self._made(path, rows.tobytes()) if create else path
+            self._rows = np.memmap(self.path, dtype=rows.dtype, mode="r+", shape=rows.shape)
+
+    def _made(self, path: Path, empty: bytes) -> Path:
+        if hasattr(os, "memfd_create"):
+            memory = os.memfd_create("specctl-beats", os.MFD_CLOEXEC)
+            weakref.finalize(self, os.close, memory)
+            os.ftruncate(memory, len(empty))
+            named = Path(f"/proc/{os.getpid()}/fd/{memory}")
+            if named.exists():
+                return named
+        # all of it: a hole that a full disk cannot fill would end the process as well
+        path.write_bytes(empty)
+        return path
 
     def row(self, part: int) -> "Beat":
         """The row of one part."""

@@ -68,16 +68,18 @@ def _rehearsal(
     sample = tuple(usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES])
     with tempfile.TemporaryDirectory(prefix="specctl-") as name:
         while sample:
+            beats = Beats(Path(name) / "beats", 1, create=True)
             part = PartJob(
                 number=0,
                 folder=name,
+                beats=str(beats.path),
                 n_parts=1,
                 sources=sample,
                 config=config,
                 kernel=description.kernel,
                 basis=conversion.options.basis,
             )
-            outcome, place = _converted(conversion, executor, part)
+            outcome, place = _converted(conversion, executor, part, beats)
             if outcome.error is not None:
                 raise outcome.error
             if not outcome.death:
@@ -87,9 +89,10 @@ def _rehearsal(
     return Receipt(0, 0, 0, 0, 0.0, ()), 0, ()
 
 
-def _converted(conversion: Conversion, executor: Executor, part: PartJob) -> tuple[Outcome, int]:
+def _converted(
+    conversion: Conversion, executor: Executor, part: PartJob, beats: Beats
+) -> tuple[Outcome, int]:
     """What came of a part, and the place of the source that was in hand at its end."""
-    beats = Beats(Path(part.folder) / "beats", 1, create=True)
     timeout = conversion.options.timeout
     watch = Watch(beats, lambda _, place: patience(timeout, part.sources[place].size))
     tasks = deque([Task(0, work_names.convert_part, (part,))])

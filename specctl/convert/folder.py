@@ -2,8 +2,8 @@
 
 ``out.h5.parts/`` holds ``lock`` (flock), ``job.json`` (what is being made; written last, so a
 folder without it is a job that never began), ``plan.jsonl`` (every source and its part),
-``poison.json`` (sources that killed a worker twice), ``beats`` (signs of life) and the finished
-``NNNNNN.part`` files. A part is complete or absent; everything else can be made again.
+``poison.json`` (sources that killed a worker twice) and the finished ``NNNNNN.part`` files.
+A part is complete or absent; everything else can be made again.
 """
 
 import contextlib
@@ -73,7 +73,7 @@ class WorkFolder:
 
     @property
     def beats(self) -> Path:
-        """The file of signs of life."""
+        """The file of signs of life, where the system has no better place for them."""
         return self.path / "beats"
 
     def read_job(self) -> Job | None:

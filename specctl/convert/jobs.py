@@ -58,6 +58,7 @@ class Description:
 class PartJob:
     """One part to convert.
 
+    ``beats`` is where the signs of life go.
     ``vram_budget`` is in bytes, for the ``n_sharing`` workers of a device together.
     ``basis`` is the file of a trained one, checked against the config by whoever loads it.
     ``one_at_a_time`` keeps sources from being packed, so that a death can be laid at a door.
@@ -65,6 +66,7 @@ class PartJob:
 
     number: int
     folder: str
+    beats: str
     n_parts: int
     sources: tuple[PlannedSource, ...]
     config: ConvertConfig

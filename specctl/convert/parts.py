@@ -51,7 +51,7 @@ class PartsRun:
         tasks: deque[Task] = deque()
         for number in range(n_parts):
             if not self._resumed(number, beats):
-                tasks.append(self._task(number))
+                tasks.append(self._task(number, beats))
         watch = Watch(beats, self._patience)
         total = sum(source.seconds for source in self.plan.sources)
 
@@ -106,10 +106,11 @@ class PartsRun:
     def _patience(self, number: int, place: int) -> float:
         return patience(self.options.timeout, self.plan.parts[number][place].size)
 
-    def _task(self, number: int) -> Task:
+    def _task(self, number: int, beats: Beats) -> Task:
         job = PartJob(
             number=number,
             folder=str(self.folder.path),
+            beats=str(beats.path),
             n_parts=len(self.plan.parts),
             sources=self.plan.parts[number],
             config=self.config,
@@ -129,7 +130,7 @@ class PartsRun:
             raise outcome.error
         if outcome.death:
             self._mourn(number, beats.row(number).source, outcome.death)
-            tasks.appendleft(self._task(number))
+            tasks.appendleft(self._task(number, beats))
             return
         receipt: Receipt = outcome.value
         self.receipts[number] = receipt

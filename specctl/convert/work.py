@@ -125,7 +125,7 @@ def convert_part(job: PartJob, device: str) -> Rest:
         limit_memory()
     folder = Path(job.folder)
     layout, _ = layout_for(job.config, job.basis)
-    beat = Beats(folder / "beats", job.n_parts, create=False).row(job.number)
+    beat = Beats(Path(job.beats), job.n_parts).row(job.number)
     beat.start()
     computer = _computer(job.config, device, job.kernel, job.basis, job.vram_budget, job.n_sharing)
     with PartWriter(part_path(folder, job.number), layout) as writer:

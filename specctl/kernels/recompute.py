@@ -37,7 +37,7 @@ _KEPT_BYTES = 2**24
 """Products of all frames with the basis are kept up to this size: a minute of audio or so."""
 
 _BLOCK_SAMPLES = 2**20
-"""Samples of all frames of a block that share pieces, 4 MB: many, as sums are made once a block."""
+"""Samples of all frames of a block that share pieces: many, since sums are made once a block."""
 
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 256, 1024
 

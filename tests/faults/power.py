@@ -116,6 +116,10 @@ class Lab:
         """Number and text of the error when an item is read after a power cut."""
         return tuple(self._asked("read"))
 
+    def live(self) -> int:
+        """How a process ends that gives signs of life before and after a power cut."""
+        return self._asked("live")
+
     def _asked(self, order: object) -> Any:
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()

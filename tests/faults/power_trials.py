@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 from specctl.errors import StoreError
@@ -34,6 +35,17 @@ from tests.faults.sweep import (
     wrong_ending,
     wrong_state,
 )
+
+SIGNS_OF_LIFE = """
+import sys
+from pathlib import Path
+from specctl.convert.beats import Beats
+beats = Beats(Path(sys.argv[1]), 1, create=True)
+for _ in range(2):
+    beats.row(0).step()
+    print(beats.row(0).count, flush=True)
+    sys.stdin.readline()
+"""
 
 
 class Disk:
@@ -123,6 +135,19 @@ class Trials:
         self.disk.unmount()
         self.disk.mount()
         return number, text.removeprefix(f"{place}/")
+
+    def live(self) -> int:
+        """Give a sign of life, cut the power, give another; the exit code."""
+        command = [sys.executable, "-c", SIGNS_OF_LIFE, str(self.disk.path / "beats")]
+        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
+            process.stdout.readline()
+            # a page that is on the disk has to be asked for again before it is written to
+            self.disk.sync()
+            self.disk.cut()
+            process.communicate("\n\n", timeout=LIMIT)
+        self.disk.unmount()
+        self.disk.mount()
+        return process.returncode
 
     def _begun(self, scenario: Scenario) -> Path:
         place = begun(scenario, self.disk.path / "place")
@@ -228,7 +253,8 @@ def _serve(scratch: Path, kind: str) -> None:
         trials = Trials(runner, disk, scenarios, scratch / "acks")
         for line in sys.stdin:
             order = json.loads(line)
-            answer(trials.read() if order == "read" else trials.trial(Cut(**order)))
+            named = {"read": trials.read, "live": trials.live}
+            answer(named[order]() if order in ("read", "live") else trials.trial(Cut(**order)))
 
 
 def _answer(answers: Any, value: object) -> None:

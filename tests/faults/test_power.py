@@ -57,6 +57,11 @@ def test_a_power_cut_with_workers_loses_nothing(lab, name):
     )
 
 
+def test_signs_of_life_do_not_need_the_disk(lab):
+    """A page of a file that is mapped into memory would end the process by SIGBUS."""
+    assert lab.live() == 0
+
+
 def test_what_the_system_says_of_a_disk_is_told_apart_from_damage(lab):
     number, text = lab.read()
     assert number == errno.EIO

@@ -6,6 +6,9 @@ from tests.faults.real_trials import run_with
 from tests.faults.sweep import Fault, contents, wrong_end, wrong_ending, wrong_state
 
 
+FSYNC, RENAME = "fsync o.h5.parts/0", "rename o.h5.parts/0"
+
+
 @pytest.fixture
 def scenario(sweep):
     return sweep.scenarios["convert"]
@@ -26,7 +29,7 @@ def assert_can_be_finished(sweep, scenario, place):
 
 @pytest.mark.parametrize(
     ("point", "fault"),
-    [(0, "kill"), (6, "torn"), (11, "kill"), (12, "torn"), (14, "kill")],
+    [(0, "kill"), (5, "torn"), (FSYNC, "kill"), (RENAME, "torn"), (13, "kill")],
     ids=["first", "writing", "fsync", "rename", "folder"],
 )
 def test_a_worker_that_dies_at_a_call_costs_nothing(sweep, scenario, place, point, fault):
@@ -39,10 +42,10 @@ def test_a_worker_that_dies_at_a_call_costs_nothing(sweep, scenario, place, poin
 @pytest.mark.parametrize(
     ("point", "fault"),
     [
-        (1, Fault("ENOSPC", lasting=True)),
-        (5, Fault("EIO")),
-        (10, Fault("EIO")),
-        (12, Fault("EIO")),
+        (0, Fault("ENOSPC", lasting=True)),
+        (4, Fault("EIO")),
+        (FSYNC, Fault("EIO")),
+        (RENAME, Fault("EIO")),
     ],
     ids=["open", "write", "fsync", "rename"],
 )
