@@ -5,7 +5,6 @@ import pytest
 from tests.faults.real_trials import run_with
 from tests.faults.sweep import Fault, contents, wrong_end, wrong_ending, wrong_state
 
-
 FSYNC, RENAME = "fsync o.h5.parts/0", "rename o.h5.parts/0"
 
 
