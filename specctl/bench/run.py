@@ -217,7 +217,7 @@ class _Run:
         entry.prepared.close()
 
     def _measure_memory(self) -> None:
-        """Where time is left; memory hardly depends on threads, so once for each setting."""
+        """Where time is left; only that of training depends on threads."""
         known: dict[tuple[object, ...], Memory] = {}
         # should time run out: first our own and those that all are compared with
         others = (*BASELINES.values(), "librosa")
@@ -226,7 +226,9 @@ class _Run:
         ):
             if cell.status != "ok" or cell.workload.work == "convert":
                 continue
-            settings = {**cell.workload.to_dict(), "threads": 0}
+            settings = cell.workload.to_dict()
+            if not cell.workload.trains:
+                settings["threads"] = 0
             key = (cell.contender, cell.precision, *settings.values())
             if key not in known:
                 known[key] = self._memory_of(cell)
