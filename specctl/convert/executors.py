@@ -123,17 +123,18 @@ class InProcess:
             while tasks and not control.draining:
                 task = tasks.popleft()
                 outcome = _outcome(task, partial(task.function, *task.args, self._device))
-                if waiting is not None:
-                    (before, waiting) = (waiting, None)
-                    yield before.outcome()
+                finished = [waiting.outcome()] if waiting is not None else []
+                waiting = None
+                # before the caller, who may not come back
                 if isinstance(outcome.value, Rest) and tasks and is_long:
                     waiting = _Waiting(task, outcome.value)
                 else:
-                    yield _finished(outcome)
+                    finished.append(_finished(outcome))
+                yield from finished
                 hung()
             if waiting is not None:
-                (before, waiting) = (waiting, None)
-                yield before.outcome()
+                last, waiting = waiting.outcome(), None
+                yield last
         finally:
             if waiting is not None:
                 waiting.outcome()

@@ -76,6 +76,16 @@ def test_a_fault_while_a_part_is_made_durable_loses_nothing(sweep, scenario, cal
     assert sweep.trial(scenario, call, fault) == []
 
 
+def test_an_error_while_a_part_is_made_durable_leaves_nothing_half_done(sweep, scenario):
+    """The next part, which is ready by then, is kept."""
+    place = sweep.begin(scenario)
+    shim = {"place": str(place), "point": CALLS[0], "fault": "EIO"}
+    ended = sweep.runner.run(*scenario.command(place), shim=shim)
+    assert ended.code == 1
+    left = sorted(path.name for path in (place / "o.h5.parts").iterdir())
+    assert left == ["000000.part", "000002.part", "job.json", "lock", "plan.jsonl"]
+
+
 @pytest.mark.parametrize("fault", CI_FAULTS, ids=str)
 def test_a_fault_at_any_time_loses_nothing(sweep, scenario, fault):
     first = scenario.points.index("rename o.h5.parts/000000.part.tmp")
