@@ -131,7 +131,15 @@ def convert_unsafely(
     layout, _ = layout_for(config, None)
     with h5py.File(store, "w", rdcc_nbytes=0) as file:
         writer: Any = UnsafeWriter(create_spectrogram(file, layout, {}), layout, is_bare=is_bare)
-        part = PartJob(0, "", "", 1, tuple(plan.sources), config, "fft")
+        part = PartJob(
+            number=0,
+            folder="",
+            beats="",
+            n_parts=1,
+            sources=tuple(plan.sources),
+            config=config,
+            kernel="fft",
+        )
         beat = Beat(np.zeros(5, np.int64))
         PartWorker(part, writer, NativeComputer(config.spectrogram), beat).convert_all()
         writer.flush()

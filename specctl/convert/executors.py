@@ -8,14 +8,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from threading import Thread
 from typing import Any, Protocol, Self
 
+from specctl.convert.background import WORTH_A_THREAD, Background
 from specctl.errors import StoreError
 
 _MOST_DEATHS = 3
-_WORTH_A_THREAD = 4
-"""Of so many tasks the next one is begun while the last one waits for the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ class InProcess:
     ) -> Iterator[Outcome]:
         """One task after another; exceptions that are not `Exception` go through."""
         waiting: _Waiting | None = None
-        is_long = len(tasks) >= _WORTH_A_THREAD
+        is_long = len(tasks) >= WORTH_A_THREAD
         try:
             while tasks and not control.draining:
                 task = tasks.popleft()
@@ -141,22 +139,16 @@ class InProcess:
 
 
 class _Waiting:
-    """The rest of a task, in a thread of its own where the system gives one."""
+    """The rest of a task, in the background."""
 
     def __init__(self, task: Task, rest: Rest) -> None:
         self._unfinished = Outcome(task, rest)
         self._finished: Outcome | None = None
-        # a daemon, beside which decoders are still held to their memory
-        self._thread = Thread(target=self._finish, daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:
-            self._finish()
+        self._background = Background(self._finish)
 
     def outcome(self) -> Outcome:
         """What came of the task; waits for it."""
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._background.wait()
         if self._finished is None:
             raise RuntimeError("the rest of a task has ended without an outcome")
         return self._finished

@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Container
+from functools import partial
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 
 from specctl.basis import Basis
 from specctl.basis.ordinary import checked_basis
+from specctl.convert.background import WORTH_A_THREAD, Background
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job, part_path
 from specctl.convert.settings import ConvertConfig
@@ -17,9 +18,6 @@ from specctl.store.durable import publish
 from specctl.store.layout import Layout
 from specctl.store.merge import Merger, MergeSummary, merging
 from specctl.version import __version__
-
-_WORTH_A_THREAD = 4
-"""Of so many parts the first are joined while others are made; fewer are joined at the end."""
 
 
 class Joining:
@@ -55,10 +53,10 @@ class Joining:
         self._n_joined = 0
         self._stack = contextlib.ExitStack()
         self._merger: Merger | None = None
-        self._thread: Thread | None = None
+        self._early: Background | None = None
         self._is_over = False
         # an update begins with a copy of the whole store, which may take long
-        self._waits = job.update or n_parts < _WORTH_A_THREAD
+        self._waits = job.update or n_parts < WORTH_A_THREAD
 
     def __enter__(self) -> "Joining":
         return self
@@ -70,28 +68,17 @@ class Joining:
 
     def advance(self, finished: Container[int]) -> None:
         """Begin to add the parts that come next, of those that are finished; does not wait."""
-        if self._waits or (self._thread is not None and self._thread.is_alive()):
+        if self._waits or not (self._early is None or self._early.is_over):
             return
         end = self._n_joined
         while end in finished:
             end += 1
         if end > self._n_joined:
-            self._begin(end)
-
-    def _begin(self, end: int) -> None:
-        # a daemon, beside which decoders are still held to their memory
-        thread = Thread(target=self._join_early, args=(end,), daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            # the system gives no more threads
-            self._waits = True
-        else:
-            self._thread = thread
+            self._early = Background(partial(self._join_early, end))
 
     def _wait(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
+        if self._early is not None:
+            self._early.wait()
 
     def _join_early(self, end: int) -> None:
         try:

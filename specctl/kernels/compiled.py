@@ -1,10 +1,7 @@
 """The compiled transform for tensors: which calls it can take, and all cores for long ones."""
 
-import os
-import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +9,7 @@ from torch import Tensor
 
 from specctl.dsp.decibel import LogScale
 from specctl.kernels.base import Chain
+from specctl.kernels.crew import side_by_side
 from specctl.kernels.native.program import Logarithm
 from specctl.kernels.native.spectrogram import NativeSpectrogram, problem
 
@@ -48,7 +46,8 @@ def run(padded: Tensor, chain: Chain) -> Tensor:
         stretch = samples[item, first * hop : (end - 1) * hop + chain.n_fft]
         spectrogram(stretch, out[item][:, first:end])
 
-    _threads.for_all(_shares(len(samples), n_frames), compute)
+    shares = _shares(len(samples), n_frames)
+    side_by_side([partial(compute, share) for share in shares], padded.device)
     return result
 
 
@@ -63,36 +62,6 @@ def _shares(n_items: int, n_frames: int) -> list[_Share]:
         for first, end in zip([0, *ends[:-1]], ends, strict=True)
         if end > first
     ]
-
-
-class _Threads:
-    """Threads of this process, as many as torch may use."""
-
-    def __init__(self) -> None:
-        self.forget()
-        if hasattr(os, "register_at_fork"):
-            # a forked process has the objects of its parent's threads but not the threads
-            os.register_at_fork(after_in_child=self.forget)
-
-    def forget(self) -> None:
-        """Start again without threads."""
-        self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._number = 0
-
-    def for_all(self, shares: Sequence[_Share], compute: Callable[[_Share], None]) -> None:
-        """``compute`` every share; raises what one of them raised."""
-        number = torch.get_num_threads()
-        if min(number, len(shares)) <= 1:
-            for share in shares:
-                compute(share)
-            return
-        with self._lock:
-            if self._pool is None or self._number != number:
-                self._pool = ThreadPoolExecutor(number, thread_name_prefix="specctl")
-                self._number = number
-            results = self._pool.map(compute, shares)
-        list(results)
 
 
 class _Kept:
@@ -122,7 +91,6 @@ class _Kept:
         return kept[1]
 
 
-_threads = _Threads()
 _kept = _Kept()
 
 

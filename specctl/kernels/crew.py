@@ -2,7 +2,8 @@
 
 torch shares the work of each of its operations among threads and waits for all of them at its
 end: hundreds of times in a training step, each time as long as the slowest needs. Tasks that each
-thread does by itself, from beginning to end, wait once.
+thread does by itself, from beginning to end, wait once. Compiled transforms have no threads but
+these.
 """
 
 import os

@@ -9,10 +9,12 @@ from threading import Event
 
 import pytest
 
+from specctl import convert_audio
+from specctl.convert import Options
 from specctl.convert.executors import Control, InProcess, Rest, Task
 from tests.convert.audio_files import corpus
 from tests.faults.runner import LIMIT
-from tests.faults.sweep import CI_FAULTS, Scenario
+from tests.faults.sweep import CI_FAULTS, Scenario, contents
 
 N_FILES = 12
 CALLS = (
@@ -58,6 +60,39 @@ def test_what_waits_is_finished_though_the_next_task_is_interrupted():
     with pytest.raises(KeyboardInterrupt):
         list(outcomes(tasks))
     assert finished == [True]
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """Threads that the system does not give; how often it was asked."""
+    asked = []
+
+    def refuse(thread):
+        asked.append(thread)
+        raise RuntimeError("can't start new thread")
+
+    return lambda: monkeypatch.setattr("threading.Thread.start", refuse) or asked
+
+
+def test_a_system_without_threads_to_give_does_all_in_turn(refused):
+    asked = refused()
+    found = list(outcomes([lambda _, n=n: Rest(lambda: n) for n in range(6)]))
+    assert [outcome.value for outcome in found] == list(range(6))
+    assert len(asked) == 5
+
+
+def test_a_store_is_the_same_without_threads(tmp_path, monkeypatch, refused):
+    corpus(tmp_path / "in", 6, seconds=0.2)
+    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
+
+    def converted(name):
+        convert_audio(tmp_path / "in", tmp_path / name, options=Options(workers=0), n_fft=512)
+        return contents(tmp_path / name)
+
+    with_threads = converted("a.h5")
+    asked = refused()
+    assert converted("b.h5") == with_threads
+    assert len(asked) > 5
 
 
 def test_parts_get_their_names_in_order_and_after_their_bytes(scenario):

@@ -138,17 +138,23 @@ LIMITS = ((-60, 0.001), (-80, 0.01))
 """dB below the peak of a clip, and how far levels above may be off: those of conversion."""
 
 
-@pytest.mark.parametrize("n_mels", [40, 128])
-@pytest.mark.parametrize("n_fft", [1024, 2048])
-def test_decibels_while_training_are_as_exact_as_in_conversion(n_fft, n_mels):
+@pytest.mark.parametrize(
+    ("n_fft", "hop_length", "n_mels"),
+    [
+        *[(n_fft, n_fft // 4, n_mels) for n_fft in (1024, 2048) for n_mels in (40, 128)],
+        # with a rest
+        *[(400, 160, 40), (1024, 300, 128)],
+    ],
+)
+def test_decibels_while_training_are_as_exact_as_in_conversion(n_fft, hop_length, n_mels):
     for name, samples in signals(22050, 5 * 22050).items():
         waveform = torch.from_numpy(samples)
-        settings = {"n_fft": n_fft, "hop_length": n_fft // 4, "n_mels": n_mels, "scale": "db"}
+        settings = {"n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels, "scale": "db"}
         single, double = (
             MelSpectrogram(trainable=("basis",), **settings).to(dtype)
             for dtype in (torch.float32, torch.float64)
         )
-        assert Overlap.of(n_fft, n_fft // 4, single.config.n_frames(len(waveform))) is not None
+        assert Overlap.of(n_fft, hop_length, single.config.n_frames(len(waveform))) is not None
         spec = single(waveform)
         assert spec.requires_grad
         exact = double(waveform.double())
