@@ -27,8 +27,8 @@ Written by `python benchmarks/results.py` from the records in `results/`; change
 
 × torch.stft and × nnAudio say how many times faster a row is than these, as the median of the
 ratios within each round. Of limit: the time that copying inputs and outputs would take, over the
-time it took. MB peak: most that the allocator held beyond the inputs; MB grown: most that a
-fresh process grew. dB off: greatest error against float64 down to 80 dB below the clip's peak.
+time it took. MB peak: most that was in use beyond the inputs; MB grown: most that a fresh
+process grew. dB off: greatest error against float64 down to 80 dB below the clip's peak.
 Whose numbers are wrong has no time.
 """
 

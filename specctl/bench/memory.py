@@ -31,13 +31,17 @@ from specctl.bench.workload import Workload
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _SHORT_SECONDS = 0.5
+_M_MMAP_THRESHOLD = -3
+_MAPPED_BYTES = 2**16
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Peaks over what was held before, in bytes; ``None`` where they cannot be seen.
 
-    ``peak_bytes`` is the allocator's, ``peak_rss_bytes`` what the process grew by.
+    ``peak_bytes`` is what was in use, by the allocator or, where threads have tasks of their
+    own, by a process that gives large blocks back at once; ``peak_rss_bytes`` is what an ordinary
+    process grew by, freed memory that it kept included.
     """
 
     peak_bytes: int | None = None
@@ -46,10 +50,24 @@ class Memory:
 
 
 def measure_apart(contender: Contender, workload: Workload, timeout: float) -> Memory:
-    """Memory of one call, in a fresh process."""
+    """Memory of one call, in a fresh process; where threads have tasks of their own, in two."""
+    memory = _apart(contender, workload, timeout, mapped=False)
+    if not _has_tasks(workload) or memory.problem:
+        return memory
+    in_use = _apart(contender, workload, timeout, mapped=True)
+    return Memory(in_use.peak_rss_bytes, memory.peak_rss_bytes, in_use.problem)
+
+
+def _has_tasks(workload: Workload) -> bool:
+    """Whether threads take memory by themselves: a profiler sees only its own thread."""
+    return workload.device == "cpu" and workload.trains and workload.threads > 1
+
+
+def _apart(contender: Contender, workload: Workload, timeout: float, *, mapped: bool) -> Memory:
+    """What `measure_here` finds in a fresh process, whose large blocks may be ``mapped``."""
     with tempfile.TemporaryDirectory(prefix="specctl-bench-") as folder:
         answer = Path(folder) / "answer.json"
-        task = (contender.name, contender.precision, workload, answer)
+        task = (contender.name, contender.precision, workload, answer, mapped)
         process = _context().Process(target=_measure_and_write, args=task, daemon=True)
         process.start()
         process.join(timeout)
@@ -70,7 +88,9 @@ def _context() -> ForkServerContext:
     return context
 
 
-def _measure_and_write(name: str, precision: str, workload: Workload, answer: Path) -> None:
+def _measure_and_write(
+    name: str, precision: str, workload: Workload, answer: Path, mapped: bool
+) -> None:
     warnings.simplefilter("ignore")
     # the profiler and some contenders write to the terminal
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -78,8 +98,9 @@ def _measure_and_write(name: str, precision: str, workload: Workload, answer: Pa
         os.dup2(nowhere, stream)
     try:
         contender = find_contender(name, precision, workload.device)
+        can_map = not mapped or _map_blocks()
         with n_threads(workload.threads), torch.no_grad():
-            memory = measure_here(contender, workload)
+            memory = measure_here(contender, workload) if can_map else Memory()
     except Exception as problem:  # it is the answer
         first = (str(problem).strip() or "no message").splitlines()[0]
         memory = Memory(problem=f"memory: {type(problem).__name__}: {first}")
@@ -88,20 +109,31 @@ def _measure_and_write(name: str, precision: str, workload: Workload, answer: Pa
     temporary.replace(answer)
 
 
+def _map_blocks() -> bool:
+    """Have the C library give each large block pages of its own, which go back when it is freed.
+
+    The process then grows by what is in use. Only glibc can do so.
+    """
+    try:
+        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES))
+    except (OSError, AttributeError):
+        return False
+
+
 def measure_here(contender: Contender, workload: Workload) -> Memory:
     """Memory of one call in this process, which should have done nothing yet."""
     if workload.work == "convert":
         return Memory()
-    short = replace(workload, batch=1, seconds=max(_SHORT_SECONDS, 2.5 * _frame_seconds(workload)))
+    # a clip for each thread, which all load what is loaded once
+    seconds = max(_SHORT_SECONDS, 2.5 * _frame_seconds(workload))
+    short = replace(workload, batch=workload.threads, seconds=seconds)
     warm, little = contender.prepare(short), clips(short).to(workload.device)
     warm.call(little)
     prepared = contender.prepare(workload)
     waveform = clips(workload).to(workload.device)
     if workload.device != "cpu":
         return Memory(peak_bytes=_cuda_peak(prepared, waveform))
-    # a profiler sees what its own thread takes; those of training have tasks of their own
-    is_seen = not (workload.trains and workload.threads > 1)
-    allocator = _ALLOCATORS[contender.allocator if is_seen else "unseen"]
+    allocator = _ALLOCATORS["unseen" if _has_tasks(workload) else contender.allocator]
     allocator(lambda: warm.call(little))  # the instrument loads things of its own
     _give_back()
     before = _resident("VmRSS")

@@ -92,7 +92,7 @@ def _about(report: Report) -> str:
     text = f"{report.date}, {machine['cores']} cores of {machine['cpu']}{gpu}, {report.status}."
     return (
         f'<p class="soft">{escape(text + copied)} Memory is what a call takes beyond its inputs: '
-        "“peak” as the allocator says, “grown” as the process grew, in a fresh process. Whose "
+        "“peak” is what was in use, “grown” what a fresh process grew by. Whose "
         f"numbers are off by more than {CONTRACT_DB:g} dB down to 80 dB below the clip's peak is "
         "not timed.</p>"
     )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from specctl.config import Precision
+from specctl.kernels.native.bands import NativeBands
 from specctl.kernels.precision import owned_precision, product
 
 _GROUP = 16
@@ -31,6 +32,7 @@ class Bands:
         self.mel = mel
         can_skip = mel.device.type == "cpu" and not mel.requires_grad
         self._groups = _grouped(mel.detach()) if can_skip else None
+        self._compiled: dict[float, NativeBands] = {}
 
     @property
     def n_mels(self) -> int:
@@ -40,6 +42,15 @@ class Bands:
     def dense(self, spec: Tensor, precision: Precision) -> Tensor:
         """Apply to (..., freq) and get (..., mel); differentiable."""
         return product(spec, self.mel, precision)
+
+    def compiled(self, products: Tensor, power: float, precision: Precision) -> NativeBands | None:
+        """From products with a basis to bands in one pass, where there is code for it."""
+        is_ordinary = products.dtype == self.mel.dtype == torch.float32 and power in (1.0, 2.0)
+        if self._groups is None or precision != "fp32" or not is_ordinary:
+            return None
+        if power not in self._compiled:
+            self._compiled[power] = NativeBands(self.mel.detach().numpy(), power)
+        return self._compiled[power]
 
     def block(self, spec: Tensor, precision: Precision) -> Tensor:
         """Apply to one block (time, freq) and get (mel, time), without gradients."""

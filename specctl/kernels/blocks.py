@@ -116,6 +116,11 @@ def finish(power: Tensor, chain: Chain, spec: Tensor) -> None:
     """What follows the squared magnitudes (n, n_freqs) of a block, into its place (n_bins, n)."""
     values = raised(power, (chain.power or 1.0) / 2)
     values = chain.bands.block(values, chain.precision) if chain.bands is not None else values.T
+    put_scaled(values, chain, spec)
+
+
+def put_scaled(values: Tensor, chain: Chain, spec: Tensor) -> None:
+    """The logarithm of values (n_bins, n), which are overwritten, or themselves into ``spec``."""
     if chain.log is None:
         spec.copy_(values)
         return

@@ -15,7 +15,7 @@ from specctl.dsp.padding import pad_waveform
 from specctl.errors import KernelError
 from specctl.kernels import gpu
 from specctl.kernels.base import Chain, Demand
-from specctl.kernels.blocks import FrameKernel, finish, run_block
+from specctl.kernels.blocks import FrameKernel, finish, put_scaled
 from specctl.kernels.buffers import Buffers
 from specctl.kernels.overlap import Overlap, fill_products
 from specctl.kernels.precision import product, product_into
@@ -72,56 +72,47 @@ class ConvKernel(FrameKernel):
         copies = buffers.take("frames", (n_columns, chain.n_fft), **kind)
         copies[:n_frames] = frames
         copies[n_frames:] = 0
-        parts = self._room((2 * chain.n_freqs, n_columns), buffers, kind)
+        parts = buffers.take("parts", (2 * chain.n_freqs, n_columns), **kind)
         product_into(parts, _basis(chain), copies, chain.precision)
         power = buffers.take("power", (chain.n_freqs, n_columns), **kind)
         torch.square(parts[: chain.n_freqs], out=power)
         power.addcmul_(parts[chain.n_freqs :], parts[chain.n_freqs :])
         return power[:, :n_frames].T
 
-    def _room(self, shape: tuple[int, int], buffers: Buffers, kind: Any) -> Tensor:
-        """Where the products of a block go, (2 * n_freqs, n)."""
-        return buffers.take("parts", shape, **kind)
-
     def _parts(self, frames: Tensor, chain: Chain) -> Tensor:
         return product(frames, _basis(chain), chain.precision)
-
-
-class _KeepingKernel(ConvKernel):
-    """Computes the same for one block, and keeps the products of its frames with the basis."""
-
-    def __init__(self, kept: Tensor) -> None:
-        self._kept = kept
-
-    def _room(self, shape: tuple[int, int], buffers: Buffers, kind: Any) -> Tensor:
-        return self._kept
 
 
 def _run_block(
     samples: Tensor, n_frames: int, chain: Chain, overlap: Overlap | None, kept: Tensor | None
 ) -> Tensor:
     """The forward pass of training, of one block; ``kept`` takes the products."""
+    n_computed = 1 + (len(samples) - chain.n_fft) // chain.hop_length
+    shape = (2 * chain.n_freqs, n_computed)
+    products = kept if kept is not None else samples.new_empty(shape)
     if overlap is not None:
-        return _run_overlapping(samples, chain, overlap.exact, kept)[:, :n_frames]
-    kernel = ConvKernel() if kept is None else _KeepingKernel(kept)
-    frames = samples.unfold(0, chain.n_fft, chain.hop_length)[:n_frames]
-    values = samples.new_empty((chain.n_bins, n_frames))
-    run_block(kernel, frames, chain, values)
-    return values
+        overlap = overlap.exact
+        fill_products(overlap, _basis(chain), overlap.differences(samples, n_computed), products)
+    else:
+        frames = samples.unfold(0, chain.n_fft, chain.hop_length).contiguous()
+        product_into(products, _basis(chain), frames, chain.precision)
+    values = samples.new_empty((chain.n_bins, n_computed))
+    _finish_products(products, chain, values)
+    return (values if overlap is None else overlap.natural(values))[:, :n_frames]
 
 
-def _run_overlapping(
-    samples: Tensor, chain: Chain, overlap: Overlap, kept: Tensor | None
-) -> Tensor:
-    """Samples (n,) to (n_bins, n_frames) by products that frames share."""
-    n_frames = 1 + (len(samples) - chain.n_fft) // chain.hop_length
-    parts = kept if kept is not None else samples.new_empty((2 * chain.n_freqs, n_frames))
-    fill_products(overlap, _basis(chain), overlap.differences(samples, n_frames), parts)
-    power = parts[: chain.n_freqs].square()
-    power.addcmul_(parts[chain.n_freqs :], parts[chain.n_freqs :])
-    values = samples.new_empty((chain.n_bins, n_frames))
-    finish(power.T, chain, values)
-    return overlap.natural(values)
+def _finish_products(products: Tensor, chain: Chain, values: Tensor) -> None:
+    """From products (2 * n_freqs, n) to (n_bins, n)."""
+    power = chain.power or 1.0
+    if chain.bands is not None and (
+        bands := chain.bands.compiled(products, power, chain.precision)
+    ):
+        bands.values(products.numpy(), values.numpy())
+        put_scaled(values, chain, values)
+        return
+    squares = products[: chain.n_freqs].square()
+    squares.addcmul_(products[chain.n_freqs :], products[chain.n_freqs :])
+    finish(squares.T, chain, values)
 
 
 def _basis(chain: Chain) -> Tensor:

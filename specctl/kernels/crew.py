@@ -6,11 +6,13 @@ thread does by itself, from beginning to end, wait once. Compiled transforms hav
 these.
 """
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -36,6 +38,29 @@ def side_by_side(tasks: Sequence[Callable[[], T]], device: torch.device) -> list
 def n_side_by_side(device: torch.device) -> int:
     """On a CPU as many as torch has threads; elsewhere the device does that by itself."""
     return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def rest_others(device: torch.device) -> None:
+    """End the threads that torch's own operations have used, which it starts anew when needed.
+
+    They wait for more work by looking for it, for 4 ms after the last operation, on the cores
+    that `side_by_side` is about to use.
+    """
+    # a child of a fork has none of these threads, but believes it has
+    openmp = _openmp() if n_side_by_side(device) > 1 and not _CREW.is_forked else None
+    if openmp is not None:
+        soft = 1
+        openmp.omp_pause_resource(soft, openmp.omp_get_initial_device())
+
+
+@cache
+def _openmp() -> Any:
+    """GNU's library, if that is what torch has loaded."""
+    try:
+        library = ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOLOAD)
+    except (OSError, AttributeError):
+        return None
+    return library if hasattr(library, "omp_pause_resource") else None
 
 
 class _Call(Generic[T]):
@@ -82,12 +107,17 @@ class _Crew:
     """Threads on which torch takes no others to help; kept from call to call."""
 
     def __init__(self) -> None:
-        self._forget()
+        self.is_forked = False
+        self._begin()
         if hasattr(os, "register_at_fork"):
             # a child has none of its parent's threads
-            os.register_at_fork(after_in_child=self._forget)
+            os.register_at_fork(after_in_child=self._begin_in_child)
 
-    def _forget(self) -> None:
+    def _begin_in_child(self) -> None:
+        self.is_forked = True
+        self._begin()
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._n_threads = 0
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()

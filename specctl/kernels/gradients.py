@@ -151,7 +151,16 @@ class GradientSums:
                 add_product(total, parts[rows], pieces[0], self._steps.precision)
 
     def _weigh(self, parts: Tensor, gradient: Tensor, out: Tensor, d_mel: Tensor | None) -> None:
-        """From products (2 * n_freqs, n) to their own gradient, a few frames at a time."""
+        """From products (2 * n_freqs, n) to their own gradient."""
+        steps = self._steps
+        if self._bands is not None and (
+            compiled := self._bands.compiled(parts, steps.power, steps.precision)
+        ):
+            values = parts.new_empty((self._bands.n_mels, parts.shape[1]))
+            compiled.values(parts.numpy(), values.numpy())
+            slope = _through_log(gradient, values, steps.log).contiguous()
+            compiled.weigh(parts.numpy(), slope.numpy(), out.numpy())
+            return
         step = max(1, _WEIGHED_VALUES // len(parts))
         for first in range(0, parts.shape[1], step):
             frames = slice(first, first + step)
@@ -187,12 +196,16 @@ def _arranged(gradient: Tensor, overlap: Overlap, n_computed: int) -> Tensor:
 
 
 def _through_log(gradient: Tensor, values: Tensor, log: tuple[float, float] | None) -> Tensor:
-    """From the gradient in the logarithm to that in its argument; 0 below the floor."""
+    """From the gradient in the logarithm to that in its argument, which is overwritten.
+
+    0 below the floor.
+    """
     if log is None:
         return gradient
     factor, amin = log
-    slope = gradient * (factor / math.log(10.0)) / values.clamp_min(amin)
-    return slope.masked_fill_(values < amin, 0.0)
+    is_silent = values < amin
+    slope = torch.div(gradient, values.clamp_min_(amin), out=values).mul_(factor / math.log(10.0))
+    return slope.masked_fill_(is_silent, 0.0)
 
 
 def _through_power(gradient: Tensor, power: Tensor, exponent: float) -> Tensor:

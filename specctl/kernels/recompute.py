@@ -20,7 +20,7 @@ from specctl.dsp.padding import pad_waveform
 from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain
 from specctl.kernels.blocks import block_frames
-from specctl.kernels.crew import n_side_by_side, side_by_side
+from specctl.kernels.crew import n_side_by_side, rest_others, side_by_side
 from specctl.kernels.gradients import GradientSums, Steps, Weighed
 from specctl.kernels.overlap import Overlap
 from specctl.kernels.precision import owned_precision, product
@@ -192,6 +192,7 @@ class _Recomputed(torch.autograd.Function):
             samples = plan.samples(waveform, block)
             block.of(spec).copy_(forward(samples, block.n_frames, block.room(kept)))
 
+        rest_others(waveform.device)
         with owned_precision(waveform.device, steps.precision):
             tasks = [partial(run, block) for block in plan.blocks(waveform)]
             side_by_side(tasks, waveform.device)
@@ -222,6 +223,7 @@ class _Recomputed(torch.autograd.Function):
 
         blocks = list(plan.blocks(waveform))
         n_at_once = n_side_by_side(waveform.device)
+        rest_others(waveform.device)
         with owned_precision(waveform.device, ctx.steps.precision):
             for first in range(0, len(blocks), n_at_once):
                 some = blocks[first : first + n_at_once]

@@ -1,13 +1,16 @@
 """Tasks side by side: their results, their errors, and what they leave of torch's settings."""
 
 import os
+import signal
+import sys
 import threading
+import time
 from functools import partial
 
 import pytest
 import torch
 
-from specctl.kernels.crew import side_by_side
+from specctl.kernels.crew import rest_others, side_by_side
 from specctl.transforms import MelSpectrogram
 from tests.dsp.signals import noise
 
@@ -71,6 +74,41 @@ def test_a_forked_child_has_threads_of_its_own(n_threads):
         found = side_by_side([lambda: 7] * 4, CPU)
         os._exit(0 if found == [7] * 4 else 1)
     _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
+def test_threads_of_other_operations_end_and_come_back(n_threads):
+    def n_alive():
+        return len(os.listdir("/proc/self/task"))
+
+    large = torch.ones(10**6)
+    rest_others(CPU)
+    before = n_alive()
+    for _ in range(3):
+        assert float(large.mul(2.0).sum()) == 2e6
+        if n_alive() == before and n_threads > 1:
+            pytest.skip("torch has no OpenMP threads here")
+        rest_others(CPU)
+        assert n_alive() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_does_not_wait_for_threads_it_does_not_have(n_threads):
+    assert float(torch.ones(10**6).mul(2.0).sum()) == 2e6
+    child = os.fork()
+    if child == 0:
+        rest_others(CPU)
+        os._exit(0)
+    for _ in range(200):
+        finished, status = os.waitpid(child, os.WNOHANG)
+        if finished:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
     assert os.waitstatus_to_exitcode(status) == 0
 
 

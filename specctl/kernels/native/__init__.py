@@ -8,5 +8,6 @@ side, nothing ever crosses lanes in between, and a frame's numbers depend on its
 ``plan`` divides an FFT length into steps, ``code`` writes vector instructions as if they were
 arithmetic, ``butterflies`` and ``stages`` are the arithmetic, ``compiler`` hands it to LLVM
 (30 ms, in this process, no compiler to install) and ``spectrogram`` runs the result on arrays.
+``bands`` is what follows the products of frames with a trained basis, forth and back.
 Nothing here imports torch.
 """

@@ -31,6 +31,9 @@ class Vector:
     def __mul__(self, other: "Vector") -> "Vector":
         return Vector(self.code, self.code.builder.fmul(self.value, other.value, flags=_FUSED))
 
+    def __truediv__(self, other: "Vector") -> "Vector":
+        return Vector(self.code, self.code.builder.fdiv(self.value, other.value))
+
     def __neg__(self) -> "Vector":
         return Vector(self.code, self.code.builder.fneg(self.value))
 
