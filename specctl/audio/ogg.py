@@ -20,6 +20,7 @@ CAPTURE = b"OggS"
 HEADER = struct.Struct("<4sBBqIIIB")  # capture, version, flags, granule, serial, sequence, crc, n
 BEGINS = 2  # flag of the first page of a stream
 ENDS = 4  # flag of the last page of a stream
+CHECKSUM_AT = 22  # bytes from the start of a page
 MAX_PAGE = HEADER.size + 255 + 255 * 255  # bytes
 WINDOW = 2**20  # bytes
 NO_GRANULE = -1
@@ -114,11 +115,12 @@ def _seconds(streams: dict[int, _Stream]) -> float:
 
 def _pages(source: SourceFile) -> Iterator[_Page | None]:
     """All pages in order; None for one that the end of the file cuts."""
-    offset, window_start, window = 0, 0, b""
+    offset, window_start, window, mirrored = 0, 0, b"", b""
     while offset < source.size:
         at = offset - window_start
         if len(window) - at < MAX_PAGE and window_start + len(window) < source.size:
             window_start, window, at = offset, source.read_at(offset, WINDOW), 0
+            mirrored = window.translate(_REVERSED_BITS)
         if not window.startswith(CAPTURE, at):
             # tags and padding between pages are skipped, as every reader does
             found = window.find(CAPTURE, at)
@@ -126,22 +128,21 @@ def _pages(source: SourceFile) -> Iterator[_Page | None]:
             if found < 0 and window_start + len(window) >= source.size:
                 return
             continue
-        page = _parse_page(window, at, offset)
+        page = _parse_page(window, mirrored, at, offset)
         yield page
         if page is None:
             return
         offset = page.stop
 
 
-def _parse_page(window: bytes, at: int, offset: int) -> _Page | None:
+def _parse_page(window: bytes, mirrored: bytes, at: int, offset: int) -> _Page | None:
     if len(window) < at + HEADER.size:
         return None
-    _, _, flags, granule, serial, sequence, crc, n_segments = HEADER.unpack_from(window, at)
+    _, _, flags, granule, serial, sequence, _, n_segments = HEADER.unpack_from(window, at)
     body_at = at + HEADER.size + n_segments
     stop_at = body_at + sum(window[at + HEADER.size : body_at])
     if len(window) < max(stop_at, body_at):
         return None
-    without_crc = b"".join((window[at : at + 22], bytes(4), window[at + 26 : stop_at]))
     return _Page(
         start=offset,
         stop=offset + stop_at - at,
@@ -150,14 +151,21 @@ def _parse_page(window: bytes, at: int, offset: int) -> _Page | None:
         serial=serial,
         sequence=sequence,
         body=window[body_at : min(stop_at, body_at + 48)],
-        is_sound=_checksum(without_crc) == crc,
+        is_sound=_is_sound(mirrored, at, stop_at),
     )
 
 
-def _checksum(data: bytes) -> int:
-    """Ogg's CRC-32: zlib's polynomial, but most significant bit first and without inversion."""
-    reflected = zlib.crc32(data.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int.from_bytes(reflected.to_bytes(4, "little").translate(_REVERSED_BITS), "big")
+def _is_sound(mirrored: bytes, start: int, stop: int) -> bool:
+    """Whether the checksum of a page fits, which counts as 0 in itself.
+
+    Ogg's CRC-32 has zlib's polynomial, but takes the most significant bit first and does not
+    invert: zlib finds it in bytes whose bits are ``mirrored``.
+    """
+    view, place = memoryview(mirrored), start + CHECKSUM_AT
+    crc = zlib.crc32(view[start:place], 0xFFFFFFFF)
+    crc = zlib.crc32(bytes(4), crc)
+    crc = zlib.crc32(view[place + 4 : stop], crc) ^ 0xFFFFFFFF
+    return crc == int.from_bytes(view[place : place + 4], "big")
 
 
 def _granule_rate(first_packet: bytes) -> int:

@@ -1,6 +1,5 @@
 """Converting all parts: hand them out, watch them, repeat those whose worker died."""
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
@@ -40,7 +39,6 @@ class PartsRun:
     join: Callable[[Container[int]], None] = field(default=lambda _: None)
     receipts: dict[int, Receipt] = field(default_factory=dict)
     n_resumed: int = 0
-    first_began: float = 0.0
     _deaths: Counter[tuple[int, str]] = field(default_factory=Counter)
     _failures_in_a_row: int = 0
 
@@ -58,8 +56,6 @@ class PartsRun:
         def look() -> list[int]:
             self.join(self.receipts)
             totals = beats.totals()
-            if self.first_began == 0.0 and totals["count"] > self.n_resumed:
-                self.first_began = time.perf_counter()
             self.report(
                 Progress(
                     stage="converting",

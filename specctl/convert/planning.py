@@ -126,7 +126,12 @@ class Planner:
             self.report(Progress("reading headers", n_done, len(sources)))
 
         return probe_sources(
-            executor, sources, self.control, timeout=self.options.timeout, report=report
+            executor,
+            sources,
+            self.control,
+            n_workers=self.options.n_workers,
+            timeout=self.options.timeout,
+            report=report,
         )
 
     def _config(self, sources: list[PlannedSource], base: Finished | None) -> ConvertConfig:

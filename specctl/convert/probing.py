@@ -8,8 +8,8 @@ from specctl.audio.info import AudioInfo
 from specctl.convert import work_names
 from specctl.convert.executors import Control, Executor, Task
 
-_BATCH = 256
-_NOT_A_SOURCE = -1
+_LARGEST_BATCH = 256
+_BATCHES_PER_WORKER = 4
 
 
 def probe_sources(
@@ -17,6 +17,7 @@ def probe_sources(
     sources: Sequence[Source],
     control: Control,
     *,
+    n_workers: int,
     timeout: float,
     report: Callable[[int], None],
 ) -> tuple[dict[str, AudioInfo | str], dict[str, str]]:
@@ -32,8 +33,10 @@ def probe_sources(
     """
     infos: dict[str, AudioInfo | str] = {}
     poison: dict[str, str] = {}
+    size = -(-len(sources) // (_BATCHES_PER_WORKER * max(1, n_workers)))
+    size = max(1, min(size, _LARGEST_BATCH))
     batches = {
-        first: list(sources[first : first + _BATCH]) for first in range(0, len(sources), _BATCH)
+        first: list(sources[first : first + size]) for first in range(0, len(sources), size)
     }
     together = set(batches)
     tasks = deque(_task(first, batch, timeout) for first, batch in batches.items())
@@ -46,7 +49,7 @@ def probe_sources(
         elif outcome.task.number in together:
             # one of them did it, or none: each alone
             for source in batch:
-                number = len(batches) * _BATCH + len(sources)
+                number = len(sources) + len(batches)
                 batches[number] = [source]
                 tasks.append(_task(number, [source], timeout))
         else:

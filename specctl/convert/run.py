@@ -48,6 +48,7 @@ class Conversion:
     find: Callable[[Request, Finished | None], planning.Found] = planning.find
     repaired: tuple[str, ...] | None = None
     started: float = field(default_factory=time.perf_counter)
+    _ready: float = field(init=False, default=0.0)
 
     def run(self) -> Summary:
         """Everything, from the first file to the store under its name."""
@@ -70,16 +71,22 @@ class Conversion:
                     found = self.find(self.request, base)
                     if base is not None and not found.sources and not found.is_due:
                         return target.nothing_new(base, found)
-                    description = planning.describe(executor, self.given, self.options)
+                    description = self._described(executor)
                     begun = self._plan(folder, executor, found, base)
                 else:
-                    description = planning.describe(executor, self.given, self.options)
+                    description = self._described(executor)
                 if begun is None or self.control.draining:
                     raise Stopped("stopped before the first file")
                 if description.devices == ("cpu",):
                     return self._convert(folder, *begun, executor, description)
             with self.executor(description.devices) as executor:
                 return self._convert(folder, *begun, executor, description)
+
+    def _described(self, executor: Executor) -> Description:
+        """What every worker says of device and kernel, once it is warm."""
+        description = planning.describe(executor, self.given, self.options)
+        self._ready = time.perf_counter()
+        return description
 
     def planner(self) -> planning.Planner:
         """What makes the plan of this conversion."""
@@ -140,7 +147,7 @@ class Conversion:
             merged = joining.finish(frequencies, description)
         walls = {
             "merge": time.perf_counter() - merge_started,
-            "startup": (parts.first_began or merge_started) - self.started,
+            "startup": self._ready - self.started,
             "total": time.perf_counter() - self.started,
         }
         return self._summary(job, parts, merged, description, walls)

@@ -27,7 +27,7 @@ class Summary:
     ``n_found`` is ``n_converted + n_failed + n_skipped + n_unchanged``, always; ``truncated``
     are those of the converted ones that are cut short, or may be. ``seconds`` holds the
     processor time of each stage, summed over workers, and as ``total``, ``startup`` and
-    ``merge`` wall time of the whole, until the first part began, and of joining the parts.
+    ``merge`` wall time of the whole, until all workers were ready, and of joining the parts.
     """
 
     store: Path
