@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from specctl.audio.reasons import CUT_SHORT
+from specctl.audio.reasons import CUT_SHORT, NO_LAST_PAGE
 from specctl.cli.app import err, out
 from specctl.cli.draw import printable
 from specctl.cli.words import duration, size
@@ -18,7 +18,8 @@ _MOST_FILES_SHOWN = 20
 
 def print_summary(summary: "Summary", *, as_json: bool, quiet: bool, verbose: bool) -> None:
     """The report: failures and figures on stderr, or one JSON object on stdout."""
-    _say_some("cut short and kept", summary.truncated, "/index/truncated", summary, "yellow")
+    for what, files in zip(("cut short and kept", "kept"), _truncated(summary), strict=True):
+        _say_some(what, files, "/index/truncated", summary, "yellow")
     _say_some("failed", summary.failures, "/errors", summary, "red")
     if as_json:
         out.print(json.dumps(summary.to_dict()), markup=False, highlight=False, soft_wrap=True)
@@ -33,6 +34,15 @@ def print_summary(summary: "Summary", *, as_json: bool, quiet: bool, verbose: bo
             )
     for line in _complete_lines(summary) if summary.status == "complete" else _lines(summary):
         _say(line)
+
+
+def _truncated(summary: "Summary") -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Files that were kept although they are cut short, and those that only may be."""
+    cut: list[tuple[str, str]] = []
+    doubtful: list[tuple[str, str]] = []
+    for key, reason in summary.truncated:
+        (doubtful if reason == NO_LAST_PAGE else cut).append((key, reason))
+    return cut, doubtful
 
 
 def _say_some(
@@ -88,9 +98,14 @@ def _lines(summary: "Summary") -> list[str]:
             else f", {summary.audio_seconds / total:,.0f} × real time"
         ),
     ]
-    if summary.n_truncated:
-        were = "file was" if summary.n_truncated == 1 else "files were"
-        lines.append(f"{summary.n_truncated:,} {were} cut short and kept")
+    n_kept, n_doubtful = map(len, _truncated(summary))
+    if n_kept:
+        lines.append(
+            f"{n_kept:,} {'file was' if n_kept == 1 else 'files were'} cut short and kept"
+        )
+    if n_doubtful:
+        were = "file, kept, is" if n_doubtful == 1 else "files, kept, are"
+        lines.append(f"{n_doubtful:,} {were} perhaps cut short")
     n_cut = sum(reason.startswith(CUT_SHORT) for _, reason in summary.failures)
     if n_cut:
         lines.append(

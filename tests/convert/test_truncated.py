@@ -206,3 +206,15 @@ def test_a_doubt_about_the_last_page_is_marked_without_any_flag(tmp_path):
     assert summary.n_failed == 0
     with open_store(tmp_path / "o.h5") as store:
         assert store.record("c.ogg").truncated
+
+
+def test_a_doubt_is_not_said_to_be_a_cut(tmp_path):
+    folder = good_files(tmp_path / "in")
+    pages = ogg_pages((folder / "c.ogg").read_bytes())
+    (folder / "c.ogg").write_bytes(b"".join(pages[:-1]))
+    done = run(folder, tmp_path / "o.h5", *FLAGS, "--workers", 0)
+    lines = done.stderr.splitlines()
+    assert "kept: c.ogg: perhaps cut short: no page is marked as the last" in lines
+    assert "1 file, kept, is perhaps cut short" in lines
+    assert "were cut short" not in done.stderr
+    assert "was cut short" not in done.stderr
