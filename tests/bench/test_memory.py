@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -72,3 +73,17 @@ def test_what_fails_in_the_process_is_said():
 def test_a_process_that_takes_too_long_is_given_up():
     memory = measure_apart(find_contender("torch.stft", "fp32", "cpu"), workload("mel"), 0.0)
     assert memory.problem == "memory was not measured in time"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_what_several_threads_take_is_seen():
+    asked = replace(workload("train"), batch=4, threads=2)
+    contender = find_contender("torchlibrosa", "fp32", "cpu")
+    if contender.missing():
+        pytest.skip(contender.missing())
+    memory = measure_apart(contender, asked, 120)
+    assert memory.problem is None
+    kept = 2 * 4 * 129 * asked.n_frames
+    alone = measure_apart(contender, replace(asked, threads=1), 120)
+    assert memory.peak_bytes > kept
+    assert memory.peak_bytes == pytest.approx(alone.peak_bytes, rel=SLACK)
