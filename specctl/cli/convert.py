@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from specctl.cli import options as o
-from specctl.cli.app import ExitCode, app, err, reported_errors
+from specctl.cli.app import ExitCode, app, err, importing, reported_errors
 from specctl.cli.progress import ConvertProgress
 from specctl.cli.report import print_estimate, print_summary
 from specctl.cli.stopping import stoppable
@@ -85,8 +85,9 @@ def convert(  # one flag for each setting; they go on as one dict
     with reported_errors():
         if workers != 0:
             begin_workers(device, kernel, precision, basis, power)
-        from specctl.convert import Options, convert_audio, estimate_conversion
-        from specctl.convert.settings import ConvertConfig
+        with importing():
+            from specctl.convert import Options, convert_audio, estimate_conversion
+            from specctl.convert.settings import ConvertConfig
 
         names = set(ConvertConfig.model_fields) - {"basis"}
         settings = {name: flags[name] for name in sorted(names)}

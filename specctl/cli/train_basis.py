@@ -14,7 +14,7 @@ import typer
 
 from specctl.cli import options as o
 from specctl.cli import train_options as t
-from specctl.cli.app import ExitCode, app, err, out, reported_errors
+from specctl.cli.app import ExitCode, app, err, importing, out, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.train_progress import TrainProgress
 from specctl.errors import OtherProcessError, ParameterError, SpecctlError
@@ -172,7 +172,8 @@ def _train(
     sinks: list[_Sink],
     should_stop: Callable[[], bool],
 ) -> "Summary":
-    from specctl.training import Options, train_basis
+    with importing():
+        from specctl.training import Options, train_basis
 
     def tell(event: dict[str, Any]) -> None:
         for sink in sinks:

@@ -25,6 +25,7 @@ from specctl.convert.settings import ConvertConfig, value_range
 from specctl.dsp.mel import centre_frequencies, mel_weights
 from specctl.dsp.windows import taper
 from specctl.errors import AudioError
+from specctl.store.compiled import warm_up
 from specctl.store.layout import Layout
 from specctl.store.part import PartWriter
 
@@ -47,6 +48,7 @@ def describe(
     if is_compiled(config, devices[0], kernel):
         # kept: the code is the same whatever the sample rate turns out to be
         NativeComputer(config.spectrogram)
+        warm_up(config.n_bins * (2 if config.is_complex else 1), np.dtype(config.dtype).itemsize)
         return Description(devices, "fft", "an FFT, compiled for this processor")
     if config.basis is not None:
         from specctl.convert.compute_torch import torch_transform

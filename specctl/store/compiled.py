@@ -56,6 +56,12 @@ def shuffle(item_bytes: int) -> Callable[[np.ndarray, np.ndarray], None]:
     return run
 
 
+def warm_up(width: int, item_bytes: int) -> None:
+    """Have the code for rows of ``width`` values ready, stored in ``item_bytes`` bytes each."""
+    moments(width)
+    shuffle(item_bytes)
+
+
 def _moments_module(width: int) -> ir.Module:
     module = ir.Module()
     kind = ir.FunctionType(ir.VoidType(), [POINTER, INDEX, POINTER, POINTER])
