@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from specctl.cli.app import app, importing, out, reported_errors
+from specctl.cli.app import app, out, reported_errors
 from specctl.cli.draw import MAX_PNG_COLUMNS, picture, printable, text_lines, write_png
 from specctl.cli.words import duration, size
 from specctl.errors import ParameterError, StoreError
@@ -36,8 +36,7 @@ def info(
     keys: Annotated[bool, typer.Option("--keys", help="Print the keys only, one a line.")] = False,
 ) -> None:
     """Show what a store holds, or draw one item of it in the terminal."""
-    with importing():
-        from specctl.store.reader import open_store
+    from specctl.store.reader import open_store
 
     with reported_errors():
         _check_options(key, png, as_json, keys)

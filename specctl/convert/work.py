@@ -48,7 +48,8 @@ def describe(
     if is_compiled(config, devices[0], kernel):
         # kept: the code is the same whatever the sample rate turns out to be
         NativeComputer(config.spectrogram)
-        warm_up(config.n_bins * (2 if config.is_complex else 1), np.dtype(config.dtype).itemsize)
+        width = config.n_bins * (2 if config.is_complex else 1)
+        warm_up(width, np.dtype(config.dtype).itemsize if config.compression == "gzip" else 0)
         return Description(devices, "fft", "an FFT, compiled for this processor")
     if config.basis is not None:
         from specctl.convert.compute_torch import torch_transform

@@ -152,10 +152,10 @@ class GradientSums:
 
     def _weigh(self, parts: Tensor, gradient: Tensor, out: Tensor, d_mel: Tensor | None) -> None:
         """From products (2 * n_freqs, n) to their own gradient."""
-        steps = self._steps
-        if self._bands is not None and (
-            compiled := self._bands.compiled(parts, steps.power, steps.precision)
-        ):
+        steps, compiled = self._steps, None
+        if self._bands is not None and d_mel is None:
+            compiled = self._bands.compiled(parts, steps.power, steps.precision)
+        if self._bands is not None and compiled is not None:
             values = parts.new_empty((self._bands.n_mels, parts.shape[1]))
             compiled.values(parts.numpy(), values.numpy())
             slope = _through_log(gradient, values, steps.log).contiguous()

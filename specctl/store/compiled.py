@@ -56,10 +56,11 @@ def shuffle(item_bytes: int) -> Callable[[np.ndarray, np.ndarray], None]:
     return run
 
 
-def warm_up(width: int, item_bytes: int) -> None:
-    """Have the code for rows of ``width`` values ready, stored in ``item_bytes`` bytes each."""
+def warm_up(width: int, shuffled_bytes: int) -> None:
+    """Have the code for rows of ``width`` values ready; shuffled if they have several bytes."""
     moments(width)
-    shuffle(item_bytes)
+    if shuffled_bytes > 1:
+        shuffle(shuffled_bytes)
 
 
 def _moments_module(width: int) -> ir.Module:

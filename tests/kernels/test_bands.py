@@ -34,6 +34,18 @@ def test_bands_in_groups_equal_the_whole_matrix(settings, n_frames, dtype):
     assert (got - dense).abs().max() <= SUM_TOLERANCE * wanted.abs().max()
 
 
+def test_ordinary_bands_of_products_are_compiled_and_no_others():
+    mel = mel_filterbank(SpectrogramConfig.resolve(n_fft=64, n_mels=8))
+    products = torch.zeros(66, 5)
+    bands = Bands(mel)
+    assert bands.compiled(products, 2.0, "fp32") is bands.compiled(products, 2.0, "fp32")
+    assert bands.compiled(products, 1.0, "fp32") is not None
+    assert bands.compiled(products, 1.5, "fp32") is None
+    assert bands.compiled(products, 2.0, "bf16") is None
+    assert bands.compiled(products.double(), 2.0, "fp32") is None
+    assert Bands(mel.clone().requires_grad_()).compiled(products, 2.0, "fp32") is None
+
+
 def test_bands_without_a_bin_are_zero():
     mel = torch.zeros(40, 9)
     mel[3, 4] = 2.0

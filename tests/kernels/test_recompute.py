@@ -185,3 +185,15 @@ def test_autocast_changes_no_number():
             values.sum().backward()
         gradients.append(transform.basis.grad)
     assert torch.equal(*gradients)
+
+
+def test_bands_whose_gradient_is_asked_for_later_get_it():
+    settings = {**BANDS, "scale": "db"}
+    waveform = noise(2, 3000)
+    transform = MelSpectrogram(**settings, trainable=("basis",))
+    transform(waveform)
+    transform.mel.requires_grad_()
+    (late,) = torch.autograd.grad(transform(waveform).mean(), transform.mel)
+    whole = MelSpectrogram(**settings, trainable=("basis", "mel"))
+    (wanted,) = torch.autograd.grad(whole(waveform).mean(), whole.mel)
+    assert (late - wanted).abs().max() <= 1e-5 * wanted.abs().max()

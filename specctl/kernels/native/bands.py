@@ -23,6 +23,9 @@ _NARROW = 8
 _SMALLEST = 1e-45
 """The least float32 number above 0."""
 
+_Array = tuple[ir.Value, ir.Value]
+"""Address and distance of rows."""
+
 _Body = Callable[["_Products", ir.Value, ir.Value], None]
 
 
@@ -109,8 +112,9 @@ def _function(name: str, power: int, lanes: int) -> Compiled:
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
     builder = ir.IRBuilder(function.append_basic_block())
     code = Code(builder, lanes)
-    *places, n_freqs, n_rows, n_groups = function.args
-    work = _Products(code, power, n_freqs, *places)
+    arrays = zip(function.args[:3], function.args[3:6], strict=True)
+    table, (n_freqs, n_rows, n_groups) = function.args[6:8], function.args[8:]
+    work = _Products(code, power, n_freqs, *arrays, *table)
     body: _Body = _Products.put_band if name == "values" else _Products.put_gradient
     code.loop(
         n_rows,
@@ -128,15 +132,15 @@ class _Products:
         code: Code,
         power: int,
         n_freqs: ir.Value,
-        products: ir.Value,
-        bands: ir.Value,
-        out: ir.Value,
-        *numbers: ir.Value,
+        products: _Array,
+        bands: _Array,
+        out: _Array,
+        ranges: ir.Value,
+        weights: ir.Value,
     ) -> None:
         self._code, self._power, self._n_freqs = code, power, n_freqs
-        strides = numbers[:3]
-        self._products, self._bands, self._out = zip((products, bands, out), strides, strict=True)
-        self._ranges, self._weights = numbers[3:]
+        self._products, self._bands, self._out = products, bands, out
+        self._ranges, self._weights = ranges, weights
 
     def put_band(self, band: ir.Value, column: ir.Value) -> None:
         """The sum of weighted powers of the bins of a band."""
@@ -184,7 +188,7 @@ class _Products:
     def _rows(self, freq: ir.Value) -> tuple[ir.Value, ir.Value]:
         return freq, self._code.add(freq, self._n_freqs)
 
-    def _at(self, array: tuple[ir.Value, ir.Value], row: ir.Value, column: ir.Value) -> ir.Value:
+    def _at(self, array: _Array, row: ir.Value, column: ir.Value) -> ir.Value:
         pointer, stride = array
         code = self._code
         return code.at(pointer, code.add(code.times(row, stride), column))
