@@ -68,7 +68,8 @@ class Beats:
 
     def active(self) -> list[int]:
         """Parts with a source in hand."""
-        return np.flatnonzero(self._rows[:, 1]).tolist()
+        # numpy counts twice to find what is not zero and refuses what changes in between
+        return np.flatnonzero(self._rows[:, 1].copy()).tolist()
 
     def totals(self) -> dict[str, int]:
         """Sums over all parts: files done, files failed, milliseconds of audio."""

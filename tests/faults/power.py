@@ -36,10 +36,12 @@ class Cut:
     ----------
     scenario : str
     point : int, optional
-        The call before which it goes, and the process with it.
+        The call before which it goes, and the process with it unless that ``lives``.
     share : float
-        Without ``point``: after how much of the time that the command takes; the process lives
-        on and finds that nothing can be written.
+        Without ``point``: after how much of the time that the command takes.
+    lives : bool
+        Whether the process lives on and finds that nothing can be written, which is so without
+        a ``point``.
     has_workers : bool
         Whether two workers convert, or the command's own process.
     lies : bool
@@ -49,6 +51,7 @@ class Cut:
     scenario: str
     point: int | None = None
     share: float = 0.0
+    lives: bool = False
     has_workers: bool = False
     lies: bool = False
 
@@ -56,7 +59,8 @@ class Cut:
         when = (
             f"after {self.share:.3f} of its time" if self.point is None else f"call {self.point}"
         )
-        return f"{self.scenario}, {when}{', two workers' * self.has_workers}"
+        notes = ", lives on" * self.lives + ", two workers" * self.has_workers
+        return f"{self.scenario}, {when}{notes}"
 
 
 class Lab:
@@ -145,9 +149,10 @@ def section(lab: Lab) -> Section:
         for number in range(N_CUTS)
     ]
     cuts += [
-        Cut(scenario.name, point=point)
+        Cut(scenario.name, point=point, lives=lives)
         for scenario in lab.sweep.scenarios.values()
         for point in range(len(scenario.points))
+        for lives in (False, True)
     ]
     chance.shuffle(cuts)
     return Section(

@@ -110,7 +110,8 @@ class Trials:
         self.disk.mount()
         acked = acknowledged(self.acks)
         found = contents(place / "o.h5")
-        wrong = [] if cut.point is not None else wrong_ending(ended, Fault("EIO"), place)
+        is_over = cut.point is not None and not cut.lives
+        wrong = [] if is_over else wrong_ending(ended, Fault("EIO"), place)
         wrong += wrong_state(scenario, found) + _wrong_files(place)
         if ("o.h5" in acked or ended.code == 0) and found != scenario.wanted:
             wrong.append("the store was acknowledged and is not there")
@@ -177,7 +178,7 @@ class Trials:
     def _run(self, scenario: Scenario, place: Path, cut: Cut) -> Ended:
         shim = {"place": str(place), "acks": str(self.acks), "lies": cut.lies}
         if cut.point is not None:
-            shim.update(point=cut.point, fault="power")
+            shim.update(point=cut.point, fault="outage" if cut.lives else "power")
         if not cut.has_workers:
             return self.runner.run(*scenario.command(place), shim=shim)
         return run_workers(scenario, place, with_shim(shim))

@@ -58,7 +58,8 @@ class Shim:
     fault : str
         ``kill`` the process before the call; ``torn``: after half of a write or all of another
         call; ``short``: only half of a write is done; ``power``: the file system stops for good
-        before the call, see `cut_power`; else the name of an error.
+        before the call, see `cut_power`, and the process with it; ``outage``: the file system
+        alone does, and the call finds that; else the name of an error.
     lasting : bool
         Whether later calls fail too.
     role : str
@@ -143,7 +144,11 @@ class Shim:
         if isinstance(self.point, str) and line.startswith(self.point):
             self.point = number
         self._note(self._log, line)
-        if not self._strikes(number, kind):
+        strikes = self._strikes(number, kind)
+        if strikes and self.fault == "outage":
+            self._cut_power()
+            strikes = False
+        if not strikes:
             try:
                 done = None if self._lies and kind == "fsync" else real(*args, **kwargs)
             except OSError:
@@ -168,8 +173,7 @@ class Shim:
         kwargs: dict[str, Any],
     ) -> Any:
         if self.fault == "power":
-            self.is_off = True
-            cut_power(self.place)
+            self._cut_power()
         if self.fault in ("kill", "power"):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault in ("torn", "short"):
@@ -186,6 +190,11 @@ class Shim:
             real(*args, **kwargs)
         code = getattr(errno, self.fault)
         raise OSError(code, os.strerror(code), path)
+
+    def _cut_power(self) -> None:
+        self.is_off = True
+        cut_power(self.place)
+        self.is_off = False
 
     def _strikes(self, number: int, kind: str) -> bool:
         if not isinstance(self.point, int) or number < self.point:
@@ -220,6 +229,7 @@ _CALLS = {
     "mkdir": ("mkdir", False),
     "rmdir": ("rmdir", False),
     "close": ("close", True),
+    "fstat": ("look", True),
 }
 """Name in ``os`` to the system call and whether it is given a descriptor."""
 

@@ -50,6 +50,15 @@ def test_a_power_cut_before_any_call_loses_nothing(lab, name):
     assert {points[cut.point]: wrong for cut in cuts if (wrong := lab.trial(cut))} == {}
 
 
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_is_acknowledged_that_a_stopped_file_system_has_lost(lab, name):
+    """XFS says of the names in a folder that all is well after it has thrown them away."""
+    points = lab.sweep.scenarios[name].points
+    folders = [n for n, call in enumerate(points) if call in ("fsync .", "fsync o.h5.parts")]
+    cuts = [Cut(name, point=n, lives=True) for n in folders]
+    assert {points[cut.point]: wrong for cut in cuts if (wrong := lab.trial(cut))} == {}
+
+
 @pytest.mark.parametrize("name", ["convert", "update"])
 def test_a_power_cut_with_workers_loses_nothing(lab, name):
     assert (
@@ -71,7 +80,7 @@ def test_what_the_system_says_of_a_disk_is_told_apart_from_damage(lab):
 def test_a_disk_that_only_says_it_has_written_is_caught(lab):
     points = lab.sweep.scenarios["convert"].points
     parts = [n for n, call in enumerate(points) if call.startswith("rename o.h5.parts/000")]
-    folder_and_next = 4
+    folder_and_next = 5
     cut = Cut("convert", point=parts[-1] + folder_and_next + 1, lies=True)
     # all may have been written by chance, but not again and again
     found = [each for _ in range(N_CHANCES) for each in lab.trial(cut)]
