@@ -30,5 +30,9 @@ class OtherProcessError(TrainingError):
     """Another process of the same training failed first, and says why."""
 
 
+class Stopped(SpecctlError):  # noqa: N818 - not an error of anybody
+    """Somebody stopped a run before its end; what is finished is kept for the next one."""
+
+
 class BasisError(SpecctlError):
     """A basis file cannot be read or written, or is damaged."""

@@ -1,9 +1,10 @@
-"""Ending a conversion by signals, with what is in hand finished."""
+"""Ending a command by signals, with what is in hand finished, and saying how to go on."""
 
+import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import typer
 
 from specctl.cli.app import ExitCode
 from specctl.cli.progress import ConvertProgress
+from specctl.errors import Stopped
 
 if TYPE_CHECKING:
     from specctl.convert import Control
@@ -19,13 +21,12 @@ if TYPE_CHECKING:
 @contextmanager
 def stoppable(bar: ConvertProgress) -> Iterator["Control"]:
     """Ctrl-C and SIGTERM end the run after the parts in hand; a second one ends it at once."""
-    from specctl.convert import Control, Stopped
+    from specctl.convert import Control
 
     control = Control()
-
     is_speaking = False
 
-    def stop(number: int, frame: object) -> None:
+    def receive(number: int) -> None:
         nonlocal is_speaking
         control.stop(number)
         if is_speaking:
@@ -41,14 +42,71 @@ def stoppable(bar: ConvertProgress) -> Iterator["Control"]:
             raise KeyboardInterrupt
         is_speaking = False
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    unsaid = "stopped; the same command goes on from there"
+    with _received(receive, bar.say, unsaid, "to go on", sys.argv[1:]):
         yield control
+
+
+@contextmanager
+def stoppable_training(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM save the state after the step in hand; a second one ends at once."""
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    received: list[int] = []
+
+    def receive(number: int) -> None:
+        received.append(number)
+        # torchrun sends a signal of its own after that of the terminal, and kills in the end
+        if len(received) > 1 and n_processes == 1:
+            raise KeyboardInterrupt
+
+    unsaid = "stopped at once; the last checkpoint is kept"
+    how = "to go on" if n_processes == 1 else f"to go on in {n_processes} processes of torchrun"
+    arguments = [each for each in sys.argv[1:] if each != "--overwrite"]
+    if "--resume" not in arguments:
+        arguments.append("--resume")
+    with _received(receive, say, unsaid, how, arguments):
+        yield lambda: bool(received)
+
+
+@contextmanager
+def _received(
+    receive: Callable[[int], None],
+    say: Callable[[str], None],
+    unsaid: str,
+    how: str,
+    arguments: Sequence[str],
+) -> Iterator[None]:
+    """Give signals to ``receive``, and tell the end that comes of them.
+
+    Parameters
+    ----------
+    receive : callable
+        Takes the number of each signal; may raise ``KeyboardInterrupt``.
+    say : callable
+        Takes a line for the user.
+    unsaid : str
+        What has happened, where the exception does not say.
+    how, arguments : str, sequence of str
+        What the command to go on is for, and what follows ``specctl`` in it.
+    """
+    first = 0
+    is_over = False
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal first
+        first = first or number
+        # what is said at the end would be cut off by an impatient user
+        if not is_over:
+            receive(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     except (Stopped, KeyboardInterrupt) as stopped:
-        bar.say(f"specctl: {str(stopped) or 'stopped; the same command goes on from there'}")
-        bar.say(f"specctl: to go on: {shlex.join(['specctl', *sys.argv[1:]])}")
-        is_terminated = control.signal == signal.SIGTERM
-        code = ExitCode.TERMINATED if is_terminated else ExitCode.INTERRUPTED
+        is_over = True
+        say(f"specctl: {str(stopped) or unsaid}")
+        say(f"specctl: {how}: {shlex.join(['specctl', *arguments])}")
+        code = ExitCode.TERMINATED if first == signal.SIGTERM else ExitCode.INTERRUPTED
         raise typer.Exit(code) from stopped
     finally:
         for number, handler in before.items():

@@ -2,9 +2,6 @@
 
 import json as json_module
 import os
-import shlex
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +13,7 @@ from specctl.cli import options as o
 from specctl.cli import train_options as t
 from specctl.cli.app import ExitCode, app, err, importing, out, reported_errors
 from specctl.cli.draw import printable
+from specctl.cli.stopping import stoppable_training
 from specctl.cli.train_progress import TrainProgress
 from specctl.errors import OtherProcessError, ParameterError, SpecctlError
 
@@ -111,7 +109,7 @@ def train_basis(  # one flag for each setting; they go on as one dict
         _check_report(flags)
     with _reported_once(), ExitStack() as stack:
         bar = stack.enter_context(TrainProgress(err, quiet=quiet))
-        should_stop = stack.enter_context(_stoppable(bar))
+        should_stop = stack.enter_context(stoppable_training(bar.say))
         sinks: list[_Sink] = [bar, *(_sinks(flags, stack) if is_first else ())]
         summary = _train(flags, preset, settings, sinks, should_stop)
         if report is not None and is_first:
@@ -210,38 +208,6 @@ def _sinks(flags: dict[str, Any], stack: ExitStack) -> list[_Sink]:
     if flags["tensorboard"] is not None:
         sinks.append(stack.enter_context(TensorBoardFolder(flags["tensorboard"])))
     return sinks
-
-
-@contextmanager
-def _stoppable(bar: TrainProgress) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM save the state after the step in hand; a second one ends at once."""
-    from specctl.training import Stopped
-
-    received: list[int] = []
-
-    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
-
-    def stop(number: int, frame: object) -> None:
-        received.append(number)
-        # torchrun sends a signal of its own after that of the terminal, and kills in the end
-        if len(received) > 1 and n_processes == 1:
-            raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    except (Stopped, KeyboardInterrupt) as stopped:
-        bar.say(f"specctl: {str(stopped) or 'stopped at once; the last checkpoint is kept'}")
-        arguments = [*sys.argv[1:], *(() if "--resume" in sys.argv else ("--resume",))]
-        arguments = [each for each in arguments if each != "--overwrite"]
-        where = "" if n_processes == 1 else f" in {n_processes} processes of torchrun"
-        bar.say(f"specctl: to go on{where}: {shlex.join(['specctl', *arguments])}")
-        is_terminated = bool(received) and received[0] == signal.SIGTERM
-        code = ExitCode.TERMINATED if is_terminated else ExitCode.INTERRUPTED
-        raise typer.Exit(code) from stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _print(summary: "Summary", *, as_json: bool, quiet: bool) -> None:

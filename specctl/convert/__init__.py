@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from specctl.convert.api import convert_audio, estimate_conversion
     from specctl.convert.executors import Control
     from specctl.convert.request import Options
-    from specctl.convert.run import Stopped
     from specctl.convert.settings import ConvertConfig
     from specctl.convert.summary import Estimate, Progress, Summary
+    from specctl.errors import Stopped
 
 _HOMES = {
     "convert_audio": "api",

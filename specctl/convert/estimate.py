@@ -10,9 +10,10 @@ from specctl.convert.beats import Beats, Watch, patience
 from specctl.convert.executors import Executor, Outcome, Task
 from specctl.convert.jobs import Description, PartJob, Receipt, part_path
 from specctl.convert.plan import Plan, PlannedSource, stored_bytes
-from specctl.convert.run import Conversion, Stopped
+from specctl.convert.run import Conversion
 from specctl.convert.settings import ConvertConfig
 from specctl.convert.summary import Estimate
+from specctl.errors import Stopped
 
 _SAMPLES = 8
 _LONGEST_SAMPLE = 600.0

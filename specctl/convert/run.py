@@ -23,13 +23,9 @@ from specctl.convert.settings import ConvertConfig, GivenSettings
 from specctl.convert.stored import Finished
 from specctl.convert.summary import Progress, Summary
 from specctl.convert.target import Target, reported_disk
-from specctl.errors import AudioError, SpecctlError
+from specctl.errors import AudioError, Stopped
 from specctl.store.layout import Layout
 from specctl.store.merge import MergeSummary
-
-
-class Stopped(SpecctlError):  # noqa: N818 - not an error of anybody
-    """A conversion was stopped before its end; finished parts are kept for the next run."""
 
 
 @dataclass(slots=True)

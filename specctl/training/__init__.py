@@ -8,13 +8,13 @@
 - ``page``: the report.
 """
 
+from specctl.errors import Stopped
 from specctl.training.clips import Clips
 from specctl.training.drift import drift
 from specctl.training.job import train_basis
 from specctl.training.labels import Labelled, find_labelled
 from specctl.training.models import Cnn, Linear, ResNet18
 from specctl.training.options import Options
-from specctl.training.processes import Stopped
 from specctl.training.settings import TrainSettings
 from specctl.training.splits import Split, draw_split
 from specctl.training.summary import Summary

@@ -12,7 +12,7 @@ from specctl.basis import load_basis
 from specctl.basis.checks import is_state_dict
 from specctl.basis.state_dict import settings_of
 from specctl.config import SpectrogramConfig
-from specctl.errors import ParameterError
+from specctl.errors import ParameterError, Stopped
 from specctl.presets import preset as preset_settings
 from specctl.training.arms import (
     ArmResult,
@@ -27,7 +27,7 @@ from specctl.training.labels import Labelled, find_labelled
 from specctl.training.loop import Report
 from specctl.training.models import check_model
 from specctl.training.options import Options
-from specctl.training.processes import Stopped, joined_processes, local_device
+from specctl.training.processes import joined_processes, local_device
 from specctl.training.settings import TrainSettings
 from specctl.training.splits import Split, draw_split
 from specctl.training.summary import Summary, summarise, write_basis

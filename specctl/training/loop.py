@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from specctl.errors import TrainingError
+from specctl.errors import Stopped, TrainingError
 from specctl.training.batches import Batch, TrainBatches
 from specctl.training.checkpoint import read_checkpoint, write_checkpoint
 from specctl.training.evaluate import Scores
 from specctl.training.network import Network, kept_random_state, model_precision
 from specctl.training.norm import GROUP_SIZE
 from specctl.training.penalties import Penalties
-from specctl.training.processes import Processes, Stopped
+from specctl.training.processes import Processes
 from specctl.training.settings import TrainSettings
 
 Report = Callable[[dict[str, Any]], None]

@@ -9,13 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from specctl.errors import OtherProcessError, ParameterError, SpecctlError, TrainingError
+from specctl.errors import OtherProcessError, ParameterError, SpecctlError, Stopped, TrainingError
 
 _FAILED = "specctl/failed"
-
-
-class Stopped(SpecctlError):  # noqa: N818 - not an error of anybody
-    """A training was asked to stop; its state is saved."""
 
 
 @dataclass(frozen=True, slots=True)

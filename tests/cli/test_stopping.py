@@ -1,0 +1,58 @@
+"""Signals to a command, one more of them at every moment."""
+
+import os
+import signal
+
+import pytest
+import typer
+
+from specctl.cli.stopping import stoppable, stoppable_training
+from specctl.errors import Stopped
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class Impatient:
+    """Takes what is said, and sends a signal each time."""
+
+    def __init__(self, number):
+        self.number = number
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+        os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("is_training", [False, True], ids=["convert", "train-basis"])
+def test_a_signal_while_the_end_is_told_does_not_cut_it_off(number, is_training):
+    bar = Impatient(number)
+    stopping = stoppable_training(bar.say) if is_training else stoppable(bar)
+    with pytest.raises(typer.Exit) as ended, stopping:
+        raise Stopped("stopped: 1 of 2 parts are done")
+    assert bar.lines[0] == "specctl: stopped: 1 of 2 parts are done"
+    assert bar.lines[1].startswith("specctl: to go on: specctl ")
+    assert len(bar.lines) == 2
+    assert ended.value.exit_code == CODES[number]
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_while_the_first_one_is_told_stops_now(number):
+    bar = Impatient(number)
+    with pytest.raises(typer.Exit) as ended, stoppable(bar):
+        os.kill(os.getpid(), number)
+        raise AssertionError("goes on")
+    words = ("once more stops at once", ": stopping now", "specctl: stopped; ", "specctl: to go on")
+    assert len(bar.lines) == len(words)
+    assert all(word in line for word, line in zip(words, bar.lines, strict=True)), bar.lines
+    assert ended.value.exit_code == CODES[number]
+
+
+def test_signals_mean_what_they_meant_before():
+    before = [signal.getsignal(number) for number in CODES]
+    with stoppable_training(lambda _: None) as is_stopped:
+        assert not is_stopped()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert is_stopped()
+    assert [signal.getsignal(number) for number in CODES] == before
