@@ -22,21 +22,24 @@ BEGINS = 2  # flag of the first page of a stream
 ENDS = 4  # flag of the last page of a stream
 CHECKSUM_AT = 22  # bytes from the start of a page
 MAX_PAGE = HEADER.size + 255 + 255 * 255  # bytes
+FULL_SEGMENT = 255  # bytes; a shorter one ends its packet
 WINDOW = 2**20  # bytes
 NO_GRANULE = -1
+PACKET_START = 48  # bytes, which tell the codec and its rate
 
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-class _Page(NamedTuple):
+class Page(NamedTuple):
+    """One page: where it is in its file, what its header says."""
+
     start: int
     stop: int
     flags: int
     granule: int
     serial: int
     sequence: int
-    body: bytes
-    is_sound: bool  # checksum fits
+    packet: bytes  # how the first packet of a stream begins; empty in later pages
 
 
 @dataclass
@@ -70,17 +73,17 @@ def inspect_ogg(source: SourceFile) -> Structure:
     streams: dict[int, _Stream] = {}
     link_starts: list[int] = []
     in_headers = is_cut = False
-    for page in _pages(source):
+    for page, is_sound in _pages(source):
         if page is None:
             is_cut = True
             break
-        if not page.is_sound:
+        if not is_sound:
             raise AudioError(reasons.has_hole(_seconds(streams)))
         if page.flags & BEGINS:
             if not in_headers:
                 streams = {}
                 link_starts.append(page.start)
-            streams[page.serial] = _Stream(_granule_rate(page.body), page.sequence - 1)
+            streams[page.serial] = _Stream(_granule_rate(page.packet), page.sequence - 1)
         in_headers = bool(page.flags & BEGINS)
         _follow(streams, page)
     sounding = [stream for stream in streams.values() if stream.rate]
@@ -99,7 +102,7 @@ def _pieces(link_starts: list[int], size: int) -> tuple[Piece, ...]:
     return tuple(Piece(b"", start, stop) for start, stop in zip(link_starts, stops, strict=True))
 
 
-def _follow(streams: dict[int, _Stream], page: _Page) -> None:
+def _follow(streams: dict[int, _Stream], page: Page) -> None:
     stream = streams.get(page.serial)
     if stream is None or page.sequence != (stream.sequence + 1) % 2**32:
         raise AudioError(reasons.has_hole(_seconds(streams)))
@@ -113,29 +116,11 @@ def _seconds(streams: dict[int, _Stream]) -> float:
     return max((stream.seconds for stream in streams.values()), default=0.0)
 
 
-def _pages(source: SourceFile) -> Iterator[_Page | None]:
-    """All pages in order; None for one that the end of the file cuts."""
-    offset, window_start, window, mirrored = 0, 0, b"", b""
-    while offset < source.size:
-        at = offset - window_start
-        if len(window) - at < MAX_PAGE and window_start + len(window) < source.size:
-            window_start, window, at = offset, source.read_at(offset, WINDOW), 0
-            mirrored = window.translate(_REVERSED_BITS)
-        if not window.startswith(CAPTURE, at):
-            # tags and padding between pages are skipped, as every reader does
-            found = window.find(CAPTURE, at)
-            offset = window_start + (found if found >= 0 else max(at + 1, len(window) - 3))
-            if found < 0 and window_start + len(window) >= source.size:
-                return
-            continue
-        page = _parse_page(window, mirrored, at, offset)
-        yield page
-        if page is None:
-            return
-        offset = page.stop
+def parse_page(window: bytes, at: int, offset: int) -> Page | None:
+    """The page that begins in ``window`` at ``at``, which is byte ``offset`` of the file.
 
-
-def _parse_page(window: bytes, mirrored: bytes, at: int, offset: int) -> _Page | None:
+    None if its end is not in the window.
+    """
     if len(window) < at + HEADER.size:
         return None
     _, _, flags, granule, serial, sequence, _, n_segments = HEADER.unpack_from(window, at)
@@ -143,29 +128,42 @@ def _parse_page(window: bytes, mirrored: bytes, at: int, offset: int) -> _Page |
     stop_at = body_at + sum(window[at + HEADER.size : body_at])
     if len(window) < max(stop_at, body_at):
         return None
-    return _Page(
-        start=offset,
-        stop=offset + stop_at - at,
-        flags=flags,
-        granule=granule,
-        serial=serial,
-        sequence=sequence,
-        body=window[body_at : min(stop_at, body_at + 48)],
-        is_sound=_is_sound(mirrored, at, stop_at),
-    )
+    packet = window[body_at : min(stop_at, body_at + PACKET_START)] if flags & BEGINS else b""
+    return Page(offset, offset + stop_at - at, flags, granule, serial, sequence, packet)
 
 
-def _is_sound(mirrored: bytes, start: int, stop: int) -> bool:
-    """Whether the checksum of a page fits, which counts as 0 in itself.
+def _pages(source: SourceFile) -> Iterator[tuple[Page | None, bool]]:
+    """All pages in order, and whether the checksum fits; None for one that the file's end cuts."""
+    offset, window_start, window, mirrored = 0, 0, b"", bytearray()
+    while offset < source.size:
+        at = offset - window_start
+        if len(window) - at < MAX_PAGE and window_start + len(window) < source.size:
+            window_start, window, at = offset, source.read_at(offset, WINDOW), 0
+            mirrored = bytearray(window.translate(_REVERSED_BITS))
+        if not window.startswith(CAPTURE, at):
+            # tags and padding between pages are skipped, as every reader does
+            found = window.find(CAPTURE, at)
+            offset = window_start + (found if found >= 0 else max(at + 1, len(window) - 3))
+            if found < 0 and window_start + len(window) >= source.size:
+                return
+            continue
+        page = parse_page(window, at, offset)
+        if page is None:
+            yield None, False
+            return
+        yield page, _is_sound(mirrored, at, page.stop - window_start)
+        offset = page.stop
+
+
+def _is_sound(mirrored: bytearray, start: int, stop: int) -> bool:
+    """Whether the checksum of a page fits; it counts as 0 in itself, and is 0 afterwards.
 
     Ogg's CRC-32 has zlib's polynomial, but takes the most significant bit first and does not
     invert: zlib finds it in bytes whose bits are ``mirrored``.
     """
-    view, place = memoryview(mirrored), start + CHECKSUM_AT
-    crc = zlib.crc32(view[start:place], 0xFFFFFFFF)
-    crc = zlib.crc32(bytes(4), crc)
-    crc = zlib.crc32(view[place + 4 : stop], crc) ^ 0xFFFFFFFF
-    return crc == int.from_bytes(view[place : place + 4], "big")
+    place = slice(start + CHECKSUM_AT, start + CHECKSUM_AT + 4)
+    checksum, mirrored[place] = int.from_bytes(mirrored[place], "big"), bytes(4)
+    return zlib.crc32(memoryview(mirrored)[start:stop], 0xFFFFFFFF) ^ 0xFFFFFFFF == checksum
 
 
 def _granule_rate(first_packet: bytes) -> int:

@@ -7,6 +7,7 @@ import soundfile
 from specctl.audio import av_backend, reasons, soundfile_backend
 from specctl.audio.av_backend import AvDecoder
 from specctl.audio.formats import PYAV_EXTENSIONS, extension
+from specctl.audio.headers import header_info
 from specctl.audio.info import AudioInfo, Decoder, check_info
 from specctl.audio.integrity import inspect
 from specctl.audio.soundfile_backend import SoundfileDecoder
@@ -43,9 +44,12 @@ def probe(path: str) -> AudioInfo:
     ------
     AudioError
         With the reason alone, without the path: the caller says which file. That a file is
-        cut short is found by ``open_audio``, not here.
+        cut short, or damaged behind its header, is found by ``open_audio``, not here.
     """
     with SourceFile(path) as source:
+        if (info := header_info(source)) is not None:
+            check_info(info)
+            return info
         return choose_decoder(source, header_only=True).decoder.info
 
 

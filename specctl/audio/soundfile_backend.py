@@ -63,12 +63,16 @@ class SoundfileDecoder:
             length = max(1, min(length, self.n_expected))
         buffer: Samples = np.empty((length, self.info.n_channels), dtype=np.float32)
         codes = np.empty_like(buffer, dtype=np.int16) if self._is_16_bit else None
-        filled = 0
+        filled = n_found = 0
         for piece in self._structure.pieces or (None,):
             with self._open(piece) as file:
                 _pass_over(file, _skipped(piece))
-                while n_read := _read(file, buffer[filled:], codes):
+                # libsndfile has nothing more than it has declared
+                while n_found != self.n_expected and (
+                    n_read := _read(file, buffer[filled:], codes)
+                ):
                     filled += n_read
+                    n_found += n_read
                     if filled == length:
                         yield buffer
                         filled = 0

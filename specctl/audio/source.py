@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import stat
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 HASH_STEP = 2**20  # bytes
+
+
+class _HashMemory(threading.local):
+    """Memory for a stretch of one file after another; the system takes long to give it anew."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(HASH_STEP)
+
+
+_memory = _HashMemory()
 
 
 class SourceFile:
@@ -80,13 +91,12 @@ class SourceFile:
         return (status.st_size, status.st_mtime_ns) != (self.size, self.mtime_ns)
 
     def sha256(self) -> str:
-        """Hex digest of all bytes of the file."""
+        """Hex digest of all bytes of the file, which had `size` of them when it was opened."""
         digest = hashlib.sha256()
-        buffer = bytearray(HASH_STEP)
-        view = memoryview(buffer)
+        view = memoryview(_memory.buffer)
         offset = 0
         # preadv leaves the descriptor's position to the decoder
-        while n_read := os.preadv(self.fd, [buffer], offset):
+        while offset < self.size and (n_read := os.preadv(self.fd, [view], offset)):
             digest.update(view[:n_read])
             offset += n_read
         return digest.hexdigest()

@@ -7,7 +7,7 @@ workers, so that a store is the same array for array whoever makes it.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 from specctl.audio.discover import Source
@@ -45,6 +45,9 @@ class PlannedSource:
     poison: str = ""
 
 
+_FIELDS = tuple(field.name for field in fields(PlannedSource))
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Parts, each a run of sources, in the order of the store."""
@@ -70,7 +73,7 @@ class Plan:
     def to_json_lines(self) -> str:
         """One line for each source, the number of its part first."""
         return "".join(
-            json.dumps([number, asdict(source)]) + "\n"
+            json.dumps([number, {name: getattr(source, name) for name in _FIELDS}]) + "\n"
             for number, part in enumerate(self.parts)
             for source in part
         )

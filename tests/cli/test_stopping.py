@@ -43,7 +43,12 @@ def test_a_signal_while_the_first_one_is_told_stops_now(number):
     with pytest.raises(typer.Exit) as ended, stoppable(bar):
         os.kill(os.getpid(), number)
         raise AssertionError("goes on")
-    words = ("once more stops at once", ": stopping now", "specctl: stopped; ", "specctl: to go on")
+    words = (
+        "once more stops at once",
+        ": stopping now",
+        "specctl: stopped; ",
+        "specctl: to go on",
+    )
     assert len(bar.lines) == len(words)
     assert all(word in line for word, line in zip(words, bar.lines, strict=True)), bar.lines
     assert ended.value.exit_code == CODES[number]

@@ -1,0 +1,121 @@
+"""What the headers of the commonest files say, read without a decoder.
+
+Opening a file makes a decoder of it: libsndfile sets up all tables of a Vorbis stream, which takes
+as long as decoding half a second of it. To plan a conversion a few bytes are enough. Whatever is
+out of the ordinary here is left to the decoder.
+"""
+
+import struct
+
+from specctl.audio import ogg
+from specctl.audio.containers import UNKNOWN_SIZES
+from specctl.audio.info import AudioInfo
+from specctl.audio.source import SourceFile
+
+HEAD = 128  # bytes
+WAVE_FMT = struct.Struct("<4sI4s4sIHHIIHH")
+WAVE_DATA_AT = 36  # offset, where nothing is between the two chunks
+WAVE_ENCODINGS = {
+    (1, 8): "pcm_u8",
+    (1, 16): "pcm_16",
+    (1, 24): "pcm_24",
+    (1, 32): "pcm_32",
+    (3, 32): "float",
+    (3, 64): "double",
+}
+FLAC_ENCODINGS = {8: "pcm_s8", 16: "pcm_16", 24: "pcm_24"}
+STREAMINFO = b"\0\0\0\x22"  # type and size of the block, perhaps marked as the last
+VORBIS = struct.Struct("<7sIBI12xB")  # type and name, version, channels, rate, block sizes
+
+
+def header_info(source: SourceFile) -> AudioInfo | None:
+    """Read the header of a WAV, FLAC or Ogg Vorbis file of the usual kind.
+
+    Returns
+    -------
+    AudioInfo or None
+        What the decoder would say; None where only the decoder can tell. Of a Vorbis stream that
+        was cut out of a longer one, ``n_samples`` may be up to a page too large.
+    """
+    head = source.read_at(0, HEAD)
+    if head.startswith(b"RIFF"):
+        return _wave(source, head)
+    if head.startswith(b"fLaC"):
+        return _flac(head)
+    if head.startswith(ogg.CAPTURE):
+        return _vorbis(source, head)
+    return None
+
+
+def _wave(source: SourceFile, head: bytes) -> AudioInfo | None:
+    if len(head) < WAVE_DATA_AT + 8:
+        return None
+    _, _, wave, name, size, tag, n_channels, rate, _, block_align, bits = WAVE_FMT.unpack_from(
+        head
+    )
+    encoding = WAVE_ENCODINGS.get((tag, bits))
+    if (wave, name, size) != (b"WAVE", b"fmt ", 16) or encoding is None:
+        return None
+    name, n_bytes = struct.unpack_from("<4sI", head, WAVE_DATA_AT)
+    is_whole = WAVE_DATA_AT + 8 + n_bytes <= source.size
+    if name != b"data" or n_bytes in UNKNOWN_SIZES or not is_whole:
+        return None
+    if n_channels == 0 or block_align != n_channels * bits // 8:
+        return None
+    return AudioInfo(rate, n_channels, n_bytes // block_align, f"wav/{encoding}", "soundfile")
+
+
+def _flac(head: bytes) -> AudioInfo | None:
+    if len(head) < 26 or bytes((head[4] & 0x7F, *head[5:8])) != STREAMINFO:
+        return None
+    # from byte 18: 20 bits of rate, 3 of channels - 1, 5 of bits - 1, 36 of samples
+    packed = int.from_bytes(head[18:26], "big")
+    rate, n_samples = packed >> 44, packed & (2**36 - 1)
+    n_channels, bits = (packed >> 41 & 7) + 1, (packed >> 36 & 31) + 1
+    encoding = FLAC_ENCODINGS.get(bits)
+    if encoding is None or n_samples == 0:
+        return None
+    return AudioInfo(rate, n_channels, n_samples, f"flac/{encoding}", "soundfile")
+
+
+def _vorbis(source: SourceFile, head: bytes) -> AudioInfo | None:
+    first = ogg.parse_page(head, 0, 0)
+    if first is None or len(first.packet) < VORBIS.size:
+        return None
+    name, version, n_channels, rate, block_sizes = VORBIS.unpack_from(first.packet)
+    sounding, n_packets = _first_sounding_page(source.read_at(first.stop, ogg.MAX_PAGE))
+    last = _last_page(source)
+    if (name, version) != (b"\x01vorbis", 0) or sounding is None or last is None:
+        return None
+    # one stream from start to end: neither several at once nor one after another
+    if not first.serial == sounding.serial == last.serial or last.granule <= 0:
+        return None
+    # a packet gives half a long block at most: more means that the count does not begin at 0
+    if sounding.granule > n_packets * (1 << (block_sizes >> 4)) // 2:
+        return None
+    return AudioInfo(rate, n_channels, last.granule, "ogg/vorbis", "soundfile")
+
+
+def _first_sounding_page(window: bytes) -> tuple[ogg.Page | None, int]:
+    """The first page that counts samples, and how many packets end in it."""
+    at = 0
+    while (page := ogg.parse_page(window, at, at)) is not None and not page.flags & ogg.BEGINS:
+        if page.granule > 0:
+            n_segments = window[at + ogg.HEADER.size - 1]
+            segments = window[at + ogg.HEADER.size :][:n_segments]
+            return page, sum(segment < ogg.FULL_SEGMENT for segment in segments)
+        at = page.stop
+    return None, 0
+
+
+def _last_page(source: SourceFile) -> ogg.Page | None:
+    """The page that ends with the file."""
+    start = max(0, source.size - ogg.MAX_PAGE)
+    tail = source.read_at(start, ogg.MAX_PAGE)
+    at = tail.rfind(ogg.CAPTURE)
+    while at >= 0:
+        page = ogg.parse_page(tail, at, start + at)
+        if page is not None and page.stop == source.size:
+            return page
+        at = tail.rfind(ogg.CAPTURE, 0, at)
+    return None

@@ -1,0 +1,108 @@
+"""What is read of a header without a decoder is what the decoder says, or nothing."""
+
+import struct
+
+import pytest
+
+from specctl.audio.headers import header_info
+from specctl.audio.probe import choose_decoder, probe
+from specctl.audio.source import SourceFile
+from specctl.errors import AudioError
+from tests.audio.conftest import RATE, noise, write
+from tests.convert.bad_audio import ogg_crc, ogg_pages, with_bytes
+
+USUAL = ["wav-pcm8", "wav-pcm16", "wav-pcm24", "wav-pcm32", "flac", "ogg-vorbis"]
+N_BYTES = 64
+"""At the start of a file, each of which is changed."""
+
+
+def told(path):
+    with SourceFile(str(path)) as source:
+        return header_info(source)
+
+
+def decoders(path):
+    """What the decoder says, None if it refuses the file."""
+    try:
+        with SourceFile(str(path)) as source:
+            return choose_decoder(source, header_only=True).decoder.info
+    except AudioError:
+        return None
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_needs_no_decoder_for_a_file_of_the_usual_kind(originals, name):
+    assert told(originals[name]) == decoders(originals[name])
+    assert told(originals[name]) is not None
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_a_damaged_header_never_says_what_the_decoder_does_not(originals, tmp_path, name):
+    data = originals[name].read_bytes()
+    path = tmp_path / originals[name].name
+    n_told = 0
+    for at in range(N_BYTES):
+        for value in {0, 1, 2, 127, 255, data[at] ^ 1, data[at] ^ 128} - {data[at]}:
+            path.write_bytes(with_bytes(data, at, bytes([value])))
+            info, expected = told(path), decoders(path)
+            n_told += info is not None
+            # what the decoder refuses is refused when the file is converted
+            assert info is None or expected is None or info == expected, (at, value)
+    assert n_told > N_BYTES
+
+
+def changed_ogg(data, change):
+    return b"".join(ogg_crc(change(page)) for page in ogg_pages(data))
+
+
+def later(page):
+    """A page of a stream that was cut out of the middle of a longer one."""
+    (granule,) = struct.unpack_from("<q", page, 6)
+    return with_bytes(page, 6, struct.pack("<q", granule + 90_000 * (granule > 0)))
+
+
+ODD = {
+    "wav with a chunk before the data": (
+        "wav-pcm16",
+        lambda data: data[:36] + b"LIST" + struct.pack("<I", 4) + b"INFO" + data[36:],
+    ),
+    "wav that is cut": ("wav-pcm16", lambda data: data[:-1000]),
+    "wav of unknown length": ("wav-pcm16", lambda data: with_bytes(data, 40, b"\xff" * 4)),
+    "wav of no samples": ("wav-pcm16", lambda data: with_bytes(data, 40, bytes(4))),
+    "wav of other sizes": ("wav-pcm16", lambda data: with_bytes(data, 32, b"\x03")),
+    "wav that ends in its header": ("wav-pcm16", lambda data: data[:40]),
+    "float wav": ("wav-float", bytes),
+    "companded wav": ("wav-ulaw", bytes),
+    "big-endian wav": ("wav-big-endian", bytes),
+    "extensible wav": ("wavex", bytes),
+    "flac of unknown length": ("flac", lambda data: with_bytes(data, 22, bytes(4))),
+    "aiff": ("aiff", bytes),
+    "opus": ("ogg-opus", bytes),
+    "vorbis from the middle": ("ogg-vorbis", lambda data: changed_ogg(data, later)),
+    "vorbis with a tag behind": ("ogg-vorbis", lambda data: data + b"TAG" + bytes(125)),
+    "vorbis that is cut": ("ogg-vorbis", lambda data: data[:-100]),
+    "vorbis without sound": ("ogg-vorbis", lambda data: b"".join(ogg_pages(data)[:2])),
+    "nothing": ("ogg-vorbis", lambda _: b"O"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_leaves_what_is_odd_to_the_decoder(originals, tmp_path, odd):
+    name, change = ODD[odd]
+    path = tmp_path / originals[name].name
+    path.write_bytes(change(originals[name].read_bytes()))
+    assert told(path) is None
+    expected = decoders(path)
+    if expected is None:
+        with pytest.raises(AudioError):
+            probe(str(path))
+    else:
+        assert probe(str(path)) == expected
+
+
+def test_refuses_what_no_recording_has(tmp_path):
+    path = write(tmp_path / "a.wav", noise(10, 1), rate=RATE)
+    path.write_bytes(with_bytes(path.read_bytes(), 24, struct.pack("<I", 999)))
+    assert told(path).sample_rate == 999
+    with pytest.raises(AudioError, match="^sample rate 999 Hz is outside"):
+        probe(str(path))
