@@ -12,10 +12,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAX_LINES = 400
 
 # what each part of the package may import of it, besides itself
-BASE = {"errors", "given_files", "presets", "settings", "config", "version"}
+BASE = {"errors", "durable", "given_files", "presets", "settings", "config", "version"}
 LAYERS = {
     "errors": set(),
     "version": set(),
+    "durable": {"errors"},
     "given_files": {"errors"},
     "presets": {"errors"},
     "settings": {"errors", "given_files", "presets"},

@@ -1,7 +1,6 @@
 """Writing basis files, and reading them as if they came from strangers."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ from safetensors.numpy import save
 from specctl.basis.checks import CheckedHeader, read_checked
 from specctl.basis.record import Basis, checked_metadata
 from specctl.config import SpectrogramConfig
-from specctl.errors import BasisError, ParameterError
+from specctl.durable import write_atomically
+from specctl.errors import BasisError, ParameterError, StoreError
 from specctl.version import __version__
 
 FORMAT = "specctl-basis"
@@ -18,7 +18,7 @@ FORMAT_VERSION = 1
 
 
 def save_basis(path: Path | str, basis: Basis, *, overwrite: bool = False) -> None:
-    """Write a basis file; it is complete or absent.
+    """Write a basis file; it is complete or absent, also after a power cut.
 
     Raises
     ------
@@ -46,17 +46,11 @@ def check_absent(path: Path, overwrite: bool) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, sync it, give it its name; BasisError if it cannot."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    """Write a file that is complete or absent, also after a power cut; BasisError if it cannot."""
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise BasisError(f"cannot write {path}: {error.strerror}") from error
+        write_atomically(path, data)
+    except StoreError as error:
+        raise BasisError(str(error)) from error
 
 
 def load_basis(path: Path | str) -> Basis:

@@ -5,6 +5,7 @@ holds plain sines and the sign is put right afterwards; torchlibrosa keeps ``mel
 Neither keeps its settings, so whoever reads has to know them.
 """
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specctl.basis.file import check_absent
+from specctl.basis.file import check_absent, write_whole
 from specctl.basis.record import Basis
 from specctl.basis.state_dict import (
     IMAGINARY,
@@ -26,7 +27,7 @@ from specctl.basis.state_dict import (
 from specctl.config import SpectrogramConfig
 from specctl.dsp.mel import mel_weights
 from specctl.dsp.windows import window
-from specctl.errors import BasisError, ParameterError
+from specctl.errors import ParameterError
 
 
 def read_state_dict(source: Path | str | Mapping[str, Any], config: SpectrogramConfig) -> Basis:
@@ -108,13 +109,12 @@ def to_state_dict(basis: Basis, library: Library) -> dict[str, Tensor]:
 
 
 def write_state_dict(path: Path, basis: Basis, library: Library, *, overwrite: bool) -> None:
-    """`to_state_dict` as a file for ``torch.load``; BasisError if it cannot be written."""
+    """`to_state_dict` as a file for ``torch.load``, written as `save_basis` writes."""
     weights = to_state_dict(basis, library)
     check_absent(path, overwrite)
-    try:
-        torch.save(weights, path)
-    except (OSError, RuntimeError) as error:
-        raise BasisError(f"cannot write {path}: {error}") from error
+    data = io.BytesIO()
+    torch.save(weights, data)
+    write_whole(path, data.getvalue())
 
 
 def module_call(config: SpectrogramConfig, library: Library) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from specctl.store.durable import reported_os_errors
+from specctl.durable import reported_os_errors
 
 _FIELDS = ("count", "source", "n_done", "n_failed", "milliseconds")
 _SLOWEST_READ = 10e6

@@ -17,8 +17,8 @@ from typing import Self
 
 from specctl.convert.jobs import Job, part_path
 from specctl.convert.plan import Plan
+from specctl.durable import fsync_folder, reported_os_errors, write_atomically
 from specctl.errors import StoreError
-from specctl.store.durable import fsync_folder, reported_os_errors, write_atomically
 from specctl.store.part import Part, read_part
 
 _MOST_RACES = 100

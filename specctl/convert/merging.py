@@ -13,8 +13,8 @@ from specctl.convert.background import WORTH_A_THREAD, Background
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job, part_path
 from specctl.convert.settings import ConvertConfig
+from specctl.durable import publish
 from specctl.errors import StoreError
-from specctl.store.durable import publish
 from specctl.store.layout import Layout
 from specctl.store.merge import Merger, MergeSummary, merging
 from specctl.version import __version__

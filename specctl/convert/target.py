@@ -14,8 +14,8 @@ from specctl.convert.request import Options, Request
 from specctl.convert.settings import GivenSettings, differences
 from specctl.convert.stored import Finished, job_of, may_be_store
 from specctl.convert.summary import Summary
+from specctl.durable import reported_os_errors
 from specctl.errors import StoreError
-from specctl.store.durable import reported_os_errors
 from specctl.version import __version__
 
 

@@ -13,12 +13,12 @@ import h5py
 import numpy as np
 
 from specctl.basis.record import Basis
+from specctl.durable import fsync_file
 from specctl.errors import ParameterError, StoreError
 from specctl.store.base import Base
 from specctl.store.basis_table import basis_table
 from specctl.store.chunks import checksum
 from specctl.store.contents import stats_table, write_root_attributes, write_tables
-from specctl.store.durable import fsync_file
 from specctl.store.hdf5 import create_spectrogram, created_file
 from specctl.store.layout import FailureRecord, Layout
 from specctl.store.part_reader import read_part
@@ -171,7 +171,7 @@ def merging(
     base: Path | None = None,
     replaced: Collection[str] = (),
 ) -> Iterator[Merger]:
-    """Write a store to ``temporary``; `specctl.store.durable.publish` then gives it its name.
+    """Write a store to ``temporary``; `specctl.durable.publish` then gives it its name.
 
     Nothing is left there unless `Merger.finish` was called and nothing failed.
 

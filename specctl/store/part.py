@@ -19,9 +19,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from specctl.durable import begin_writing, publish, reported_os_errors, write_all
 from specctl.errors import ParameterError, StoreError
 from specctl.store.chunks import ChunkCodec, checksum
-from specctl.store.durable import begin_writing, publish, reported_os_errors, write_all
 from specctl.store.layout import FILL_VALUE, FailureRecord, ItemRecord, Layout
 from specctl.store.part_reader import END, HEADER, TABLE_DTYPE, TRAILER, Part, read_part
 from specctl.store.stats import Moments, MomentsGatherer

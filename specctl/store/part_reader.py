@@ -24,9 +24,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from specctl.durable import let_go, reported_os_errors
 from specctl.errors import ParameterError, StoreError
 from specctl.store.chunks import checksum
-from specctl.store.durable import let_go, reported_os_errors
 from specctl.store.layout import FailureRecord, ItemRecord, Layout
 from specctl.store.stats import Moments
 

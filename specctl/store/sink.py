@@ -8,8 +8,8 @@ drops all bytes from then on. Whoever writes asks `FileSink.check` as often as i
 import os
 from pathlib import Path
 
+from specctl.durable import begin_writing
 from specctl.errors import StoreError
-from specctl.store.durable import begin_writing
 
 
 class FileSink:

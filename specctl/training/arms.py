@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from specctl.config import SpectrogramConfig
+from specctl.durable import write_atomically
 from specctl.errors import ParameterError, TrainingError
-from specctl.store.durable import write_atomically
 from specctl.training.augmenting import build_augmentations
 from specctl.training.batches import TrainBatches
 from specctl.training.checkpoint import read_checkpoint, write_checkpoint

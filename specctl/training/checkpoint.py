@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from specctl.durable import write_atomically
 from specctl.errors import StoreError, TrainingError
-from specctl.store.durable import write_atomically
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from specctl.store.durable import write_atomically
+from specctl.durable import write_atomically
 from specctl.training.arms import ArmResult
 from specctl.training.drawing import Line, chart, picture
 from specctl.training.drift import response

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from specctl.durable import reported_os_errors, write_atomically
 from specctl.errors import StoreError, TrainingError
-from specctl.store.durable import reported_os_errors, write_atomically
 from specctl.training.arms import Bench
 from specctl.training.options import Options
 

@@ -1,7 +1,6 @@
 """A transform as an ONNX graph: padding, one convolution, power, bands, logarithm."""
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from specctl.basis import Basis
-from specctl.basis.file import check_absent
+from specctl.basis.file import check_absent, write_whole
 from specctl.config import PadMode, SpectrogramConfig
 from specctl.dsp.decibel import LogScale, peaks
 from specctl.dsp.mel import dct_matrix
@@ -90,7 +89,6 @@ def export_onnx(path: Path, basis: Basis, *, overwrite: bool = False) -> None:
     check_absent(path, overwrite)
     example = torch.zeros(2, 3 * basis.config.n_fft)
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("samples")}
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
         with _silence():
             program = torch.onnx.export(
@@ -104,16 +102,12 @@ def export_onnx(path: Path, basis: Basis, *, overwrite: bool = False) -> None:
             )
             if program is None:
                 raise BasisError(f"cannot write {path}: no graph came out")
-            program.save(str(temporary), external_data=False)
-        temporary.replace(path)
+            data = program.model_proto.SerializeToString()
     except ImportError as error:
         raise BasisError(
             f"cannot write {path}: {error.name} is missing; pip install 'specctl-audio[onnx]'"
         ) from error
-    except OSError as error:
-        raise BasisError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, data)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Basis files: written whole, read with suspicion."""
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -146,6 +147,19 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     assert path.read_bytes() == before
     trained(MEL, "basis").save_basis(path, overwrite=True)
     assert path.read_bytes() != before
+
+
+def test_a_file_outlasts_a_power_cut(tmp_path, monkeypatch):
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd))
+    )
+    MelSpectrogram(**MEL).save_basis(tmp_path / "b.safetensors")
+    written, folder = synced
+    assert written.startswith(f"{tmp_path}/b.safetensors.tmp-")
+    # without it the name may be lost
+    assert folder == str(tmp_path)
 
 
 def test_a_file_is_read_without_torch():

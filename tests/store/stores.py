@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from specctl.store.durable import publish
+from specctl.durable import publish
 from specctl.store.layout import FailureRecord, Layout
 from specctl.store.merge import MergeSummary, merge_parts
 from specctl.store.part import PartWriter

@@ -295,7 +295,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_imports_neither_h5py_nor_torch():
     code = (
-        "import specctl.store.part, specctl.store.layout, specctl.store.durable, sys;"
+        "import specctl.store.part, specctl.store.layout, specctl.durable, sys;"
         "print([m for m in ('h5py', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

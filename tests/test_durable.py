@@ -3,8 +3,8 @@ import os
 
 import pytest
 
+from specctl import durable
 from specctl.errors import StoreError
-from specctl.store import durable
 
 
 def test_publish_replaces_the_final_file(tmp_path):
