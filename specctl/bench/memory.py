@@ -27,6 +27,7 @@ from specctl.bench.contenders import find_contender
 from specctl.bench.contenders.base import Allocator, Contender, Prepared
 from specctl.bench.timing import n_threads
 from specctl.bench.workload import Workload
+from specctl.convert.fork_server import begin_fork_server
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -83,9 +84,8 @@ def _apart(contender: Contender, workload: Workload, timeout: float, *, mapped: 
 @lru_cache(maxsize=1)
 def _context() -> ForkServerContext:
     """Processes from one that has imported what takes seconds, and done nothing."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "librosa", "specctl.bench.memory"])
-    return context
+    begin_fork_server("torch", "librosa", "specctl.bench.memory")
+    return multiprocessing.get_context("forkserver")
 
 
 def _measure_and_write(

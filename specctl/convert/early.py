@@ -4,7 +4,7 @@ import ctypes
 import os
 import sys
 
-from specctl.convert.pool import begin_fork_server
+from specctl.convert.fork_server import begin_fork_server
 
 PRELOAD = "specctl.convert.preload"
 PRELOAD_TORCH = "specctl.convert.preload_torch"

@@ -14,19 +14,19 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Self
 
 from specctl.convert.executors import Control, Outcome, Rest, Task
+from specctl.convert.fork_server import GROUP_SIGNALS, begin_fork_server, ensure_fork_server
 from specctl.errors import SpecctlError, StoreError
 
 _POLL_SECONDS = 0.05
 _DEATH_SECONDS = 10.0
 _MOST_STARTS = 3
 _HUNG = "no progress for too long"
-_GROUP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 class Pool:
@@ -77,12 +77,6 @@ class Pool:
             for worker in busy:
                 if worker.task is not None and (worker.task.number in stuck or worker.is_late):
                     yield worker.give_up()
-
-
-def begin_fork_server(module: str) -> None:
-    """Start the process that workers are forked from; it imports ``module``."""
-    _Context().set_forkserver_preload([module])
-    _ensure_fork_server()
 
 
 class _Worker:
@@ -156,7 +150,7 @@ class _Worker:
     def _start(self) -> None:
         self.pipe, theirs = self._context.Pipe()
         try:
-            _ensure_fork_server()
+            ensure_fork_server()
             process = _WorkerProcess(target=_serve, args=(theirs,), daemon=True)
             process.start()
             self._process = process
@@ -190,9 +184,9 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
     for descriptor in (1, 2):
         os.dup2(nowhere, descriptor)
     # a job manager signals all processes of a job: the task in hand is still to be finished
-    for number in _GROUP_SIGNALS:
+    for number in GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _GROUP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, GROUP_SIGNALS)
     _die_with_parent()
     with suppress(EOFError, OSError):
         while True:
@@ -226,17 +220,6 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
     if os.getppid() == 1:
         os._exit(1)
-
-
-def _ensure_fork_server() -> None:
-    """Have a fork server that no signal to the whole group ends, not even while it imports."""
-    # starting this one, as the fork server would, unblocks the signals
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _WorkerProcess(ForkServerProcess):

@@ -1,0 +1,69 @@
+"""The process that workers are forked from: it imports what they need and does nothing else."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
+
+from specctl.errors import StoreError
+
+GROUP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+_HOME = Path(__file__).absolute().parents[2]
+
+
+def begin_fork_server(*modules: str) -> None:
+    """Start the process, which imports ``modules``; there is one for all who ask.
+
+    Raises
+    ------
+    StoreError
+        The current folder does not exist any longer.
+    """
+    forkserver.set_forkserver_preload(list(modules))
+    ensure_fork_server()
+
+
+def ensure_fork_server() -> None:
+    """Have the process; no signal to the whole group ends it, not even while it imports."""
+    with _imports_as_here():
+        # starting this one, as the fork server would, unblocks the signals
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _imports_as_here() -> Iterator[None]:
+    """Have a Python that is started import what this one would.
+
+    By itself it looks into the current folder first, and takes a user's ``random.py`` there for
+    the library's.
+    """
+    given = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(_search_path())}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _search_path() -> list[str]:
+    """``sys.path`` without the current folder, unless specctl itself is imported from there."""
+    try:
+        here = Path.cwd()
+    except OSError as error:
+        # and multiprocessing asks for it
+        raise StoreError("cannot start workers: the current folder is gone") from error
+    entries = [here / entry for entry in sys.path]
+    return [str(entry) for entry in entries if entry != here or here == _HOME]
