@@ -1,8 +1,10 @@
 """The process that workers are forked from: it imports what they need and does nothing else."""
 
+import multiprocessing.util
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
@@ -11,6 +13,8 @@ from pathlib import Path
 from specctl.errors import StoreError
 
 GROUP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+_LONGEST_FOLDER = 60  # bytes; of 107 that the name of a socket may have
+_SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 _HOME = Path(__file__).absolute().parents[2]
 
 
@@ -20,7 +24,7 @@ def begin_fork_server(*modules: str) -> None:
     Raises
     ------
     StoreError
-        The current folder does not exist any longer.
+        There is no current folder any longer, or none for temporary files.
     """
     forkserver.set_forkserver_preload(list(modules))
     ensure_fork_server()
@@ -28,14 +32,43 @@ def begin_fork_server(*modules: str) -> None:
 
 def ensure_fork_server() -> None:
     """Have the process; no signal to the whole group ends it, not even while it imports."""
-    with _imports_as_here():
+    with _imports_as_here(), _reported():
         # starting this one, as the fork server would, unblocks the signals
         resource_tracker.ensure_running()
+        _have_folder_for_sockets()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
         try:
             forkserver.ensure_running()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot start workers: {error.strerror or error}") from error
+
+
+def _have_folder_for_sockets() -> None:
+    """Have multiprocessing put its sockets where their names fit, which the system limits.
+
+    The folder for temporary files of a cluster's job may be too deep.
+    """
+    if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER:
+        return
+    given = tempfile.tempdir
+    tempfile.tempdir = next(filter(_takes_files, _SHORT_FOLDERS), given)
+    try:
+        # made now, and kept for all sockets of this process
+        multiprocessing.util.get_temp_dir()
+    finally:
+        tempfile.tempdir = given
+
+
+def _takes_files(folder: str) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 @contextmanager

@@ -14,14 +14,14 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver
+from multiprocessing import current_process, forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Self
 
 from specctl.convert.executors import Control, Outcome, Rest, Task
 from specctl.convert.fork_server import GROUP_SIGNALS, begin_fork_server, ensure_fork_server
-from specctl.errors import SpecctlError, StoreError
+from specctl.errors import ParameterError, SpecctlError, StoreError
 
 _POLL_SECONDS = 0.05
 _DEATH_SECONDS = 10.0
@@ -42,9 +42,18 @@ class Pool:
     n_workers : int
         In all; at least one for each device.
     module : str
+
+    Raises
+    ------
+    ParameterError
+        In a daemonic process, which may have no children.
     """
 
     def __init__(self, devices: Sequence[str], n_workers: int, module: str) -> None:
+        if current_process().daemon:
+            raise ParameterError(
+                f"workers must be 0 in a worker of multiprocessing.Pool, got {n_workers}"
+            )
         # it imports while the caller looks for files
         begin_fork_server(module)
         context = _Context()

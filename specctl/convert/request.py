@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Self
 
@@ -83,9 +84,11 @@ class Options:
 
     @property
     def n_workers(self) -> int:
-        """Processes to start, 0 for none."""
+        """Processes to start, 0 for none: a worker of somebody's pool may have no children."""
         if self.workers is not None:
             return self.workers
+        if current_process().daemon:
+            return 0
         if sys.platform == "linux":
             return len(os.sched_getaffinity(0))
         return os.cpu_count() or 1

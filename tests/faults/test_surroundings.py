@@ -169,3 +169,50 @@ def test_a_current_folder_that_is_gone_is_said_in_a_line(scenario, place, tmp_pa
     done = run(*command(scenario, place), cwd=gone, preexec_fn=gone.rmdir)
     assert done.returncode == 1
     assert done.stderr == "specctl: cannot start workers: the current folder is gone\n"
+
+
+def test_a_long_name_for_temporary_files_is_no_matter(scenario, place, tmp_path):
+    """The job of a cluster may get one; that of a socket has 107 bytes at most."""
+    deep = tmp_path / ("a" * 60) / ("b" * 60)
+    deep.mkdir(parents=True)
+    env = environment(TMPDIR=str(deep))
+    done = run(*command(scenario, place), small_parts=True, env=env)
+    check(done, scenario, place)
+    assert list(deep.iterdir()) == []
+
+
+IN_A_POOL = """
+import sys
+from multiprocessing import get_context
+from pathlib import Path
+from specctl import convert_audio
+from specctl.convert import Options
+from specctl.errors import ParameterError
+
+def convert(workers):
+    source, store = map(Path, sys.argv[1:])
+    try:
+        return convert_audio(source, store, options=Options(workers=workers)).n_items
+    except ParameterError as error:
+        return str(error)
+
+with get_context("fork").Pool(1) as pool:
+    print(*pool.map(convert, [2, None]), sep="\\n")
+"""
+
+
+def test_a_worker_of_somebody_converts_in_its_own_process(scenario, place):
+    source = command(scenario, place)[0]
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_POOL, source, place / "o.h5"],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+        env=environment(),
+    )
+    assert done.stdout.splitlines() == [
+        "workers must be 0 in a worker of multiprocessing.Pool, got 2",
+        "3",
+    ], done.stderr
+    assert verify_store(place / "o.h5") == []
