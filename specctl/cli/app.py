@@ -3,11 +3,12 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import IO, Annotated, cast
 
 import typer
 from rich.console import Console
 
+from specctl.cli.streams import Messages, Output
 from specctl.errors import KernelError, ParameterError, SpecctlError
 from specctl.version import __version__
 
@@ -20,8 +21,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Folders of audio to HDF5 spectrogram stores, exactly and without losing work.",
 )
-out = Console(emoji=False)
-err = Console(stderr=True, emoji=False)
+out = Console(file=cast(IO[str], Output()), emoji=False)
+err = Console(file=cast(IO[str], Messages()), stderr=True, emoji=False)
 
 
 class ExitCode:
@@ -46,10 +47,10 @@ def reported_errors() -> Iterator[None]:
     try:
         yield
     except (ParameterError, KernelError) as error:
-        _print_error(error)
+        print_error(error)
         raise typer.Exit(ExitCode.USAGE) from error
     except SpecctlError as error:
-        _print_error(error)
+        print_error(error)
         raise typer.Exit(ExitCode.FAILED) from error
 
 
@@ -64,7 +65,8 @@ def importing() -> Iterator[None]:
         gc.enable()
 
 
-def _print_error(error: SpecctlError) -> None:
+def print_error(error: SpecctlError) -> None:
+    """One line on stderr."""
     from specctl.cli.draw import printable
 
     text = printable(f"specctl: {error}")

@@ -3,7 +3,8 @@
 import sys
 
 from specctl.cli import bench, convert, doctor, export_basis, info, presets, train_basis, verify
-from specctl.cli.app import app
+from specctl.cli.app import ExitCode, app, print_error
+from specctl.errors import SpecctlError
 
 __all__ = [
     "bench",
@@ -20,4 +21,9 @@ __all__ = [
 
 def main() -> None:
     """Entry point of ``specctl``."""
-    sys.exit(app())
+    try:
+        sys.exit(app())
+    except SpecctlError as error:
+        # of an answer that cannot be written, which some commands give at their very end
+        print_error(error)
+        sys.exit(ExitCode.FAILED)

@@ -32,7 +32,7 @@ def test_a_signal_while_the_end_is_told_does_not_cut_it_off(number, is_training)
     with pytest.raises(typer.Exit) as ended, stopping:
         raise Stopped("stopped: 1 of 2 parts are done")
     assert bar.lines[0] == "specctl: stopped: 1 of 2 parts are done"
-    assert bar.lines[1].startswith("specctl: to go on: specctl ")
+    assert bar.lines[1].startswith("specctl: to go on: specctl")
     assert len(bar.lines) == 2
     assert ended.value.exit_code == CODES[number]
 

@@ -1,0 +1,69 @@
+"""stdout and stderr on a disk that is full or gone: one line, or none, but no traceback."""
+
+import contextlib
+import io
+import os
+import sys
+from typing import IO, Any
+
+from specctl.errors import SpecctlError
+
+
+class _Stream:
+    """What ``sys`` has under a name at the time; not there at all where it was closed."""
+
+    _name = ""
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._real(), attribute)
+
+    def write(self, text: str) -> int:
+        """As that of a text file."""
+        try:
+            return self._real().write(text)
+        except OSError as error:
+            self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """As that of a text file."""
+        try:
+            self._real().flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _real(self) -> IO[str]:
+        return getattr(sys, self._name) or io.StringIO()
+
+    def _give_up(self, error: OSError) -> None:
+        # what is still to be written would fail once more when the interpreter ends
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._real().fileno())
+            os.close(nowhere)
+
+
+class Output(_Stream):
+    """stdout: an answer that cannot be written is an error.
+
+    Raises
+    ------
+    SpecctlError
+        If the disk cannot take it.
+    BrokenPipeError
+        If nobody reads it any longer.
+    """
+
+    _name = "stdout"
+
+    def _give_up(self, error: OSError) -> None:
+        if isinstance(error, BrokenPipeError):
+            raise error
+        super()._give_up(error)
+        raise SpecctlError(f"cannot write to stdout: {error.strerror}") from error
+
+
+class Messages(_Stream):
+    """stderr: what cannot be said is left unsaid, and the work goes on."""
+
+    _name = "stderr"

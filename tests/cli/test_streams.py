@@ -1,0 +1,83 @@
+"""stdout and stderr that cannot be written to."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from specctl.store.verify import verify_store
+from tests.convert.audio_files import corpus
+from tests.convert.commands import LIMIT, environment, run
+
+SPECCTL = Path(sys.executable).with_name("specctl")
+FULL = Path("/dev/full")
+
+pytestmark = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("streams")
+    assert run(corpus(folder / "in", 3), folder / "o.h5").returncode == 0
+    return folder / "o.h5"
+
+
+def run_script(*arguments, **streams):
+    return subprocess.run(
+        [SPECCTL, *map(str, arguments)],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+        text=True,
+        timeout=LIMIT,
+        check=False,
+        env=environment(),
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("info", "{store}"),
+        ("info", "{store}", "--json"),
+        ("verify", "{store}"),
+        ("convert", "{source}", "{store}", "--json", "-q"),
+        ("presets",),
+        ("doctor",),
+        ("--version",),
+    ],
+    ids=" ".join,
+)
+def test_an_answer_that_finds_no_room_is_an_error_in_a_line(store, command):
+    arguments = [word.format(store=store, source=store.parent / "in") for word in command]
+    with FULL.open("w") as full:
+        done = run_script(*arguments, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "specctl: cannot write to stdout: No space left on device\n"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_messages_that_find_no_room_do_not_stop_a_conversion(store, tmp_path, workers):
+    source = store.parent / "in"
+    with FULL.open("w") as full:
+        done = run_script("convert", source, tmp_path / "o.h5", "--workers", workers, stderr=full)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert verify_store(tmp_path / "o.h5") == []
+
+
+def test_an_error_that_cannot_be_said_is_still_an_exit_code(tmp_path):
+    with FULL.open("w") as full:
+        assert run_script("info", tmp_path / "none.h5", stderr=full).returncode == 1
+
+
+def test_nobody_has_to_read_to_the_end(store, tmp_path):
+    source = store.parent / "in"
+    process = subprocess.Popen(
+        [SPECCTL, "convert", source, tmp_path / "o.h5"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    # whoever reads the messages goes away
+    process.stderr.close()
+    assert process.wait(LIMIT) == 0
+    assert verify_store(tmp_path / "o.h5") == []
