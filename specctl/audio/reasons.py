@@ -34,7 +34,8 @@ def system_reason(error: Exception) -> str:
     """What the operating system says about a file, in the words of the house."""
     if isinstance(error, OSError) and error.errno is not None:
         return _SYSTEM.get(error.errno, os.strerror(error.errno).lower())
-    return str(error)
+    # Python's own words for this differ from version to version
+    return "NUL in its name" if "embedded null" in str(error) else str(error)
 
 
 def cut_short(seconds: float, sign: str = "") -> str:

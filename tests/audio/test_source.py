@@ -60,7 +60,7 @@ def test_notices_a_new_time_or_size(tmp_path, source):
         ("missing", "no such file"),
         ("dangling", "no such file"),
         ("circle", "symbolic links that lead in a circle"),
-        ("nul", "embedded null byte"),
+        ("nul", "NUL in its name"),
     ],
 )
 def test_opens_regular_files_only(tmp_path, monkeypatch, kind, reason):

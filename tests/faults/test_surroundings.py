@@ -145,20 +145,24 @@ def test_a_careful_umask_is_obeyed(scenario, place):
     assert (place / "o.h5").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_a_user_calls_his_scripts_is_of_no_account(scenario, place, tmp_path):
-    """A Python that is started as workers are looks into the current folder first."""
-    for name in ("random", "struct", "threading", "numpy", "soundfile", "specctl"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('a script of the user')\n")
-    done = subprocess.run(
-        # not by `run`, whose own Python looks there too
-        [Path(sys.executable).with_name("specctl"), "convert", *command(scenario, place)],
-        cwd=tmp_path,
+def run_script(*arguments, **options):
+    """Run the command itself: a Python given its program in a word imports from elsewhere."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("specctl"), "convert", *arguments],
         capture_output=True,
         text=True,
         timeout=LIMIT,
         check=False,
         env=environment(),
+        **options,
     )
+
+
+def test_what_a_user_calls_his_scripts_is_of_no_account(scenario, place, tmp_path):
+    """A Python that is started as workers are looks into the current folder first."""
+    for name in ("random", "struct", "threading", "numpy", "soundfile", "specctl"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a script of the user')\n")
+    done = run_script(*command(scenario, place), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert verify_store(place / "o.h5") == []
 
@@ -166,7 +170,7 @@ def test_what_a_user_calls_his_scripts_is_of_no_account(scenario, place, tmp_pat
 def test_a_current_folder_that_is_gone_is_said_in_a_line(scenario, place, tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
-    done = run(*command(scenario, place), cwd=gone, preexec_fn=gone.rmdir)
+    done = run_script(*command(scenario, place), cwd=gone, preexec_fn=gone.rmdir)
     assert done.returncode == 1
     assert done.stderr == "specctl: cannot start workers: the current folder is gone\n"
 

@@ -46,15 +46,17 @@ def test_a_chunk_that_inflates_without_end_takes_no_memory(tmp_path):
         file["spectrogram"].id.write_direct_chunk((0, 0), bomb)
         file["chunks/crc32"][0] = zlib.crc32(bomb)
     # the stored bytes already are more than a chunk can have
-    with pytest.raises(StoreError, match="chunk 0 of /spectrogram cannot be read"):
-        open_store(made.path)["anna/0.wav"]
+    cannot = "chunk 0 of /spectrogram cannot be read"
+    with open_store(made.path) as store, pytest.raises(StoreError, match=cannot):
+        store["anna/0.wav"]
     bomb = zlib.compress(bytes(1_000_000), 9)
     assert len(bomb) < 1200
     with h5py.File(made.path, "r+") as file:
         file["spectrogram"].id.write_direct_chunk((0, 0), bomb)
         file["chunks/crc32"][0] = zlib.crc32(bomb)
-    with pytest.raises(StoreError, match=r"chunk 0 .*cannot be decompressed"):
-        open_store(made.path)["anna/0.wav"]
+    cannot = r"chunk 0 .*cannot be decompressed"
+    with open_store(made.path) as store, pytest.raises(StoreError, match=cannot):
+        store["anna/0.wav"]
 
 
 def tree_entry(chunk):
