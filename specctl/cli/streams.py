@@ -1,10 +1,10 @@
-"""stdout and stderr on a disk that is full or gone: one line, or none, but no traceback."""
+"""stdout and stderr that cannot be written to as they are, for which nothing has to stop."""
 
 import contextlib
 import io
 import os
 import sys
-from typing import IO, Any
+from typing import Any, TextIO
 
 from specctl.errors import SpecctlError
 
@@ -18,9 +18,12 @@ class _Stream:
         return getattr(self._real(), attribute)
 
     def write(self, text: str) -> int:
-        """As that of a text file."""
+        """As that of a text file; what its encoding lacks is escaped, as on stderr."""
+        real = self._real()
         try:
-            return self._real().write(text)
+            return real.write(text)
+        except UnicodeEncodeError:
+            return self.write(text.encode(real.encoding, "backslashreplace").decode(real.encoding))
         except OSError as error:
             self._give_up(error)
         return len(text)
@@ -32,7 +35,7 @@ class _Stream:
         except OSError as error:
             self._give_up(error)
 
-    def _real(self) -> IO[str]:
+    def _real(self) -> TextIO:
         return getattr(sys, self._name) or io.StringIO()
 
     def _give_up(self, error: OSError) -> None:

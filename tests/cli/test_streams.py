@@ -13,7 +13,7 @@ from tests.convert.commands import LIMIT, environment, run
 SPECCTL = Path(sys.executable).with_name("specctl")
 FULL = Path("/dev/full")
 
-pytestmark = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +23,18 @@ def store(tmp_path_factory):
     return folder / "o.h5"
 
 
-def run_script(*arguments, **streams):
+def run_script(*arguments, env=None, **streams):
     return subprocess.run(
         [SPECCTL, *map(str, arguments)],
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
         text=True,
         timeout=LIMIT,
         check=False,
-        env=environment(),
+        env=env or environment(),
     )
 
 
+@needs_full
 @pytest.mark.parametrize(
     "command",
     [
@@ -55,6 +56,7 @@ def test_an_answer_that_finds_no_room_is_an_error_in_a_line(store, command):
     assert done.stderr == "specctl: cannot write to stdout: No space left on device\n"
 
 
+@needs_full
 @pytest.mark.parametrize("workers", [0, 2])
 def test_messages_that_find_no_room_do_not_stop_a_conversion(store, tmp_path, workers):
     source = store.parent / "in"
@@ -64,6 +66,7 @@ def test_messages_that_find_no_room_do_not_stop_a_conversion(store, tmp_path, wo
     assert verify_store(tmp_path / "o.h5") == []
 
 
+@needs_full
 def test_an_error_that_cannot_be_said_is_still_an_exit_code(tmp_path):
     with FULL.open("w") as full:
         assert run_script("info", tmp_path / "none.h5", stderr=full).returncode == 1
@@ -81,3 +84,19 @@ def test_nobody_has_to_read_to_the_end(store, tmp_path):
     process.stderr.close()
     assert process.wait(LIMIT) == 0
     assert verify_store(tmp_path / "o.h5") == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", "\\xfc"), ("latin-1", "\xfc")], ids=["ascii", "latin-1"]
+)
+def test_names_that_an_encoding_lacks_are_escaped(tmp_path, encoding, shown):
+    source = corpus(tmp_path / "in", 1)
+    (source / "\xfc\u3042.wav").write_bytes(b"no sound")
+    env = environment(PYTHONIOENCODING=f"{encoding}:strict")
+    done = run_script("convert", source, tmp_path / "o.h5", env=env, stderr=subprocess.DEVNULL)
+    assert done.returncode == 3
+    done = subprocess.run(
+        [SPECCTL, "info", tmp_path / "o.h5"], capture_output=True, check=False, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{shown}\\u3042.wav" in done.stdout.decode(encoding)
