@@ -17,7 +17,7 @@ _WIDTH = 200
 
 def print_report(report: "Report", *, quiet: bool, verbose: bool) -> None:
     """A table for each workload on stdout, then notes, the machine and the doubts."""
-    console = out if out.is_terminal else Console(width=_WIDTH, emoji=False)
+    console = out if out.is_terminal else Console(file=out.file, width=_WIDTH, emoji=False)
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
