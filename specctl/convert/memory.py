@@ -25,7 +25,8 @@ def limit_memory(n_bytes: int = WORKER_BYTES) -> None:
     """Let a worker process take ``n_bytes`` more at most; beyond, allocations fail.
 
     For workers that need no torch, which takes nobody knows how much for itself and for drivers
-    of GPUs. Only in processes of a pool, and only on Linux, where data segments can be counted.
+    of GPUs. Only in processes of our own pool, and only on Linux, where data segments can be
+    counted.
     """
     if _is_worker():
         _limit_data_to(n_bytes)
@@ -52,7 +53,9 @@ def decoding_limited(n_bytes: int = WORKER_BYTES) -> Iterator[None]:
 
 
 def _is_worker() -> bool:
-    return sys.platform == "linux" and multiprocessing.parent_process() is not None
+    """Whether this is a process of our own pool: one of another pool has more to do."""
+    is_ours = getattr(multiprocessing.current_process(), "is_of_specctl", False)
+    return sys.platform == "linux" and is_ours
 
 
 def _is_alone() -> bool:

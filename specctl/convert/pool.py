@@ -238,6 +238,9 @@ class _WorkerProcess(ForkServerProcess):
     script without the usual guard would run it a second time.
     """
 
+    is_of_specctl = True
+    """What `specctl.convert.memory` goes by."""
+
     def start(self) -> None:
         with _hidden_main():
             super().start()

@@ -189,16 +189,19 @@ IN_A_POOL = """
 import sys
 from multiprocessing import get_context
 from pathlib import Path
+from resource import RLIMIT_DATA, getrlimit
 from specctl import convert_audio
 from specctl.convert import Options
 from specctl.errors import ParameterError
 
 def convert(workers):
     source, store = map(Path, sys.argv[1:])
+    before = getrlimit(RLIMIT_DATA)
     try:
-        return convert_audio(source, store, options=Options(workers=workers)).n_items
+        answer = convert_audio(source, store, options=Options(workers=workers)).n_items
     except ParameterError as error:
-        return str(error)
+        answer = str(error)
+    return answer, getrlimit(RLIMIT_DATA) == before
 
 with get_context("fork").Pool(1) as pool:
     print(*pool.map(convert, [2, None]), sep="\\n")
@@ -216,7 +219,7 @@ def test_a_worker_of_somebody_converts_in_its_own_process(scenario, place):
         env=environment(),
     )
     assert done.stdout.splitlines() == [
-        "workers must be 0 in a worker of multiprocessing.Pool, got 2",
-        "3",
+        "('workers must be 0 in a worker of multiprocessing.Pool, got 2', True)",
+        "(3, True)",
     ], done.stderr
     assert verify_store(place / "o.h5") == []
