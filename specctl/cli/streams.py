@@ -36,7 +36,9 @@ class _Stream:
             self._give_up(error)
 
     def _real(self) -> TextIO:
-        return getattr(sys, self._name) or io.StringIO()
+        stream = getattr(sys, self._name)
+        # what rich puts there while it shows a bar writes to the console, which writes here
+        return getattr(stream, "rich_proxied_file", stream) or io.StringIO()
 
     def _give_up(self, error: OSError) -> None:
         # what is still to be written would fail once more when the interpreter ends

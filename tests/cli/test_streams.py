@@ -1,5 +1,8 @@
 """stdout and stderr that cannot be written to."""
 
+import os
+import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +103,17 @@ def test_names_that_an_encoding_lacks_are_escaped(tmp_path, encoding, shown):
     )
     assert done.returncode == 0, done.stderr
     assert f"{shown}\\u3042.wav" in done.stdout.decode(encoding)
+
+
+def test_a_terminal_that_is_gone_does_not_stop_a_conversion(store, tmp_path):
+    source = store.parent / "in"
+    child, terminal = pty.fork()
+    if child == 0:
+        # as for a job that its shell has let go
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.execv(SPECCTL, [SPECCTL, "convert", source, tmp_path / "o.h5"])
+    assert os.read(terminal, 1)
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert verify_store(tmp_path / "o.h5") == []
