@@ -7,7 +7,6 @@ fails.
 """
 
 import os
-import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from specctl.convert.patience import RunningTime
 from specctl.durable import reported_os_errors
 
 _FIELDS = ("count", "source", "n_done", "n_failed", "milliseconds")
-_SLOWEST_READ = 10e6
-"""Bytes a second that a disk or a network gives at the least."""
 
 
 class Beats:
@@ -120,28 +118,21 @@ class Beat:
         self._row[:] = (1, 0, n_done, n_failed, round(seconds * 1000))
 
 
-def patience(timeout: float, n_bytes: int) -> float:
-    """Seconds without a sign of life after which a worker counts as hung.
-
-    A large file is hashed in one go, which takes its time on a slow disk.
-    """
-    return timeout + n_bytes / _SLOWEST_READ
-
-
 @dataclass(slots=True)
 class Watch:
     """Notices parts whose worker no longer gives a sign of life.
 
-    ``patience`` says how many seconds without one are too many, for a source of a part.
+    ``patience`` says how many seconds without a sign are too many, for a source of a part.
     """
 
     beats: Beats
     patience: Callable[[int, int], float]
     _seen: dict[int, tuple[int, float]] = field(default_factory=dict)
+    _time: RunningTime = field(default_factory=RunningTime)
 
     def hung(self) -> list[int]:
         """Parts that have stood at the same file without progress for too long."""
-        now = time.monotonic()
+        now = self._time.look()
         seen, self._seen = self._seen, {}
         stuck = []
         for part in self.beats.active():

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from specctl.convert import planning, work_names
-from specctl.convert.beats import Beats, Watch, patience
+from specctl.convert.beats import Beats, Watch
 from specctl.convert.executors import Executor, Outcome, Task
 from specctl.convert.jobs import Description, PartJob, Receipt, part_path
+from specctl.convert.patience import patience
 from specctl.convert.plan import Plan, PlannedSource, stored_bytes
 from specctl.convert.run import Conversion
 from specctl.convert.settings import ConvertConfig

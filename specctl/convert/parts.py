@@ -5,10 +5,11 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from specctl.convert import work_names
-from specctl.convert.beats import Beats, Watch, patience
+from specctl.convert.beats import Beats, Watch
 from specctl.convert.executors import Control, Executor, Outcome, Task
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, PartJob, Receipt
+from specctl.convert.patience import patience
 from specctl.convert.plan import Plan
 from specctl.convert.request import Options
 from specctl.convert.settings import ConvertConfig

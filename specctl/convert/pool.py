@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from typing import Any, Self
 
 from specctl.convert.executors import Control, Outcome, Rest, Task
 from specctl.convert.fork_server import GROUP_SIGNALS, begin_fork_server, ensure_fork_server
+from specctl.convert.patience import RunningTime
 from specctl.errors import ParameterError, SpecctlError, StoreError
 
 _POLL_SECONDS = 0.05
@@ -71,10 +71,12 @@ class Pool:
         self, tasks: deque[Task], control: Control, hung: Callable[[], Sequence[int]]
     ) -> Iterator[Outcome]:
         """As many tasks at a time as there are workers; killed ones are reported, not lost."""
+        running = RunningTime()
         while True:
+            now = running.look()
             for worker in self._workers:
                 if tasks and worker.task is None and not control.draining:
-                    worker.begin(tasks.popleft())
+                    worker.begin(tasks.popleft(), now)
             busy = [worker for worker in self._workers if worker.task is not None]
             if control.killed or not busy:
                 return
@@ -84,7 +86,8 @@ class Pool:
                     yield worker.outcome()
             stuck = set(hung())
             for worker in busy:
-                if worker.task is not None and (worker.task.number in stuck or worker.is_late):
+                task = worker.task
+                if task is not None and (task.number in stuck or worker.is_late(now)):
                     yield worker.give_up()
 
 
@@ -99,13 +102,12 @@ class _Worker:
         self.task: Task | None = None
         self.pipe: Connection[Any, Any] | None = None
 
-    @property
-    def is_late(self) -> bool:
+    def is_late(self, now: float) -> bool:
         """Whether the task in hand has taken longer than it may."""
-        return time.monotonic() > self._deadline
+        return now > self._deadline
 
-    def begin(self, task: Task) -> None:
-        """Hand over a task.
+    def begin(self, task: Task, now: float) -> None:
+        """Hand over a task at a time, in seconds.
 
         Raises
         ------
@@ -124,7 +126,7 @@ class _Worker:
                 continue
             self.task = task
             seconds = task.timeout
-            self._deadline = float("inf") if seconds is None else time.monotonic() + seconds
+            self._deadline = float("inf") if seconds is None else now + seconds
             return
         raise StoreError("the workers cannot start")
 

@@ -45,6 +45,9 @@ def open(file, **_):
             for number in (1, 2):
                 os.write(number, b"decoding {]\\n" * 1000)
             raise FFmpegError
+        if action == "slow":
+            time.sleep(6)
+            raise FFmpegError
         while action == "loop":
             pass
         time.sleep(3600)

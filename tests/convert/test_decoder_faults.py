@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -78,6 +79,24 @@ def test_crashes_and_hangs_cost_their_files_alone(folder, tmp_path, stub, n_good
             assert made[key].tobytes() == clean[key].tobytes()
     assert verify_store(store) == []
     assert_nothing_beside(store)
+
+
+def test_a_pause_is_no_hang(folder, tmp_path, stub):
+    """Ctrl-Z, or a cluster that suspends a job for another one."""
+    slow = folder / "bb.m4a"
+    stub.write(slow, "slow", 1)
+    with started(folder, tmp_path / "o.h5", *FLAGS, env=stub.environment) as process:
+        wait_for(lambda: stub.n_opened(slow) == 2, "the slow file", process)
+        # long enough for the parent to see that it is in hand
+        time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(4)
+        os.killpg(process.pid, signal.SIGCONT)
+        _, errors = process.communicate(timeout=LIMIT)
+    assert process.returncode == 3, errors
+    # not a third time, by a worker in place of one that was killed
+    assert stub.n_opened(slow) == 2
+    assert "failed: bb.m4a: the decoder says: said enough" in errors
 
 
 def test_what_killed_a_worker_twice_is_not_opened_again_after_a_kill(folder, tmp_path, stub):
