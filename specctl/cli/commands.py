@@ -1,5 +1,6 @@
 """The console script: importing the commands registers them with the app."""
 
+import signal
 import sys
 
 from specctl.cli import bench, convert, doctor, export_basis, info, presets, train_basis, verify
@@ -27,3 +28,6 @@ def main() -> None:
         # of an answer that cannot be written, which some commands give at their very end
         print_error(error)
         sys.exit(ExitCode.FAILED)
+    finally:
+        # libraries still tidy up: there is nothing left to stop
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -61,3 +63,20 @@ def test_signals_mean_what_they_meant_before():
         os.kill(os.getpid(), signal.SIGTERM)
         assert is_stopped()
     assert [signal.getsignal(number) for number in CODES] == before
+
+
+AT_THE_END = """
+import atexit, os, signal, sys
+from specctl.cli.commands import main
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+sys.argv = ["specctl", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize(("argument", "code"), [("presets", 0), ("no such command", 2)])
+def test_a_signal_after_the_end_is_of_no_account(argument, code):
+    command = [sys.executable, "-c", AT_THE_END, argument]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
