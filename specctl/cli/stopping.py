@@ -61,9 +61,7 @@ def stoppable_training(say: Callable[[str], None]) -> Iterator[Callable[[], bool
 
     unsaid = "stopped at once; the last checkpoint is kept"
     how = "to go on" if n_processes == 1 else f"to go on in {n_processes} processes of torchrun"
-    arguments = [each for each in sys.argv[1:] if each != "--overwrite"]
-    if "--resume" not in arguments:
-        arguments.append("--resume")
+    arguments = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
     with _received(receive, say, unsaid, how, arguments):
         yield lambda: bool(received)
 

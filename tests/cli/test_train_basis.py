@@ -150,10 +150,15 @@ def test_some_files_that_fail_end_with_3(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+    ("number", "code", "flags"),
+    [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ()), (signal.SIGINT, 130, ("--overwrite",))],
+    ids=["ctrl-c", "sigterm", "in-place-of-another"],
 )
-def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(number, code, folder, tmp_path):
-    long = ("train-basis", folder, "b", *SETTINGS, "--epochs", 2000, "--metrics", "m.jsonl")
+def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(number, code, flags, folder, tmp_path):
+    if flags:
+        (tmp_path / "b").write_bytes(b"another basis")
+    long = ("train-basis", folder, "b", *SETTINGS, "--epochs", 2000, *flags)
+    long = (*long, "--metrics", "m.jsonl")
     command = [SPECCTL, *map(str, (*long, "--no-verdict", "--runs", 1))]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
