@@ -46,7 +46,7 @@ def open(file, **_):
                 os.write(number, b"decoding {]\\n" * 1000)
             raise FFmpegError
         if action == "slow":
-            time.sleep(6)
+            time.sleep(5.3)
             raise FFmpegError
         while action == "loop":
             pass
