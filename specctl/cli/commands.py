@@ -5,6 +5,7 @@ import sys
 
 from specctl.cli import bench, convert, doctor, export_basis, info, presets, train_basis, verify
 from specctl.cli.app import ExitCode, app, print_error
+from specctl.cli.streams import fill_standard_descriptors
 from specctl.errors import SpecctlError
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
 
 def main() -> None:
     """Entry point of ``specctl``."""
+    fill_standard_descriptors()
     try:
         sys.exit(app())
     except SpecctlError as error:

@@ -9,6 +9,19 @@ from typing import Any, TextIO
 from specctl.errors import SpecctlError
 
 
+def fill_standard_descriptors() -> None:
+    """Have descriptors 0, 1 and 2 lead nowhere where they were closed.
+
+    Or the next file that is opened gets such a number, and with it whatever libraries print.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # the lowest number that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
 class _Stream:
     """What ``sys`` has under a name at the time; not there at all where it was closed."""
 

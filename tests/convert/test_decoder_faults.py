@@ -209,3 +209,21 @@ def test_a_worker_in_the_middle_of_a_file_dies_with_its_parent(folder, tmp_path,
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         wait_for(lambda: not list(group_members(process.pid)), "the workers to end", seconds=5)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_decoders_say_goes_into_no_file_where_stdout_and_stderr_are_closed(
+    folder, tmp_path, stub, workers
+):
+    stub.write(folder / "bb.m4a", "talk", 1)
+    done = run(
+        *(folder, tmp_path / "o.h5", *FLAGS, "--workers", workers),
+        small_parts=True,
+        env=stub.environment,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: os.closerange(0, 3),
+    )
+    assert done.returncode == 3
+    with open_store(tmp_path / "o.h5") as made:
+        assert dict(made.errors) == {"bb.m4a": "the decoder says: said enough"}
+    assert verify_store(tmp_path / "o.h5") == []
