@@ -1,8 +1,8 @@
 """What the headers of the commonest files say, read without a decoder.
 
 Opening a file makes a decoder of it: libsndfile sets up all tables of a Vorbis stream, which takes
-as long as decoding half a second of it. To plan a conversion a few bytes are enough. Whatever is
-out of the ordinary here is left to the decoder.
+as long as decoding a second of it. To plan a conversion a few bytes are enough. Whatever is out of
+the ordinary here is left to the decoder.
 """
 
 import struct

@@ -28,7 +28,7 @@ def stoppable(bar: ConvertProgress) -> Iterator["Control"]:
 
     def receive(number: int) -> None:
         nonlocal is_speaking
-        control.stop(number)
+        control.stop()
         if is_speaking:
             # a second signal within the print for the first, which then goes on to the end
             return

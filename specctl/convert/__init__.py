@@ -10,20 +10,20 @@ Names are loaded when first used, so that workers can be on their way before the
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from specctl.errors import Stopped
+
 if TYPE_CHECKING:
     from specctl.convert.api import convert_audio, estimate_conversion
     from specctl.convert.executors import Control
     from specctl.convert.request import Options
     from specctl.convert.settings import ConvertConfig
     from specctl.convert.summary import Estimate, Progress, Summary
-    from specctl.errors import Stopped
 
 _HOMES = {
     "convert_audio": "api",
     "estimate_conversion": "api",
     "Control": "executors",
     "Options": "request",
-    "Stopped": "run",
     "ConvertConfig": "settings",
     "Estimate": "summary",
     "Progress": "summary",

@@ -52,13 +52,11 @@ class Control:
     def __init__(self) -> None:
         self.draining = False
         self.killed = False
-        self.signal: int | None = None
 
-    def stop(self, number: int | None = None) -> None:
+    def stop(self) -> None:
         """Finish what is in hand, begin nothing more; a second call stops at once."""
         self.killed = self.draining
         self.draining = True
-        self.signal = number or self.signal
 
 
 class Executor(Protocol):

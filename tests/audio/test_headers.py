@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from specctl.audio.headers import header_info
+from specctl.audio.headers import FLAC_ENCODINGS, WAVE_ENCODINGS, header_info
 from specctl.audio.probe import choose_decoder, probe
 from specctl.audio.source import SourceFile
 from specctl.errors import AudioError
@@ -34,6 +34,27 @@ def decoders(path):
 def test_needs_no_decoder_for_a_file_of_the_usual_kind(originals, name):
     assert told(originals[name]) == decoders(originals[name])
     assert told(originals[name]) is not None
+
+
+@pytest.mark.parametrize(("tag", "bits"), WAVE_ENCODINGS)
+def test_knows_each_encoding_of_wav(tmp_path, tag, bits):
+    """Also those that libsndfile itself writes with a chunk before the data."""
+    width = 2 * bits // 8
+    form = struct.pack("<HHIIHH", tag, 2, RATE, RATE * width, width, bits)
+    data = b"data" + struct.pack("<I", 100 * width) + bytes(100 * width)
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + data
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    assert told(path) == decoders(path)
+    assert told(path).n_samples == 100
+
+
+@pytest.mark.parametrize("bits", FLAC_ENCODINGS)
+def test_knows_each_width_of_flac(tmp_path, bits):
+    subtype = FLAC_ENCODINGS[bits].upper()
+    path = write(tmp_path / "a.flac", noise(RATE, 2), subtype=subtype)
+    assert told(path) == decoders(path)
+    assert told(path).n_samples == RATE
 
 
 @pytest.mark.parametrize("name", USUAL)

@@ -5,10 +5,7 @@ import json
 import os
 import pickle
 import re
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +15,11 @@ from specctl import MelSpectrogram, open_store
 from specctl.basis.foreign import to_state_dict
 from specctl.basis.state_dict import load_state_dict, settings_of
 from specctl.errors import BasisError, ParameterError
+from tests.convert.commands import environment, run_script
 from tests.dsp.signals import noise
 from tests.training.audio import write_tones
 
-SPECCTL = Path(sys.executable).with_name("specctl")
+ONE_THREAD = environment(OMP_NUM_THREADS="1")
 SETTINGS = {"sample_rate": 8000, "n_fft": 64, "hop_length": 16, "n_mels": 8}
 FLAGS = ("--hop-length", "16", "--sample-rate", "8000")
 
@@ -37,18 +35,6 @@ def trained():
 @pytest.fixture(params=["nnaudio", "torchlibrosa"])
 def weights(request):
     return to_state_dict(trained().to_basis(), request.param)
-
-
-def run(*arguments, cwd):
-    return subprocess.run(
-        [SPECCTL, *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
 
 
 @pytest.mark.parametrize("name", ["w.pt", "w.pth", "weights"])
@@ -69,7 +55,8 @@ def test_shapes_tell_settings(weights, tmp_path):
 def test_commands_take_them(weights, tmp_path):
     folder = write_tones(tmp_path / "in")
     torch.save(weights, tmp_path / "w.pt")
-    done = run("convert", folder, "o.h5", "--basis", "w.pt", *FLAGS, "-j", 1, cwd=tmp_path)
+    convert = ("convert", folder, "o.h5", "--basis", "w.pt", *FLAGS, "-j", 1)
+    done = run_script(*convert, cwd=tmp_path, env=ONE_THREAD)
     assert done.returncode == 0, done.stderr
     with open_store(tmp_path / "o.h5") as store:
         key = next(iter(store))
@@ -80,11 +67,11 @@ def test_commands_take_them(weights, tmp_path):
     with torch.no_grad():
         expected = trained()(waveform).numpy()
     np.testing.assert_allclose(stored, expected, atol=1e-3)
-    again = run("convert", folder, "o.h5", "--basis", "w.pt", *FLAGS, "-j", 1, cwd=tmp_path)
+    again = run_script(*convert, cwd=tmp_path, env=ONE_THREAD)
     assert "nothing to do" in again.stderr
     given = ("--epochs", 1, "--runs", 1, "--no-verdict", "--model", "linear", "--crop", 0.08)
     trains = ("train-basis", folder, "b", "--init", "w.pt", *given, *FLAGS, "--json")
-    done = run(*trains, "--basis-lr", 1e-9, cwd=tmp_path)
+    done = run_script(*trains, "--basis-lr", 1e-9, cwd=tmp_path, env=ONE_THREAD)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n_trained"] == 66 * 64
 
@@ -104,7 +91,8 @@ def test_commands_take_them(weights, tmp_path):
 def test_settings_that_do_not_fit_are_named(flags, text, tmp_path):
     folder = write_tones(tmp_path / "in", n_clips=1)
     torch.save(to_state_dict(trained().to_basis(), "nnaudio"), tmp_path / "w.pt")
-    done = run("convert", folder, "o.h5", "--basis", "w.pt", *flags, cwd=tmp_path)
+    convert = ("convert", folder, "o.h5", "--basis", "w.pt", *flags)
+    done = run_script(*convert, cwd=tmp_path, env=ONE_THREAD)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert text in line

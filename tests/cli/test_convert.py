@@ -14,7 +14,7 @@ from specctl import open_store
 from specctl.cli import commands  # noqa: F401 - registers all commands
 from specctl.cli.app import app
 from tests.convert.audio_files import corpus, write_noise
-from tests.convert.commands import argv, assert_nothing_beside, environment, run
+from tests.convert.commands import argv, assert_nothing_beside, environment, run, run_script
 
 FLAGS = ("--n-fft", 512, "--n-mels", 20, "--workers", 0)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -181,14 +181,7 @@ def test_names_that_are_not_utf8_are_reported(tmp_path):
 
 
 def test_the_installed_command_works(folder, store):
-    from pathlib import Path
-
-    command = Path(sys.executable).with_name("specctl")
-    if not command.exists():
-        pytest.skip("the console script is not installed here")
-    arguments = [str(each) for each in ("convert", folder, store, "--n-fft", 512)]
-    done = subprocess.run([command, *arguments], check=False, capture_output=True, timeout=60)
-    assert done.returncode == 0
+    assert run_script("convert", folder, store, "--n-fft", 512).returncode == 0
     assert_nothing_beside(store)
 
 

@@ -4,16 +4,14 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus
-from tests.convert.commands import LIMIT, environment, run
+from tests.convert.commands import LIMIT, SPECCTL, environment, run, run_script
 
-SPECCTL = Path(sys.executable).with_name("specctl")
 FULL = Path("/dev/full")
 
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
@@ -24,17 +22,6 @@ def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("streams")
     assert run(corpus(folder / "in", 3), folder / "o.h5").returncode == 0
     return folder / "o.h5"
-
-
-def run_script(*arguments, env=None, **streams):
-    return subprocess.run(
-        [SPECCTL, *map(str, arguments)],
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
-        text=True,
-        timeout=LIMIT,
-        check=False,
-        env=env or environment(),
-    )
 
 
 @needs_full
@@ -98,9 +85,7 @@ def test_names_that_an_encoding_lacks_are_escaped(tmp_path, encoding, shown):
     env = environment(PYTHONIOENCODING=f"{encoding}:strict")
     done = run_script("convert", source, tmp_path / "o.h5", env=env, stderr=subprocess.DEVNULL)
     assert done.returncode == 3
-    done = subprocess.run(
-        [SPECCTL, "info", tmp_path / "o.h5"], capture_output=True, check=False, env=env
-    )
+    done = run_script("info", tmp_path / "o.h5", env=env, text=False)
     assert done.returncode == 0, done.stderr
     assert f"{shown}\\u3042.wav" in done.stdout.decode(encoding)
 

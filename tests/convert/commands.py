@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from specctl.store.reader import open_store
 from specctl.store.verify import verify_store
 
 LIMIT = 120  # seconds; nothing here may hang
+SPECCTL = Path(sys.executable).with_name("specctl")
 _PROGRAM = """\
 import json, os, sys
 from specctl.convert import merging, plan
@@ -75,6 +77,21 @@ def run(
         timeout=LIMIT,
         **{"env": environment(), **options},
     )
+
+
+def run_script(*arguments: object, **options: object) -> "subprocess.CompletedProcess[Any]":
+    """Run ``specctl`` as a user does: by its script, whose Python imports from other folders.
+
+    ``options`` are those of ``subprocess.run``.
+    """
+    given = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "timeout": LIMIT,
+        "env": environment(),
+    }
+    return subprocess.run([SPECCTL, *map(str, arguments)], check=False, **{**given, **options})
 
 
 @contextlib.contextmanager

@@ -1,8 +1,6 @@
 """``verify --repair``: what is damaged is made again, what is good stays, nothing else changes."""
 
 import json
-import subprocess
-import sys
 
 import h5py
 import numpy as np
@@ -15,7 +13,7 @@ from specctl.convert.repair import Repair, repair_store
 from specctl.errors import AudioError, StoreError
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
-from tests.convert.commands import LIMIT, assert_nothing_beside, environment
+from tests.convert.commands import assert_nothing_beside, run_script
 
 HERE = Options(workers=0)
 SETTINGS = {"n_fft": 512, "n_mels": 20}
@@ -47,18 +45,6 @@ def flip(path, chunk=0, n_bytes=9):
     damaged = bytearray(path.read_bytes())
     damaged[place] ^= 16
     path.write_bytes(damaged)
-
-
-def specctl(*arguments):
-    program = "from specctl.cli.commands import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        env=environment(),
-    )
 
 
 def contents(path):
@@ -184,14 +170,14 @@ def test_an_update_does_not_launder_a_damaged_index(folder, store):
 def test_the_command_repairs_and_says_so(folder, store):
     before = contents(store)
     flip(store)
-    done = specctl("verify", store, folder, "--repair", "--json")
+    done = run_script("verify", store, folder, "--repair", "--json")
     report = json.loads(done.stdout)
     assert (done.returncode, report["ok"], report["problems"]) == (0, True, []), done.stderr
     assert report["found"]
     assert report["repaired"]
     assert report["differing"] == []
     assert contents(store) == before
-    done = specctl("verify", store, folder, "--repair")
+    done = run_script("verify", store, folder, "--repair")
     assert done.stdout.splitlines()[-1].endswith("all good")
 
 
@@ -199,13 +185,13 @@ def test_the_command_fails_in_one_line_where_a_source_is_gone(folder, store):
     flip(store)
     (first, *_) = sorted({problem.key for problem in verify_store(store)} - {""})
     (folder / first).unlink()
-    done = specctl("verify", store, folder, "--repair")
+    done = run_script("verify", store, folder, "--repair")
     assert done.returncode == 1
     assert done.stderr == f"specctl: cannot repair {store}: {first} is missing\n"
 
 
 def test_repair_and_sources_go_together(folder, store):
     for arguments in ([store, "--repair"], [store, folder]):
-        done = specctl("verify", *arguments)
+        done = run_script("verify", *arguments)
         assert done.returncode == 2
         assert done.stderr == "specctl: --repair and SOURCE must be given together\n"

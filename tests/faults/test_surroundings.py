@@ -5,12 +5,11 @@ import resource
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from specctl.store.verify import verify_store
-from tests.convert.commands import LIMIT, argv, environment, run
+from tests.convert.commands import LIMIT, argv, environment, run, run_script
 from tests.faults.sweep import wrong_end
 
 NOBODY = 65534
@@ -145,24 +144,11 @@ def test_a_careful_umask_is_obeyed(scenario, place):
     assert (place / "o.h5").stat().st_mode & 0o777 == 0o600
 
 
-def run_script(*arguments, **options):
-    """Run the command itself: a Python given its program in a word imports from elsewhere."""
-    return subprocess.run(
-        [Path(sys.executable).with_name("specctl"), "convert", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-        env=environment(),
-        **options,
-    )
-
-
 def test_what_a_user_calls_his_scripts_is_of_no_account(scenario, place, tmp_path):
     """A Python that is started as workers are looks into the current folder first."""
     for name in ("random", "struct", "threading", "numpy", "soundfile", "specctl"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('a script of the user')\n")
-    done = run_script(*command(scenario, place), cwd=tmp_path)
+    done = run_script("convert", *command(scenario, place), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert verify_store(place / "o.h5") == []
 
@@ -170,7 +156,7 @@ def test_what_a_user_calls_his_scripts_is_of_no_account(scenario, place, tmp_pat
 def test_a_current_folder_that_is_gone_is_said_in_a_line(scenario, place, tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
-    done = run_script(*command(scenario, place), cwd=gone, preexec_fn=gone.rmdir)
+    done = run_script("convert", *command(scenario, place), cwd=gone, preexec_fn=gone.rmdir)
     assert done.returncode == 1
     assert done.stderr == "specctl: cannot start workers: the current folder is gone\n"
 

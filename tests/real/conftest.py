@@ -1,12 +1,12 @@
 """Real recordings: where they are, and stores made of them by the command line."""
 
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.convert.commands import run_script
 
 SHARE = Path(os.environ.get("SPECCTL_REAL_AUDIO", "/usr/share"))
 
@@ -53,6 +53,4 @@ def store(collection, tmp_path_factory):
 
 def convert(*arguments):
     """Run ``specctl convert`` as a user does."""
-    command = [Path(sys.executable).with_name("specctl"), "convert", *arguments]
-    texts = list(map(str, command))
-    return subprocess.run(texts, check=False, capture_output=True, text=True, timeout=300)
+    return run_script("convert", *arguments, timeout=300)
