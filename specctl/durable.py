@@ -25,6 +25,22 @@ def reported_os_errors(path: Path, doing: str = "write") -> Iterator[None]:
         raise StoreError(f"cannot {doing} {path}: {error.strerror or error}") from error
 
 
+def check_place(path: Path) -> None:
+    """Refuse before the work a file that could not be written after it.
+
+    Raises
+    ------
+    StoreError
+        The path is that of a folder, or lies in one that is not there.
+    """
+    with reported_os_errors(path):
+        if path.is_dir():
+            raise StoreError(f"cannot write {path}: it is a folder")
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise StoreError(f"cannot write {path}: no such folder; make {folder} first")
+
+
 def begin_writing(descriptor: int) -> None:
     """Have the disk begin with what was written so far, so that `fsync_file` finds less to do.
 

@@ -1,5 +1,6 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,28 @@ def test_write_atomically_leaves_only_the_file(tmp_path):
     durable.write_atomically(tmp_path / "job.json", b"[]")
     assert [path.name for path in tmp_path.iterdir()] == ["job.json"]
     assert (tmp_path / "job.json").read_bytes() == b"[]"
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        (".", r"cannot write \.: it is a folder"),
+        ("/", "cannot write /: it is a folder"),
+        ("link", "cannot write link: it is a folder"),
+        ("no/file", "cannot write no/file: no such folder; make .*/no first"),
+        ("file/file", "cannot write file/file: no such folder; make .*/file first"),
+        ("x" * 300, "cannot write x*: File name too long"),
+    ],
+)
+def test_a_place_where_no_file_can_be_is_refused(path, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("link").symlink_to("folder")
+    Path("file").touch()
+    durable.check_place(Path("folder/new"))
+    durable.check_place(Path("file"))
+    with pytest.raises(StoreError, match=f"^{reason}$"):
+        durable.check_place(Path(path))
 
 
 @pytest.mark.parametrize("call", ["write", "fsync"])

@@ -9,7 +9,7 @@ from safetensors.numpy import save
 from specctl.basis.checks import CheckedHeader, read_checked
 from specctl.basis.record import Basis, checked_metadata
 from specctl.config import SpectrogramConfig
-from specctl.durable import write_atomically
+from specctl.durable import check_place, write_atomically
 from specctl.errors import BasisError, ParameterError, StoreError
 from specctl.version import __version__
 
@@ -40,7 +40,11 @@ def save_basis(path: Path | str, basis: Basis, *, overwrite: bool = False) -> No
 
 
 def check_absent(path: Path, overwrite: bool) -> None:
-    """Raise BasisError if a file is there that is not to be overwritten."""
+    """Raise BasisError if a file cannot be there, or is and is not to be overwritten."""
+    try:
+        check_place(path)
+    except StoreError as error:
+        raise BasisError(str(error)) from error
     if path.exists() and not overwrite:
         raise BasisError(f"{path} already exists; overwrite must be asked for")
 

@@ -1,7 +1,6 @@
 """A report as one HTML page that needs nothing else: charts, tables, machine, doubts."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from html import escape
@@ -11,6 +10,7 @@ from specctl.bench.accuracy import CONTRACT_DB, LEVEL_NAMES
 from specctl.bench.charts import Axis, Series, dots, lines
 from specctl.bench.results import Cell, Report
 from specctl.bench.workload import Workload
+from specctl.durable import write_atomically
 
 _SWEPT = ("n_fft", "batch", "seconds", "n_mels")
 _SMALLEST_DB = 1e-7
@@ -57,9 +57,7 @@ def write_page(path: Path) -> Callable[[Report], None]:
     """What writes the page to ``path``, whole or not at all, each time it is called."""
 
     def write(report: Report) -> None:
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(page(report), encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, page(report).encode())
 
     return write
 

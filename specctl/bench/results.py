@@ -1,7 +1,6 @@
 """What came of a run: cells, ratios between them, JSON."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from statistics import median, quantiles
 from typing import Any, Literal
 
 from specctl.bench.workload import Workload
+from specctl.durable import write_atomically
 
 Status = Literal["ok", "oom", "unsupported", "failed"]
 
@@ -190,9 +190,7 @@ def write_json(path: Path) -> Callable[[Report], None]:
     """What writes a report to ``path``, whole or not at all, each time it is called."""
 
     def write(report: Report) -> None:
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, (json.dumps(report.to_dict(), indent=1) + "\n").encode())
 
     return write
 

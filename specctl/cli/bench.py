@@ -30,7 +30,7 @@ from specctl.cli.bench_options import (
     WorkNames,
 )
 from specctl.cli.bench_table import print_report
-from specctl.errors import ParameterError
+from specctl.durable import check_place
 
 if TYPE_CHECKING:
     from specctl.bench import Report, Request
@@ -89,7 +89,8 @@ def bench(  # one flag for each setting
             verify=verify,
         )
         for path in (json, report):
-            _check_folder(path)
+            if path is not None and str(path) != "-":
+                check_place(path)
         found = _run(request, json, report, quiet=quiet)
     if json is not None and str(json) == "-":
         out.print(
@@ -102,12 +103,6 @@ def bench(  # one flag for each setting
 
 def _names(given: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (given or "").split(",") if name.strip())
-
-
-def _check_folder(path: Path | None) -> None:
-    """Refuse before minutes of work what could not be written after them."""
-    if path is not None and str(path) != "-" and not path.absolute().parent.is_dir():
-        raise ParameterError(f"cannot write {path}: {path.absolute().parent} is not a folder")
 
 
 def _run(request: "Request", json: Path | None, report: Path | None, *, quiet: bool) -> "Report":

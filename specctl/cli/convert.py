@@ -28,7 +28,9 @@ def convert(  # one flag for each setting; they go on as one dict
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE... STORE", help="Audio files and folders, then the store to create."
+            metavar="SOURCE... STORE",
+            help="Audio files and folders, then the store to create.",
+            parser=o.given_path,
         ),
     ],
     feature: o.FeatureName = None,

@@ -19,6 +19,13 @@ def _option(panel: str, help_text: str, *names: str, metavar: str | None = None)
     )
 
 
+def given_path(text: str) -> Path:
+    """A path as it was given; ``""`` is that of no folder, but of a variable without a value."""
+    if not text:
+        raise typer.BadParameter("a path is empty; has a variable of the shell no value?")
+    return Path(text)
+
+
 Preset = Annotated[
     str | None,
     _option(_TRANSFORM, "Settings that a model expects; flags win. See specctl presets."),

@@ -129,8 +129,9 @@ def _where_time_went(summary: "Summary") -> str:
     shares = ", ".join(f"{name} {spent / work:.0%}" for name, spent in stages.items())
     starting = duration(summary.seconds["startup"])
     merging = duration(summary.seconds["merge"])
+    workers = f"{summary.workers} workers" if summary.workers > 1 else "worker"
     return (
-        f"time of the {max(1, summary.workers)} workers: {shares}; bottleneck: "
+        f"time of the {workers}: {shares}; bottleneck: "
         f"{summary.bottleneck}; {starting} to start, {merging} to join"
     )
 

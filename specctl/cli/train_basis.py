@@ -15,6 +15,7 @@ from specctl.cli.app import ExitCode, app, err, importing, out, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.stopping import stoppable_training
 from specctl.cli.train_progress import TrainProgress
+from specctl.durable import check_place
 from specctl.errors import OtherProcessError, ParameterError, SpecctlError
 
 if TYPE_CHECKING:
@@ -144,10 +145,10 @@ def _reported_once(*, speaks: bool = True) -> Iterator[None]:
 
 def _check_report(flags: dict[str, Any]) -> None:
     report = flags["report"]
+    if report is not None:
+        check_place(report)
     if report is not None and report.exists() and not (flags["overwrite"] or flags["resume"]):
         raise ParameterError(f"report must be a new file, {report} exists; pass --overwrite")
-    if report is not None and not report.absolute().parent.is_dir():
-        raise ParameterError(f"report must be in a folder that is there, got {report}")
 
 
 def _settings(flags: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from specctl.cli.options import given_path
+
 _DATA = "What is learned from"
 _TRAINED = "What is trained, and how"
 _RUN = "How the job is run"
@@ -20,7 +22,11 @@ def _option(panel: str, help_text: str, *names: str, metavar: str | None = None)
 
 Folder = Annotated[
     Path,
-    typer.Argument(metavar="LABELLED", help="Folder of audio; each folder in it is a class."),
+    typer.Argument(
+        metavar="LABELLED",
+        help="Folder of audio; each folder in it is a class.",
+        parser=given_path,
+    ),
 ]
 Output = Annotated[Path, typer.Argument(metavar="BASIS", help="Basis file to write.")]
 

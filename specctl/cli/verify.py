@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 @app.command("verify")
 def verify(
-    store: Annotated[Path, typer.Argument(help="Store to check.")],
+    store: Annotated[Path, typer.Argument(help="Store to check.", parser=o.given_path)],
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[SOURCE...]", help="With --repair: the audio, as it was given to convert."
+            metavar="[SOURCE...]",
+            help="With --repair: the audio, as it was given to convert.",
+            parser=o.given_path,
         ),
     ] = None,
     repair: Annotated[

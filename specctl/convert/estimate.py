@@ -32,6 +32,7 @@ def estimate(conversion: Conversion) -> Estimate:
     conversion.given.check()
     with conversion.executor(("cpu",)) as executor:
         found = planning.find(conversion.request, None)
+        conversion.limit_workers(len(found.sources))
         description = planning.describe(executor, conversion.given, conversion.options)
         made = conversion.planner().plan(executor, found, None)
         if made is None:

@@ -111,6 +111,8 @@ class Request:
             sources = [sources]
         if not sources:
             raise ParameterError("sources must name at least one file or folder, got none")
+        if "" in sources:
+            raise ParameterError("sources must name files or folders, got ''")
         return cls(
             paths=tuple(map(Path, sources)),
             include=options.include,

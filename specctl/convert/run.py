@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +67,11 @@ class Conversion:
                     found = self.find(self.request, base)
                     if base is not None and not found.sources and not found.is_due:
                         return target.nothing_new(base, found)
+                    self.limit_workers(len(found.sources))
                     description = self._described(executor)
                     begun = self._plan(folder, executor, found, base)
                 else:
+                    self.limit_workers(len(begun[1].sources))
                     description = self._described(executor)
                 if begun is None or self.control.draining:
                     raise Stopped("stopped before the first file")
@@ -77,6 +79,11 @@ class Conversion:
                     return self._convert(folder, *begun, executor, description)
             with self.executor(description.devices) as executor:
                 return self._convert(folder, *begun, executor, description)
+
+    def limit_workers(self, n_files: int) -> None:
+        """Have no more workers than there are files: those above would start for nothing."""
+        n_workers = min(self.options.n_workers, max(1, n_files))
+        self.options = replace(self.options, workers=n_workers)
 
     def _described(self, executor: Executor) -> Description:
         """What every worker says of device and kernel, once it is warm."""

@@ -14,7 +14,7 @@ from specctl.convert.request import Options, Request
 from specctl.convert.settings import GivenSettings, differences
 from specctl.convert.stored import Finished, job_of, may_be_store
 from specctl.convert.summary import Summary
-from specctl.durable import reported_os_errors
+from specctl.durable import check_place, reported_os_errors
 from specctl.errors import StoreError
 from specctl.version import __version__
 
@@ -31,9 +31,8 @@ class Target:
 
     def check(self) -> None:
         """Raise StoreError where no store can be, or should be."""
+        check_place(self.store)
         with reported_os_errors(self.store):
-            if not self.store.parent.is_dir():
-                raise StoreError(f"cannot write {self.store}: no such folder")
             if self.options.overwrite and not may_be_store(self.store):
                 raise StoreError(f"{self.store} is no HDF5 file; --overwrite replaces stores only")
             # the longer of the two names

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from specctl.durable import reported_os_errors, write_atomically
+from specctl.durable import check_place, reported_os_errors, write_atomically
 from specctl.errors import StoreError, TrainingError
 from specctl.training.arms import Bench
 from specctl.training.options import Options
@@ -24,9 +24,8 @@ def check_output(output: Path, options: Options) -> Path:
         If the folder cannot be written, or the output or what a stopped training left is there
         and the options do not say what to do with it.
     """
+    check_place(output)
     folder = output.absolute().parent
-    if not folder.is_dir():
-        raise StoreError(f"cannot write {output}: no such folder; make {folder} first")
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=_HAS_EFFECTIVE_IDS):
         raise StoreError(f"cannot write in {folder}; give the basis another folder")
     work = output.with_name(output.name + ".work")

@@ -135,16 +135,31 @@ def test_ctrl_c_says_where_the_results_are(fakes, tmp_path):
         (("--work", "melody"), "work must be mel or stft or train or convert, got 'melody'"),
         (("--n-fft", 1), "n_fft must be greater than or equal to 2, got 1"),
         (("--contenders", "kapre"), "got 'kapre'"),
-        (("--json", "/no/such/folder/out.json"), "/no/such/folder is not a folder"),
         (("--device", "tpu"), "device must be auto, cpu or cuda, got 'tpu'"),
     ],
-    ids=["work", "n_fft", "contender", "folder", "device"],
+    ids=["work", "n_fft", "contender", "device"],
 )
 def test_wrong_flags_are_one_line_and_exit_code_2(flags, text):
     done = invoke(*flags)
     assert done.exit_code == 2
     assert text in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("flag", ["--json", "--report"])
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [(".", "it is a folder"), ("in", "it is a folder"), ("no/b", "no such folder; make ")],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    flag, path, reason, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    done = invoke(flag, path)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"specctl: cannot write {path}: {reason}")
+    assert [each.name for each in tmp_path.iterdir()] == ["in"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

@@ -5,8 +5,10 @@ import os
 import pytest
 from typer.testing import CliRunner
 
+from specctl import convert_audio
 from specctl.cli import commands  # noqa: F401 - registers all commands
 from specctl.cli.app import app
+from specctl.errors import ParameterError
 from tests.convert.audio_files import corpus
 
 
@@ -89,11 +91,13 @@ def test_a_wrong_setting_is_a_usage_error_in_one_line(folder, store, flags, mess
     [
         (["nope", "o.h5"], "no such file or folder: '{cwd}/nope'"),
         (["{empty}", "o.h5"], "no audio files: {empty}"),
-        (["{empty}", "{empty}/no/o.h5"], "cannot write {empty}/no/o.h5: no such folder"),
-        (["{empty}", "{empty}"], "{empty} is not a file"),
+        (["{empty}", "{empty}/no/o.h5"], "cannot write {empty}/no/o.h5: no such folder; make"),
+        (["{empty}", "{empty}"], "cannot write {empty}: it is a folder"),
+        (["{empty}", "."], "cannot write .: it is a folder"),
+        (["{empty}", "/"], "cannot write /: it is a folder"),
         (["{empty}", "x" * 252], "File name too long"),
     ],
-    ids=["missing", "empty", "no-folder", "a-folder", "long-name"],
+    ids=["missing", "empty", "no-folder", "a-folder", "this-folder", "root", "long-name"],
 )
 def test_what_cannot_be_done_is_an_error_in_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
@@ -107,6 +111,19 @@ def test_what_cannot_be_done_is_an_error_in_one_line(tmp_path, monkeypatch, argu
     assert message.format(**names) in line
     assert os.listdir(tmp_path) == ["empty"]
     assert os.listdir(empty) == []
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_variable_without_a_value_is_not_this_folder(folder, store, monkeypatch, place):
+    monkeypatch.chdir(folder)
+    paths = [folder, store]
+    paths[place] = ""
+    result = invoke(*paths)
+    assert result.exit_code == 2, result.output
+    assert "a path is empty" in result.stderr
+    assert list(store.parent.iterdir()) == []
+    with pytest.raises(ParameterError, match="sources must name files or folders, got ''"):
+        convert_audio("", store)
 
 
 def test_one_path_is_too_few(folder):

@@ -45,6 +45,13 @@ def test_overwrites_when_asked_only(basis, tmp_path):
     assert run(basis, tmp_path / "out.pth", "--to", "nnaudio", "--overwrite").exit_code == 0
 
 
+def test_a_folder_is_not_replaced_by_a_file(basis, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(basis, ".", "--to", "nnaudio", "--overwrite")
+    assert result.exit_code == 1
+    assert result.stderr == "specctl: cannot write .: it is a folder\n"
+
+
 def test_a_file_that_is_no_basis_is_one_line(tmp_path):
     (tmp_path / "b").write_text("no basis")
     result = run(tmp_path / "b", tmp_path / "out", "--to", "onnx")

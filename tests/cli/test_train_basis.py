@@ -115,7 +115,8 @@ def test_json_is_one_object(folder, tmp_path):
         (("--n-fft", "7x"), 2, "Invalid value for '--n-fft'"),
         (("--vram-budget", "1GiB"), 2, "vram_budget has no effect on cpu"),
         (("--metrics", "in/high/00.wav"), 1, "in/high/00.wav already exists; pass --overwrite"),
-        (("--report", "none/r.html"), 2, "report must be in a folder that is there, got none/r"),
+        (("--report", "none/r.html"), 1, "cannot write none/r.html: no such folder; make "),
+        (("--report", "in"), 1, "cannot write in: it is a folder"),
         (("--init", "none.st"), 2, "random or a basis file, got 'none.st'"),
     ],
 )

@@ -167,15 +167,22 @@ def test_what_was_begun_to_overwrite_a_store_is_not_finished_without_saying_so_a
     assert_nothing_beside(store)
 
 
-@pytest.mark.parametrize("kind", ["audio", "text", "folder"])
-def test_only_stores_are_overwritten(folder, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("audio", "is no HDF5 file; --overwrite replaces stores only"),
+        ("text", "is no HDF5 file; --overwrite replaces stores only"),
+        ("folder", "it is a folder"),
+    ],
+)
+def test_only_stores_are_overwritten(folder, tmp_path, kind, reason):
     target = folder / "y" / "001.flac" if kind == "audio" else tmp_path / kind
     if kind == "text":
         target.write_text("a letter")
     if kind == "folder":
         target.mkdir()
     before = target.is_file() and target.read_bytes()
-    with pytest.raises(StoreError, match="is no HDF5 file; --overwrite replaces stores only"):
+    with pytest.raises(StoreError, match=reason):
         convert_audio(folder, target, options=Options(workers=0, overwrite=True), **SETTINGS)
     assert (target.is_file() and target.read_bytes()) == before
     assert not target.with_name(target.name + ".parts").exists()

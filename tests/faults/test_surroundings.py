@@ -9,7 +9,15 @@ import sys
 import pytest
 
 from specctl.store.verify import verify_store
-from tests.convert.commands import LIMIT, argv, environment, run, run_script
+from tests.convert.commands import (
+    LIMIT,
+    argv,
+    environment,
+    group_members,
+    run,
+    run_script,
+    started,
+)
 from tests.faults.sweep import wrong_end
 
 NOBODY = 65534
@@ -53,6 +61,18 @@ def test_one_processor_is_enough(scenario, place):
         preexec_fn=lambda: os.sched_setaffinity(0, one),
     )
     check(done, scenario, place)
+
+
+def test_no_more_workers_start_than_there_are_files(scenario, place):
+    arguments = [*command(scenario, place), "--workers", 40]
+    with started(*arguments, small_parts=False) as process:
+        most = 0
+        while process.poll() is None:
+            most = max(most, len(list(group_members(process.pid))))
+        _, messages = process.communicate()
+    n_others = 3  # the command, the fork server, the tracker of resources
+    assert 3 <= most <= 3 + n_others, messages
+    assert verify_store(place / "o.h5") == []
 
 
 def test_a_small_shared_memory_is_enough(scenario, place):

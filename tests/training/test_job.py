@@ -198,6 +198,11 @@ def test_nothing_is_left_behind_by_wrong_settings(tones, tmp_path):
         ({"options": Options(device="mars")}, ParameterError, "device must be auto, cpu or cuda"),
         ({"options": Options(vram_budget=1)}, ParameterError, "vram_budget has no effect on cpu"),
         ({"output": "nowhere/b"}, StoreError, "cannot write .*nowhere/b: no such folder"),
+        (
+            {"output": ".", "options": Options(device="cpu", overwrite=True)},
+            StoreError,
+            "cannot write .*: it is a folder",
+        ),
         ({"folder": "nowhere"}, AudioError, "no such file or folder: '.*nowhere'"),
     ],
 )
