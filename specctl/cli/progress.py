@@ -81,7 +81,7 @@ class ConvertProgress:
         if progress.n_failed:
             parts.append(f"{progress.n_failed:,} failed")
         if progress.audio_seconds:
-            parts.append(f"{progress.audio_seconds / 3600:,.2f} h of audio")
+            parts.append(f"{duration(progress.audio_seconds)} of audio")
         done = progress.audio_seconds - self._audio_at_start
         if done and elapsed > _SECONDS_BEFORE_RATES:
             speed = done / elapsed

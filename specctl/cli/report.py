@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from specctl.audio.reasons import CUT_SHORT, NO_LAST_PAGE
 from specctl.cli.app import err, out
 from specctl.cli.draw import printable
-from specctl.cli.words import duration, size
+from specctl.cli.words import counted, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
         out.print(json.dumps(estimate.to_dict()), markup=False, highlight=False, soft_wrap=True)
         return
     lines = [
-        f"{estimate.n_found:,} files, {estimate.audio_hours:,.2f} h of audio"
+        f"{counted(estimate.n_found, 'file')}, {duration(estimate.audio_hours * 3600)} of audio"
         f"{_and(estimate.n_skipped, 'skipped')}{_and(estimate.n_unreadable, 'not readable')}",
         f"sample rate {estimate.sample_rate} Hz{_resampled(estimate.n_resampled)}",
         f"about {size(estimate.n_bytes)}, {duration(estimate.seconds)} of work on this machine",
@@ -77,23 +77,23 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
 
 def _complete_lines(summary: "Summary") -> list[str]:
     return [
-        f"{summary.store} is complete: {summary.n_items:,} items, nothing to do",
-        *([f"{summary.n_unchanged:,} files unchanged"] if summary.n_unchanged else []),
+        f"{summary.store} is complete: {counted(summary.n_items, 'item')}, nothing to do",
+        *([f"{counted(summary.n_unchanged, 'file')} unchanged"] if summary.n_unchanged else []),
     ]
 
 
 def _lines(summary: "Summary") -> list[str]:
     total = summary.seconds["total"]
     lines = [
-        f"{summary.store}: {summary.n_items:,} items, {summary.n_frames:,} frames, "
-        f"{size(summary.n_bytes)}",
-        f"{summary.n_found:,} files found: {summary.n_converted:,} converted"
+        f"{summary.store}: {counted(summary.n_items, 'item')}, "
+        f"{counted(summary.n_frames, 'frame')}, {size(summary.n_bytes)}",
+        f"{counted(summary.n_found, 'file')} found: {summary.n_converted:,} converted"
         f"{_and(summary.n_failed, 'failed')}{_and(summary.n_skipped, 'skipped')}"
         f"{_and(summary.n_unchanged, 'unchanged')}",
         f"sample rate {summary.sample_rate} Hz{_resampled(summary.n_resampled)}",
-        f"{summary.audio_seconds / 3600:,.2f} h of audio in {duration(total)}"
+        f"{duration(summary.audio_seconds)} of audio in {duration(total)}"
         + (
-            f" ({summary.n_resumed} parts were done before)"
+            f" ({counted(summary.n_resumed, 'part')} done before)"
             if summary.n_resumed
             else f", {summary.audio_seconds / total:,.0f} × real time"
         ),
@@ -113,7 +113,7 @@ def _lines(summary: "Summary") -> list[str]:
             "what there is of them"
         )
     if summary.n_unlabelled:
-        lines.append(f"{summary.n_unlabelled:,} files have no label")
+        lines.append(f"{counted(summary.n_unlabelled, 'file')} without a label")
     return [*lines, _where_time_went(summary)]
 
 
@@ -129,9 +129,8 @@ def _where_time_went(summary: "Summary") -> str:
     shares = ", ".join(f"{name} {spent / work:.0%}" for name, spent in stages.items())
     starting = duration(summary.seconds["startup"])
     merging = duration(summary.seconds["merge"])
-    workers = f"{summary.workers} workers" if summary.workers > 1 else "worker"
     return (
-        f"time of the {workers}: {shares}; bottleneck: "
+        f"time of {counted(max(1, summary.workers), 'worker')}: {shares}; bottleneck: "
         f"{summary.bottleneck}; {starting} to start, {merging} to join"
     )
 
@@ -141,7 +140,7 @@ def _and(count: int, what: str) -> str:
 
 
 def _resampled(count: int) -> str:
-    return f" ({count:,} files resampled)" if count else ""
+    return f" ({counted(count, 'file')} resampled)" if count else ""
 
 
 def _say(text: str, style: str | None = None) -> None:

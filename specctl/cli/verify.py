@@ -16,6 +16,7 @@ from specctl.cli.app import ExitCode, app, err, out, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.progress import ConvertProgress
 from specctl.cli.stopping import stoppable
+from specctl.cli.words import counted
 from specctl.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ def verify(
     else:
         _print_repair(repaired)
         _print_problems(problems)
-        if not problems:
-            _print_line(f"{n_items:,} items, {n_frames:,} frames: all good")
+        if n_items is not None and n_frames is not None:
+            _print_line(f"{counted(n_items, 'item')}, {counted(n_frames, 'frame')}: all good")
     if problems:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -100,7 +101,7 @@ def _print_problems(problems: list[Problem]) -> None:
     for problem in problems:
         _print_line(printable(f"{problem.key}: " * bool(problem.key) + problem.message))
     if problems:
-        _print_line(f"{len(problems):,} problem{'s' if len(problems) > 1 else ''}")
+        _print_line(counted(len(problems), "problem"))
 
 
 def _print_repair(repair: Repair | None) -> None:

@@ -1,4 +1,9 @@
-"""Sizes and lengths of time in the words of people."""
+"""Numbers of things, sizes and lengths of time in the words of people."""
+
+
+def counted(n: int, thing: str) -> str:
+    """A number of things: ``1 file``, ``1,836 files``."""
+    return f"{n:,} {thing}" if n == 1 else f"{n:,} {thing}s"
 
 
 def size(n_bytes: float) -> str:

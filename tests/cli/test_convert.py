@@ -44,7 +44,7 @@ def test_the_report_goes_to_stderr_in_plain_lines(folder, store):
     assert lines[0].startswith(f"{store}: 4 items, ")
     assert lines[1] == "4 files found: 4 converted"
     assert lines[2] == "sample rate 16000 Hz"
-    assert re.fullmatch(r"0\.00 h of audio in .* s, [\d,]+ × real time", lines[3])
+    assert re.fullmatch(r"[\d.]+ s of audio in .* s, [\d,]+ × real time", lines[3])
     assert "bottleneck: " in lines[4]
     for stage in ("decode", "resample", "transform", "compress", "write"):
         assert f"{stage} " in lines[4]
@@ -141,7 +141,7 @@ def test_a_dry_run_needs_no_store(folder, tmp_path, store_name):
     names = [tmp_path / name for name in store_name]
     result = invoke(folder, *names, "--dry-run", *FLAGS)
     assert result.exit_code == 0, result.stderr
-    assert "4 files, 0.00 h of audio" in result.stdout
+    assert "4 files, 4.06 s of audio" in result.stdout
     assert result.stderr == ""
     assert os.listdir(tmp_path) == ["in"]
 
@@ -201,3 +201,10 @@ def test_help_does_not_wait_for_what_it_does_not_need(arguments):
     assert "typer" in imported
     slow = {"torch", "h5py", "numpy", "librosa", "soundfile", "matplotlib", "scipy"}
     assert imported & slow == set()
+
+
+def test_one_of_a_thing_is_one_of_it(folder, store):
+    write_noise(folder / "alone" / "one.wav")
+    result = invoke(folder / "alone", store, *FLAGS)
+    assert result.stderr.startswith(f"{store}: 1 item, ")
+    assert "\n1 file found: 1 converted\n" in result.stderr
