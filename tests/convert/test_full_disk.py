@@ -72,7 +72,7 @@ def test_a_full_disk_is_an_error_that_can_be_mended(folder, wanted, small_disk, 
     done = run(folder, store, *FLAGS, small_parts=True)
     assert done.returncode == 0, done.stderr
     if before:
-        assert f"({len(before)} parts were done before)" in done.stderr
+        assert f"({len(before)} part" in done.stderr
     assert_same(store, wanted)
     assert_nothing_beside(store)
 

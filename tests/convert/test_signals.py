@@ -86,7 +86,7 @@ def test_a_signal_finishes_the_parts_in_hand(folder, tmp_path, wanted, number, t
     assert done.returncode == 0, done.stderr
     seen = seen_parts(store)
     assert {part: seen[part] for part in parts} == parts
-    assert f"({len(parts)} parts were done before)" in done.stderr
+    assert f"({len(parts)} part" in done.stderr
     assert_same(store, wanted)
     assert_nothing_beside(store)
 
