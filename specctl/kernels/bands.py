@@ -1,5 +1,6 @@
 """The product with the mel bands, a few bands at a time."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -30,9 +31,12 @@ class Bands:
 
     def __init__(self, mel: Tensor) -> None:
         self.mel = mel
-        can_skip = mel.device.type == "cpu" and not mel.requires_grad
-        self._groups = _grouped(mel.detach()) if can_skip else None
         self._compiled: dict[float, NativeBands] = {}
+
+    @cached_property
+    def _groups(self) -> list[_Group] | None:
+        can_skip = self.mel.device.type == "cpu" and not self.mel.requires_grad
+        return _grouped(self.mel.detach()) if can_skip else None
 
     @property
     def n_mels(self) -> int:

@@ -41,10 +41,15 @@ class Chain:
         return self.bands.n_mels if self.bands is not None else self.n_freqs
 
     @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """All of its tensors."""
+        weights = (self.window, self.basis, self.bands.mel if self.bands is not None else None)
+        return tuple(weight for weight in weights if weight is not None)
+
+    @property
     def requires_grad(self) -> bool:
         """Whether any of its weights is being trained."""
-        weights = (self.window, self.basis, self.bands.mel if self.bands is not None else None)
-        return any(weight is not None and weight.requires_grad for weight in weights)
+        return any(weight.requires_grad for weight in self.weights)
 
 
 @dataclass(frozen=True, slots=True)

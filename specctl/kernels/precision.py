@@ -5,7 +5,7 @@ follow silently. The switch is set around our own products, forward and backward
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -33,8 +33,15 @@ def matmul_precision(precision: Precision) -> Iterator[None]:
 @contextmanager
 def owned_precision(device: torch.device, precision: Precision) -> Iterator[None]:
     """`matmul_precision` without autocast, whatever the process has switched on."""
-    with torch.autocast(device.type, enabled=False), matmul_precision(precision):
+    with without_autocast(device), matmul_precision(precision):
         yield
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Switch autocast off where it is on; some devices have none."""
+    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def _set(undo: ExitStack, owner: Any, value: str) -> None:

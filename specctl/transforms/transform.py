@@ -7,23 +7,19 @@ from typing import Any, ClassVar, Self, get_args
 import torch
 from torch import Tensor, nn
 
-from specctl.basis import Basis, load_basis, save_basis
+from specctl.basis import Basis, load_basis
 from specctl.config import Feature, Precision, SpectrogramConfig
-from specctl.dsp.basis import fourier_basis, unwindowed_basis
 from specctl.dsp.decibel import LogScale, peaks
-from specctl.dsp.mel import dct_matrix
-from specctl.dsp.rows import rows_at
-from specctl.dsp.windows import window
 from specctl.errors import ParameterError
 from specctl.kernels import registry
 from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain, Demand
-from specctl.kernels.precision import product
-from specctl.transforms.pcen import Pcen
-from specctl.transforms.weights import Start, basis_of, checked_names, start_weights
+from specctl.kernels.precision import product, without_autocast
+from specctl.kernels.traced import is_followed, outside_graphs, run_followed
+from specctl.transforms.weighted import Weighted
 
 
-class Transform(nn.Module):
+class Transform(Weighted):
     """Waveforms to spectrograms; the classes to use are its children.
 
     Parameters
@@ -60,13 +56,6 @@ class Transform(nn.Module):
     """
 
     features: ClassVar[tuple[Feature, ...]] = get_args(Feature)
-    config: SpectrogramConfig
-    window: Tensor  # (n_fft,)
-    mel: Tensor | None  # (n_mels, n_freqs)
-    dct: Tensor | None  # (n_mfcc, n_mels)
-    basis: Tensor | None  # (2 * n_freqs, n_fft), without the window where that is trained
-    frequencies: Tensor | None  # (n_freqs,) in bins, where rows are of one frequency each
-    pcen: Pcen | None
 
     def __init__(
         self,
@@ -116,31 +105,37 @@ class Transform(nn.Module):
             held.config, kernel=kernel, precision=precision, trainable=trainable, init=held
         )
 
+    @outside_graphs
     def forward(self, waveform: Tensor) -> Tensor:
         """Spectrograms of a batch of waveforms.
 
         Parameters
         ----------
         waveform : Tensor, shape (..., samples)
-            Floating point; computed in the dtype of the module's weights.
+            Floating point; computed in float32, or in float64 in a model of doubles.
 
         Returns
         -------
         Tensor, shape (..., n_bins, n_frames)
-            ``n_frames`` is ``config.n_frames(samples)``.
+            ``n_frames`` is ``config.n_frames(samples)``. In a model of half precision rounded to
+            its dtype, but for complex spectra.
 
         Raises
         ------
         ParameterError
-            If the waveform is not floating point or too short for one frame.
+            If the waveform is no tensor, not floating point or too short for one frame.
         """
         self._check(waveform)
         batch = waveform.reshape(-1, waveform.shape[-1]).to(self.window.dtype)
-        with torch.autocast(batch.device.type, enabled=False):
-            spec = self._choice.kernel.run_centred(
-                batch, self.config.padding, self.config.pad_mode, self._chain()
-            )
+        chain, padding = self._chain(), (self.config.padding, self.config.pad_mode)
+        with without_autocast(batch.device):
+            if is_followed(batch, *chain.weights):
+                spec = run_followed(batch, *padding, chain)
+            else:
+                spec = self._choice.kernel.run_centred(batch, *padding, chain)
         spec = self.finish(spec, self.peak(spec))
+        if self._result_dtype is not None and not spec.is_complex():
+            spec = spec.to(self._result_dtype)
         return spec.reshape(*waveform.shape[:-1], *spec.shape[-2:])
 
     def run(self, padded: Tensor) -> Tensor:
@@ -148,7 +143,7 @@ class Transform(nn.Module):
 
         What depends on an item's peak, and cepstral coefficients, are left to `finish`.
         """
-        with torch.autocast(padded.device.type, enabled=False):
+        with without_autocast(padded.device):
             return self._choice.kernel.run(padded, self._chain())
 
     def peak(self, spec: Tensor) -> Tensor | None:
@@ -172,39 +167,6 @@ class Transform(nn.Module):
         if self._log is not None and peak is not None:
             spec = self._log.finish(spec, peak)
         return spec if self.dct is None else _cepstra(spec, self.dct), None
-
-    def to_basis(self, **metadata: Any) -> Basis:
-        """A copy of the weights as a basis file holds them.
-
-        Parameters
-        ----------
-        **metadata
-            Plain values to keep with them: classes, dataset, verdict.
-        """
-        weights = {
-            "basis": self._whole_basis(),
-            "window": self.window,
-            "frequencies": self.frequencies,
-            "mel": self.mel,
-            "pcen": self.pcen.stacked() if self.pcen is not None else None,
-        }
-        trained = self._trainable | set(self._trained_before)
-        return basis_of(weights, self.config, trained, metadata)
-
-    def save_basis(self, path: str | Path, *, overwrite: bool = False, **metadata: Any) -> None:
-        """Write the weights to a basis file, for `from_basis`, ``init`` and ``convert --basis``.
-
-        Raises
-        ------
-        BasisError
-            If the file exists and ``overwrite`` is not set, or cannot be written.
-        """
-        save_basis(path, self.to_basis(**metadata), overwrite=overwrite)
-
-    @property
-    def n_trained(self) -> int:
-        """How many numbers are trained."""
-        return sum(weight.numel() for weight in self.parameters() if weight.requires_grad)
 
     @property
     def kernel_name(self) -> str:
@@ -239,50 +201,17 @@ class Transform(nn.Module):
                 f"feature of {type(self).__name__} must be {' or '.join(self.features)}, "
                 f"got {config.feature!r}"
             )
-        self.config = config
+        device = torch.get_default_device()
         self._kernel = kernel
         self._precision: Precision = precision
-        self._trainable = checked_names(trainable, config)
-        start = start_weights(config, init, seed)
-        start.check(self._trainable)
-        self._trained_before = start.trained
-        self._is_fourier = start.is_fourier
         self._log = LogScale.from_config(config)
         self._bands: Bands | None = None
-        self._choose(torch.get_default_device())
-        self._add("window", start.window)
-        self._add("mel", start.mel)
-        self._add("dct", dct_matrix(config) if config.n_mfcc is not None else None)
-        self._add("frequencies", None if "basis" in self._trainable else start.frequencies)
-        self._add("basis", self._initial_basis(start))
-        self.pcen = None
-        if config.scale == "pcen":
-            self.pcen = Pcen.from_config(config, trainable="pcen" in self._trainable)
-            if start.pcen is not None:
-                self.pcen.set_stacked(start.pcen)
-
-    def _initial_basis(self, start: Start) -> Tensor | None:
-        if "frequencies" in self._trainable or not self._choice.kernel.takes_trained_basis:
-            return None
-        if "window" in self._trainable and start.rows is not None:
-            return start.rows().to(torch.float32)
-        return start.basis()
-
-    def _current_basis(self) -> Tensor | None:
-        """The rows that frames are multiplied with; ``None`` where the kernel knows them."""
-        if "frequencies" in self._trainable and self.frequencies is not None:
-            return rows_at(self.frequencies, self.config.n_fft) * self.window
-        if self.basis is not None and "window" in self._trainable:
-            return self.basis * self.window
-        return self.basis
-
-    def _whole_basis(self) -> Tensor:
-        basis = self._current_basis()
-        if basis is not None:
-            return basis
-        if torch.equal(self.window, window(self.config).to(self.window)):
-            return fourier_basis(self.config)
-        return unwindowed_basis(self.config).to(self.window) * self.window
+        with torch.device("cpu"):
+            start = self._begin(config, trainable, init, seed)
+            self._choose(device)
+            self._hold(start, with_rows=self._choice.kernel.takes_trained_basis)
+        if device.type != "cpu":
+            self.to(device)
 
     def _choose(self, device: torch.device) -> None:
         is_fourier = self._is_fourier and "frequencies" not in self._trainable
@@ -290,35 +219,34 @@ class Transform(nn.Module):
         demand = Demand(self.config, device, self._precision, self._trainable | other)
         self._choice = registry.choose(self._kernel, demand)
 
-    def _add(self, name: str, value: Tensor | None) -> None:
-        """A parameter where it is trained, else a constant that checkpoints need not carry."""
-        if name in self._trainable and value is not None:
-            self.register_parameter(name, nn.Parameter(value))
-        else:
-            self.register_buffer(name, value, persistent=False)
-
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         # .to(device): bands are kept in a form of that device, a kernel may not run there
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         self._bands = None
         self._choose(self.window.device)
         return self
 
     def _chain(self) -> Chain:
-        if self.mel is not None and (self._bands is None or "mel" in self._trainable):
-            self._bands = Bands(self.mel)
+        mel, bands = self.mel, self._bands
+        if mel is not None and (bands is None or bands.mel is not mel or "mel" in self._trainable):
+            bands = self._bands = Bands(mel)
         return Chain(
             n_fft=self.config.n_fft,
             hop_length=self.config.hop_length,
             window=self.window,
             basis=self._current_basis(),
             power=self.config.power,
-            bands=self._bands,
+            bands=bands,
             log=self._log,
             precision=self._precision,
         )
 
     def _check(self, waveform: Tensor) -> None:
+        if not isinstance(waveform, Tensor):
+            raise ParameterError(
+                f"waveform must be a torch.Tensor, got {type(waveform).__name__}; "
+                "torch.from_numpy makes one of an array"
+            )
         if not waveform.is_floating_point():
             raise ParameterError(f"waveform must be floating point, got {waveform.dtype}")
         if waveform.ndim < 1 or self.config.n_frames(waveform.shape[-1]) < 1:
@@ -338,6 +266,8 @@ def transform_for(
 
 def _cepstra(spec: Tensor, dct: Tensor) -> Tensor:
     """(batch, mel, time) to (batch, n_mfcc, time)."""
+    if is_followed(spec, dct):
+        return torch.matmul(dct, spec)
     # item by item: the last bit of a product depends on all that is multiplied at once
     items = [product(dct, item.T, "fp32") for item in spec]
     return torch.stack(items) if items else spec.new_empty(0, len(dct), spec.shape[-1])

@@ -216,6 +216,7 @@ def test_a_checkpoint_of_fixed_weights_is_empty():
 
 
 def test_stands_in_a_network_and_trains_with_it():
+    torch.manual_seed(0)
     network = nn.Sequential(trained("basis"), nn.Flatten(), nn.LazyLinear(2))
     waveform = noise(3, 400)
     network(waveform)

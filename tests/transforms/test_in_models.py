@@ -1,0 +1,192 @@
+"""A transform inside anybody's model, and what is done to models: compiled, exported, halved."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from specctl.errors import ParameterError
+from specctl.transforms import MFCC, MelSpectrogram, Spectrogram
+from tests.dsp.signals import noise
+
+SMALL = {"sample_rate": 8000, "n_fft": 64, "hop_length": 20}
+MEL = {**SMALL, "n_mels": 12}
+CLOSE = {"rtol": 0, "atol": 1e-3}  # of decibels, or of powers around 1
+MAKERS = {
+    "power": lambda: Spectrogram(**SMALL, scale="none"),
+    "complex": lambda: Spectrogram(**SMALL, feature="complex"),
+    "mel": lambda: MelSpectrogram(**MEL),
+    "peak": lambda: MelSpectrogram(**MEL, ref="max", top_db=60.0),
+    "magnitude": lambda: MelSpectrogram(**MEL, power=1.0, pad_mode="reflect"),
+    "no-centre": lambda: MelSpectrogram(**MEL, center=False),
+    "mfcc": lambda: MFCC(**MEL, n_mfcc=5),
+    "pcen": lambda: MelSpectrogram(**MEL, scale="pcen"),
+    "basis": lambda: MelSpectrogram(**MEL, trainable=("basis", "mel")),
+    "bf16": lambda: MelSpectrogram(**MEL, trainable=("basis",), precision="bf16"),
+    "window": lambda: MelSpectrogram(**MEL, trainable=("window",)),
+    "frequencies": lambda: MelSpectrogram(**MEL, trainable=("frequencies",)),
+}
+TRAINED = ("basis", "window", "frequencies")
+
+
+@pytest.fixture(params=MAKERS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def transform(name):
+    return MAKERS[name]()
+
+
+@pytest.fixture
+def tolerance(name):
+    """Other products, in another order: bf16 has 8 bits."""
+    return {"rtol": 1e-2, "atol": 0.1} if name == "bf16" else CLOSE
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("waveform", [np.zeros(500, np.float32), [0.0] * 500, None])
+def test_what_is_no_tensor_is_named(waveform):
+    with pytest.raises(ParameterError, match=r"waveform must be a torch\.Tensor, got "):
+        MelSpectrogram(**MEL)(waveform)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_model_computes_what_it_did(transform, backend):
+    model = nn.Sequential(transform, nn.Identity())
+    compiled = torch.compile(model, backend=backend)
+    for shape in ((2, 500), (3, 700), (1, 64)):
+        waveform = noise(*shape)
+        with torch.no_grad():
+            assert torch.equal(compiled(waveform), model(waveform))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_compiled_model_trains(transform):
+    model = nn.Sequential(transform, nn.Flatten(), nn.Linear(12 * 26, 3))
+    gradients = []
+    for forward in (model, torch.compile(model, backend="aot_eager")):
+        model.zero_grad()
+        forward(noise(2, 500)).square().sum().backward()
+        gradients.append([weight.grad.clone() for weight in model.parameters()])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-5)
+
+
+def test_compiling_costs_one_break_and_no_new_graphs():
+    model = nn.Sequential(MelSpectrogram(**MEL), nn.Flatten(), nn.LazyLinear(3))
+    model(noise(2, 500))
+    graphs = []
+
+    def count(graph, _):
+        graphs.append(graph)
+        return graph
+
+    compiled = torch.compile(model, backend=count, dynamic=False)
+    for _ in range(20):
+        compiled(noise(2, 500))
+    assert len(graphs) <= 2
+
+
+@pytest.mark.parametrize("is_dynamic", [False, True])
+def test_an_exported_transform_computes_what_it_did(name, transform, tolerance, is_dynamic):
+    n_items, n_samples, sizes = 2, 500, {}
+    if is_dynamic:
+        n_items, sizes[0] = 3, torch.export.Dim("batch")
+    if is_dynamic and name != "pcen":  # whose running mean is a chain of blocks, so many of them
+        n_samples, sizes[1] = 700, torch.export.Dim("samples", min=200)
+    program = torch.export.export(transform, (noise(2, 500),), dynamic_shapes=(sizes,))
+    exported, waveform = program.module(), noise(n_items, n_samples, seed=1)
+    with torch.no_grad():
+        torch.testing.assert_close(exported(waveform), transform(waveform), **tolerance)
+
+
+def test_exporting_leaves_no_trace(transform):
+    waveform = noise(2, 500)
+    with torch.no_grad():
+        before = transform(waveform)
+        fresh = type(transform).from_config(transform.config)
+        torch.export.export(fresh, (waveform,))
+        if not list(transform.parameters()):
+            assert torch.equal(fresh(waveform), before)
+        assert torch.equal(transform(waveform), before)
+
+
+def test_a_traced_transform_looks_at_its_waveform(transform, tolerance):
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(transform, noise(2, 500), check_trace=False)
+        waveform = noise(2, 500, seed=1)
+        torch.testing.assert_close(traced(waveform), transform(waveform), **tolerance)
+
+
+def test_shapes_can_be_asked_for_without_numbers(transform):
+    wanted = transform(noise(2, 500))
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        faked = transform(mode.from_tensor(noise(2, 500)))
+    on_meta = transform.to("meta")(torch.empty(2, 500, device="meta"))
+    assert (on_meta.shape, on_meta.dtype) == (wanted.shape, wanted.dtype)
+    assert (faked.shape, faked.dtype) == (wanted.shape, wanted.dtype)
+
+
+def test_a_model_built_without_memory_has_its_constants_when_it_gets_some(name):
+    wanted = MAKERS[name]()
+    with torch.device("meta"):
+        model = nn.Sequential(MAKERS[name](), nn.Identity())
+    assert all(weight.is_meta for weight in model.parameters())
+    model.to_empty(device="cpu")
+    model.load_state_dict({f"0.{key}": value for key, value in wanted.state_dict().items()})
+    assert torch.equal(model(noise(2, 500)), wanted(noise(2, 500)))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", ["mel", "complex", "basis", "window"])
+def test_functional_transforms_work(transform):
+    waveforms = noise(3, 2, 300)
+    wanted = torch.stack([transform(each) for each in waveforms])
+    torch.testing.assert_close(torch.vmap(transform)(waveforms), wanted, **CLOSE)
+    direction = noise(2, 300, seed=1)
+    values, change = torch.func.jvp(transform, (waveforms[0],), (direction,))
+    torch.testing.assert_close(values, wanted[0], **CLOSE)
+    with torch.no_grad():
+        step = 1e-3
+        apart = transform(waveforms[0] + step * direction) - transform(
+            waveforms[0] - step * direction
+        )
+    assert (change - apart / (2 * step)).abs().median() < 0.05 * change.abs().median()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_functional_gradients_are_those_of_autograd(transform):
+    waveform = noise(2, 300)
+    weights = dict(transform.named_parameters())
+
+    def loss(weights):
+        return torch.func.functional_call(transform, weights, (waveform,)).square().mean()
+
+    found = torch.func.grad(loss)({key: each.detach() for key, each in weights.items()})
+    transform(waveform).square().mean().backward()
+    for key, weight in weights.items():
+        torch.testing.assert_close(found[key], weight.grad, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_a_model_of_half_precision_only_the_result_is_rounded(transform, dtype):
+    waveform = noise(2, 500)
+    wanted = transform(waveform).detach()
+    model = nn.Sequential(transform, nn.Identity()).to(dtype)
+    assert all(weight.dtype == torch.float32 for weight in (*model.parameters(), *model.buffers()))
+    found = model(waveform)
+    assert found.dtype == (wanted.dtype if wanted.is_complex() else dtype)
+    assert torch.equal(found, wanted.to(found.dtype))
+    again = model.float()(waveform)
+    assert again.dtype == wanted.dtype
+    assert torch.equal(again, wanted)
