@@ -1,6 +1,7 @@
 """A torch dataset over a store, safe in the workers of a ``DataLoader``."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
@@ -57,8 +58,8 @@ class SpectrogramDataset(Dataset[Item]):
         crop: Literal["random", "first"] = "random",
         pad_value: float = 0.0,
     ) -> None:
-        if frames is not None and frames < 1:
-            raise ParameterError(f"frames must be at least 1, got {frames}")
+        if frames is not None and not (isinstance(frames, Integral) and frames >= 1):
+            raise ParameterError(f"frames must be a whole number of at least 1, got {frames}")
         if crop not in ("random", "first"):
             raise ParameterError(f"crop must be 'random' or 'first', got {crop!r}")
         self.store = store

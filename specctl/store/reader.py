@@ -67,7 +67,8 @@ class Store(Mapping[str, np.ndarray]):
         self._opened, self._pid, self._is_closed = None, os.getpid(), False
 
     def __repr__(self) -> str:
-        return f"Store({str(self.path)!r}, {len(self)} items)"
+        size = "closed" if self._is_closed else f"{len(self)} items"
+        return f"Store({str(self.path)!r}, {size})"
 
     def __enter__(self) -> Self:
         return self
@@ -235,7 +236,9 @@ class Store(Mapping[str, np.ndarray]):
     def _decoder(self) -> ValueDecoder:
         return ValueDecoder(self.layout)
 
-    def _unknown_key(self, key: str) -> str:
+    def _unknown_key(self, key: object) -> str:
+        if not isinstance(key, str):
+            return f"{self.path} has no item {key!r}; its keys are strings"
         # names of folders are what people leave out; spelling is compared for some keys only,
         # which takes long
         ending = (other for other in self._rows if key and other.endswith(key))

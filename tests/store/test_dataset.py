@@ -122,7 +122,8 @@ def test_default_collate_works_for_items_of_one_length(made):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frames": 0}, "frames must be at least 1, got 0"),
+        ({"frames": 0}, "frames must be a whole number of at least 1, got 0"),
+        ({"frames": 2.5}, "frames must be a whole number of at least 1, got 2.5"),
         ({"crop": "last"}, "crop must be 'random' or 'first', got 'last'"),
     ],
 )

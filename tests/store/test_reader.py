@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import pickle
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -112,12 +113,23 @@ def test_tells_what_the_store_holds(made):
         assert store.records[4] == record
 
 
+@pytest.mark.parametrize("key", [0, b"a", Path("a"), None, 1.5, ("a",)])
+def test_a_key_that_is_no_string_is_in_no_store(made, key):
+    with open_store(made.path) as store:
+        assert key not in store
+        assert store.get(key) is None
+        with pytest.raises(KeyError) as caught:
+            store[key]
+    assert caught.value.args[0] == f"{made.path} has no item {key!r}; its keys are strings"
+
+
 def test_a_closed_store_says_so(made):
     store = open_store(made.path)
     store.close()
     store.close()
     with pytest.raises(StoreError, match=r"out.h5 is closed"):
         store["anna/0.wav"]
+    assert repr(store) == f"Store({str(made.path)!r}, closed)"
 
 
 def test_can_be_pickled_and_opens_the_file_again(made):
