@@ -1,6 +1,6 @@
 """The job behind ``specctl convert`` as two functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ __all__ = ["convert_audio", "estimate_conversion"]
 
 
 def convert_audio(
-    sources: str | Path | Sequence[str | Path],
+    sources: str | Path | Iterable[str | Path],
     store: str | Path,
     *,
     preset: str | None = None,
@@ -33,7 +33,7 @@ def convert_audio(
 
     Parameters
     ----------
-    sources : path or sequence of paths
+    sources : path or paths
         Files and folders.
     store : path
         HDF5 file to create; its folder must exist. While it is being made, the work lies in
@@ -68,7 +68,7 @@ def convert_audio(
 
 
 def estimate_conversion(
-    sources: str | Path | Sequence[str | Path],
+    sources: str | Path | Iterable[str | Path],
     *,
     preset: str | None = None,
     options: Options = Options(),  # noqa: B008 - frozen
@@ -81,7 +81,7 @@ def estimate_conversion(
 
 
 def _conversion(
-    sources: str | Path | Sequence[str | Path],
+    sources: str | Path | Iterable[str | Path],
     store: str | Path,
     preset: str | None,
     options: Options,

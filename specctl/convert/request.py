@@ -5,16 +5,20 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from multiprocessing import current_process
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, get_type_hints
+
+from pydantic import BaseModel, create_model
 
 from specctl.audio.discover import Discovery, Source, discover
 from specctl.errors import ParameterError
 from specctl.given_files import MAX_TABLE_BYTES, check_given
+from specctl.settings import checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Options:
 
     Parameters
     ----------
-    include, exclude : sequence of str
+    include, exclude : str or sequence of str
         Patterns such as ``"*.flac"``, matched against keys and file names.
     labels : "folder", Path or None
         Class of each file: the first folder of its key, or a CSV file with columns ``path``
@@ -70,6 +74,14 @@ class Options:
     allow_truncated: bool = False
 
     def __post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in _types().model_fields}
+        for name in ("include", "exclude"):
+            # the characters of a pattern are patterns, too, and one of them may be a star
+            given[name] = (given[name],) if isinstance(given[name], str) else given[name]
+        if isinstance(self.basis, Path):
+            given["basis"] = str(self.basis)
+        for name, value in checked(_types(), given):
+            object.__setattr__(self, name, value)
         if self.overwrite and self.update:
             raise ParameterError("overwrite and update must not both be given")
         for name, value, least in (
@@ -94,6 +106,13 @@ class Options:
         return os.cpu_count() or 1
 
 
+@cache
+def _types() -> type[BaseModel]:
+    """The types of all options, for values to be held against."""
+    fields: dict[str, Any] = {name: (kind, ...) for name, kind in get_type_hints(Options).items()}
+    return create_model("Options", **fields)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """Which files to convert, how they are labelled, and whether those cut short are taken."""
@@ -105,16 +124,16 @@ class Request:
     allow_truncated: bool = False
 
     @classmethod
-    def of(cls, sources: Path | str | Sequence[Path | str], options: Options) -> Self:
+    def of(cls, sources: Path | str | Iterable[Path | str], options: Options) -> Self:
         """What ``sources`` and ``options`` ask for."""
-        if isinstance(sources, (str, Path)):
-            sources = [sources]
-        if not sources:
+        given = [sources] if isinstance(sources, (str, Path)) else list(sources)
+        if not given:
             raise ParameterError("sources must name at least one file or folder, got none")
-        if "" in sources:
-            raise ParameterError("sources must name files or folders, got ''")
+        for source in given:
+            if not isinstance(source, (str, Path)) or source == "":
+                raise ParameterError(f"sources must name files or folders, got {source!r}")
         return cls(
-            paths=tuple(map(Path, sources)),
+            paths=tuple(map(Path, given)),
             include=options.include,
             exclude=options.exclude,
             labels=options.labels,

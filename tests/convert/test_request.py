@@ -1,0 +1,70 @@
+"""What a caller asks for: a value of the wrong kind is named, one of the right kind taken."""
+
+from pathlib import Path
+
+import pytest
+
+from specctl import convert_audio, open_store
+from specctl.convert import Options
+from specctl.errors import ParameterError
+from tests.convert.audio_files import corpus
+
+SETTINGS = {"n_fft": 64, "hop_length": 32, "n_mels": 8}
+
+
+def keys(folder, store, **options):
+    convert_audio(folder, store, options=Options(workers=0, **options), **SETTINGS)
+    with open_store(store) as found:
+        return list(found)
+
+
+@pytest.mark.parametrize("kind", [str, list, tuple])
+@pytest.mark.parametrize(
+    ("name", "suffix", "left"), [("include", "wav", "wav"), ("exclude", "wav", "flac")]
+)
+def test_one_pattern_is_a_pattern_and_not_its_characters(kind, name, suffix, left, tmp_path):
+    folder = corpus(tmp_path / "in", 4, seconds=0.1)
+    pattern = f"*.{suffix}"
+    given = pattern if kind is str else kind([pattern])
+    found = keys(folder, tmp_path / "o.h5", **{name: given})
+    assert len(found) == 2
+    assert {Path(key).suffix for key in found} == {f".{left}"}
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, iter])
+def test_sources_come_in_any_collection(kind, tmp_path):
+    folder = corpus(tmp_path / "in", 4, seconds=0.1)
+    assert len(keys(kind([folder / "x", str(folder / "y")]), tmp_path / "o.h5")) == 3
+
+
+@pytest.mark.parametrize("sources", [[None], b"in", ["in", 3], [""], [], iter([])])
+def test_sources_that_are_no_paths_are_named(sources, tmp_path):
+    with pytest.raises(ParameterError, match="sources must name"):
+        convert_audio(sources, tmp_path / "o.h5")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"workers": 1.5}, "workers must be a valid integer, .* got 1.5"),
+        ({"workers": "many"}, "workers must be a valid integer, .* got 'many'"),
+        ({"workers": -1}, "workers must be at least 0, got -1"),
+        ({"timeout": None}, "timeout must be a valid number, got None"),
+        ({"timeout": float("nan")}, "timeout must be above 0 s, got nan"),
+        ({"device": 0}, "device must be a valid string, got 0"),
+        ({"include": None}, "include must be a valid tuple, got None"),
+        ({"include": (3,)}, "include must be a valid string, got 3"),
+        ({"labels": 5}, "labels must be a valid string, got 5"),
+        ({"vram_budget": "1G"}, "vram_budget must be a valid integer, .* got '1G'"),
+        ({"overwrite": "perhaps"}, "overwrite must be a valid boolean, .* got 'perhaps'"),
+    ],
+)
+def test_an_option_of_the_wrong_kind_is_named(given, message):
+    with pytest.raises(ParameterError, match=f"^{message}$"):
+        Options(**given)
+
+
+def test_an_option_that_can_only_mean_one_thing_is_taken():
+    assert Options(workers="2", timeout="5", include=["*.wav"], basis=Path("b")) == Options(
+        workers=2, timeout=5.0, include=("*.wav",), basis="b"
+    )
