@@ -12,11 +12,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAX_LINES = 400
 
 # what each part of the package may import of it, besides itself
-BASE = {"errors", "durable", "given_files", "presets", "settings", "config", "version"}
+BASE = {"errors", "durable", "eager", "given_files", "presets", "settings", "config", "version"}
 LAYERS = {
     "errors": set(),
     "version": set(),
     "durable": {"errors"},
+    "eager": set(),
     "given_files": {"errors"},
     "presets": {"errors"},
     "settings": {"errors", "given_files", "presets"},

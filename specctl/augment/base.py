@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from specctl.augment.draws import Draws
+from specctl.eager import eager
 from specctl.errors import ParameterError
 
 SHAPES = {2: "(batch, samples)", 3: "(batch, freq, time)"}
@@ -29,6 +30,7 @@ class Augmentation(nn.Module):
         check_within("p", p, 0.0, 1.0)
         self.p = p
 
+    @eager
     def forward(
         self,
         batch: Tensor,
@@ -137,6 +139,8 @@ def check_range(kind: str, low: float, high: float) -> None:
 
 def check_batch(batch: Tensor, lengths: Tensor, n_dims: int) -> None:
     """Refuse a batch or lengths of another shape."""
+    if not isinstance(batch, Tensor):
+        raise ParameterError(f"batch must be a torch.Tensor, got {type(batch).__name__}")
     if batch.ndim != n_dims or not batch.is_floating_point():
         raise ParameterError(
             f"batch must be floating point of shape {SHAPES[n_dims]}, got {batch.dtype} of "

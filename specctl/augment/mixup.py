@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from specctl.augment.base import check_within
 from specctl.augment.draws import Draws
+from specctl.eager import eager
 from specctl.errors import ParameterError
 
 
@@ -30,6 +31,7 @@ class Mixup(nn.Module):
         check_within("alpha", alpha, 1e-3)
         self.alpha = alpha
 
+    @eager
     def forward(
         self, batch: Tensor, targets: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:

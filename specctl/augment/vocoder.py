@@ -125,7 +125,10 @@ def stretch(
     ----------
     Flanagan, Golden: Phase vocoder, Bell System Technical Journal 45, 1966.
     """
-    hop_length = n_fft // 4
+    given, hop_length = batch.dtype, n_fft // 4
+    if given in (torch.float16, torch.bfloat16):
+        # no FFT takes these everywhere
+        batch = batch.float()
     taper = torch.hann_window(n_fft, dtype=batch.dtype, device=batch.device)
     # every frame that reaches into a clip, wherever the widest of the batch ends
     padded = torch.nn.functional.pad(batch, (0, n_fft))
@@ -138,7 +141,7 @@ def stretch(
     frame = torch.arange(n_frames, dtype=torch.float64) * rates.to(torch.float64)[:, None]
     spectra = _read_at(spectra, frame.to(batch.device))
     stretched = torch.istft(spectra, n_fft, hop_length, window=taper, length=longest)
-    return stretched * valid(stretched, new_lengths), new_lengths
+    return (stretched * valid(stretched, new_lengths)).to(given), new_lengths
 
 
 def _read_at(spectra: Tensor, frame: Tensor) -> Tensor:
@@ -161,7 +164,8 @@ def _read_at(spectra: Tensor, frame: Tensor) -> Tensor:
 
 def _resampled(clip: Tensor, n_samples: int) -> Tensor:
     """(samples,) to another number of samples over the same time, band-limited."""
-    spectrum = torch.fft.rfft(clip)
+    is_short = clip.dtype in (torch.float16, torch.bfloat16)
+    spectrum = torch.fft.rfft(clip.float() if is_short else clip)
     kept = min(len(spectrum), n_samples // 2 + 1)
     resampled: Tensor = torch.fft.irfft(spectrum[:kept], n=n_samples)
     return resampled * (n_samples / len(clip))

@@ -125,7 +125,7 @@ class Shift(Augmentation):
             is_sound = is_sound & (source >= 0) & (source < length)
         moved = batch.gather(1, source.clamp(0, batch.shape[-1] - 1)) * is_sound
         if self.fade_length:
-            moved = moved * self._fade(place, shift, length)
+            moved = moved * self._fade(place, shift, length).to(moved.dtype)
         return moved, lengths
 
     def _fade(self, place: Tensor, shift: Tensor, length: Tensor) -> Tensor:

@@ -1,14 +1,11 @@
-"""Waveforms that are followed rather than computed, and compilers that are led around.
+"""Waveforms that are followed rather than computed.
 
-Kernels read memory and compute in it block by block. ``torch.compile`` therefore calls a
-transform as it is. For ``torch.export``, ``torch.jit.trace``, `torch.func` and meta tensors, which
-have no memory to read, there is one plain form in operations of torch alone; it holds all frames
-at once, as ``torch.stft`` does.
+Kernels read memory and compute in it block by block. For ``torch.export``, ``torch.jit.trace``,
+`torch.func` and meta tensors, which have no memory to read, there is one plain form in operations
+of torch alone; it holds all frames at once, as ``torch.stft`` does.
 """
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,26 +14,6 @@ from specctl.config import PadMode, Precision
 from specctl.dsp.padding import pad_waveform
 from specctl.kernels.base import Chain
 from specctl.kernels.blocks import raised
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
-    """Have ``torch.compile`` call a function as it is, at the cost of a break in its graph."""
-    outside: list[Callable[P, R]] = []
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not torch.compiler.is_compiling() or _is_exporting():
-            return function(*args, **kwargs)
-        if not outside:
-            # not before it is needed: this imports the compiler, which takes a second
-            disable: Callable[..., Any] = torch.compiler.disable
-            outside.append(disable(function))
-        return outside[0](*args, **kwargs)
-
-    return call
 
 
 def is_followed(*tensors: Tensor) -> bool:
@@ -82,9 +59,3 @@ def _product(left: Tensor, right: Tensor, precision: Precision) -> Tensor:
 def _is_traced() -> bool:
     is_tracing: Callable[[], bool] = torch.jit.is_tracing  # type: ignore[attr-defined]
     return is_tracing()
-
-
-def _is_exporting() -> bool:
-    # torch 2.6 cannot say; it leads strict exports around, too, which then fail
-    ask: Callable[[], bool] | None = getattr(torch.compiler, "is_exporting", None)
-    return ask is not None and ask()

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from specctl.basis import Basis, load_basis
 from specctl.config import Feature, Precision, SpectrogramConfig
 from specctl.dsp.decibel import LogScale, peaks
+from specctl.eager import eager
 from specctl.errors import ParameterError
 from specctl.kernels import registry
 from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain, Demand
 from specctl.kernels.precision import product, without_autocast
-from specctl.kernels.traced import is_followed, outside_graphs, run_followed
+from specctl.kernels.traced import is_followed, run_followed
 from specctl.transforms.weighted import Weighted
 
 
@@ -105,7 +106,7 @@ class Transform(Weighted):
             held.config, kernel=kernel, precision=precision, trainable=trainable, init=held
         )
 
-    @outside_graphs
+    @eager
     def forward(self, waveform: Tensor) -> Tensor:
         """Spectrograms of a batch of waveforms.
 

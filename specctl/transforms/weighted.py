@@ -13,6 +13,7 @@ from specctl.dsp.basis import fourier_basis, unwindowed_basis
 from specctl.dsp.mel import dct_matrix
 from specctl.dsp.rows import rows_at
 from specctl.dsp.windows import window
+from specctl.eager import eager
 from specctl.transforms.pcen import Pcen
 from specctl.transforms.weights import Start, basis_of, checked_names, start_weights
 
@@ -119,6 +120,7 @@ class Weighted(nn.Module):
             self._fill()
         return self
 
+    @eager
     def to_basis(self, **metadata: Any) -> Basis:
         """A copy of the weights as a basis file holds them.
 

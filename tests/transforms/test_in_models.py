@@ -190,3 +190,11 @@ def test_in_a_model_of_half_precision_only_the_result_is_rounded(transform, dtyp
     again = model.float()(waveform)
     assert again.dtype == wanted.dtype
     assert torch.equal(again, wanted)
+
+
+def test_another_default_device_is_not_that_of_the_model(transform):
+    waveform = noise(2, 500)
+    wanted, basis = transform(waveform), transform.to_basis()
+    with torch.device("meta"):
+        assert torch.equal(transform(waveform), wanted)
+        assert np.array_equal(transform.to_basis().basis, basis.basis)
