@@ -33,6 +33,7 @@ LAYERS = {
     "convert": {"audio", "store", "transforms", "basis", "kernels", "dsp", *BASE},
     "bench": {"convert", "audio", "store", "transforms", "basis", "kernels", "dsp", *BASE},
     "doctor": {"kernels", "dsp", *BASE},
+    "__main__": {"cli"},
     "cli": {
         *("bench", "doctor", "convert", "training", "augment", "audio", "store", "transforms"),
         *("basis", "kernels", "dsp"),

@@ -80,3 +80,31 @@ def test_a_signal_after_the_end_is_of_no_account(argument, code):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
+
+
+WHILE_IMPORTING = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "specctl.cli.doctor":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+from specctl.__main__ import main
+sys.argv = ["specctl", "presets"]
+main()
+"""
+
+
+def test_a_signal_before_the_beginning_is_no_traceback():
+    command = [sys.executable, "-c", WHILE_IMPORTING]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_it_is_a_module_too():
+    command = [sys.executable, "-m", "specctl", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.startswith("specctl ")
+    assert (done.returncode, done.stderr) == (0, "")
