@@ -87,8 +87,12 @@ def run_sections(
     seconds: float,
     report: Callable[[str, int], None] = lambda section, n: None,
     clock: Callable[[], float] = time.monotonic,
+    keep: Callable[[str, str], None] = lambda section, trial: None,
 ) -> None:
-    """Try what is not done yet, each section for as long as the others, until time is over."""
+    """Try what is not done yet, each section for as long as the others, until time is over.
+
+    ``keep`` is told of each trial that fails, while what it has left is still there.
+    """
     end = clock() + seconds
     spent = {section.name: 0.0 for section in sections}
     left = {
@@ -101,7 +105,10 @@ def run_sections(
         name = min((each for each in left if left[each]), key=lambda each: spent[each])
         trial = left[name].pop(0)
         began = clock()
-        ledger.add(name, trial, _wrong(by_name[name].trials[trial]))
+        wrong = _wrong(by_name[name].trials[trial])
+        if wrong:
+            keep(name, trial)
+        ledger.add(name, trial, wrong)
         spent[name] += clock() - began
         report(name, sum(map(len, ledger.done.values())))
 

@@ -38,6 +38,16 @@ def test_goes_on_where_it_was_stopped(tmp_path):
     assert Ledger(path, "a").done == ledger.done
 
 
+def test_what_a_failure_has_left_is_kept_before_the_next_trial(tmp_path):
+    events = []
+    ledger = Ledger(tmp_path / "ledger.jsonl", "a")
+    run_sections(
+        sections(events), ledger, 100, clock=ticking(), keep=lambda *at: events.append(at)
+    )
+    assert events[events.index("two u") + 1] == ("two", "u")
+    assert len(events) == 5
+
+
 def test_a_trial_that_cannot_end_is_a_failure_and_the_others_go_on(tmp_path):
     def hang():
         raise TimeoutError("60 s")

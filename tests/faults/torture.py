@@ -1,10 +1,12 @@
 """Faults and kills at full size: ``python -m tests.faults.torture --minutes 60``.
 
 Goes on where the last run with the same program ended; writes ``benchmarks/RELIABILITY.md``.
+What a trial that fails has left is kept beside the ledger, in ``.torture/failed``.
 """
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -150,9 +152,15 @@ def main() -> int:
         sweep = Sweep(runner, folder / "sweep")
         labs = [stack.enter_context(power.Lab(folder / kind, sweep, kind)) for kind in power.KINDS]
         sections = [make(sweep) for make in SECTIONS] + [power.section(lab) for lab in labs]
+
+        def keep(section: str, trial: str) -> None:
+            name = f"{section}, {trial}".replace("/", "_")
+            kept = options.ledger.parent / "failed" / name
+            shutil.copytree(folder / "sweep", kept, dirs_exist_ok=True)
+
         try:
             tried = [section for section in sections if options.only in section.name]
-            run_sections(tried, ledger, options.minutes * 60, _tell)
+            run_sections(tried, ledger, options.minutes * 60, _tell, keep=keep)
         finally:
             options.table.write_text(table(sections, ledger))
     failed = [trial for done in ledger.done.values() for trial, wrong in done.items() if wrong]
