@@ -57,7 +57,6 @@ class Weighted(nn.Module):
 
     def _hold(self, start: Start, *, with_rows: bool) -> None:
         self._has_rows = with_rows and "frequencies" not in self._trainable
-        self.pcen = None
         for name, value in self._first(start).items():
             if value is None:
                 # not as a buffer of None, at which torch.export stumbles

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from specctl import convert_audio
+from specctl.cli.words import counted
 from specctl.convert import Options
 from tests.convert.audio_files import corpus
 from tests.convert.commands import assert_nothing_beside, assert_same, parts_of, run
@@ -72,7 +73,7 @@ def test_a_full_disk_is_an_error_that_can_be_mended(folder, wanted, small_disk, 
     done = run(folder, store, *FLAGS, small_parts=True)
     assert done.returncode == 0, done.stderr
     if before:
-        assert f"({len(before)} part" in done.stderr
+        assert f"({counted(len(before), 'part')} done before)" in done.stderr
     assert_same(store, wanted)
     assert_nothing_beside(store)
 

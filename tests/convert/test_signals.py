@@ -7,6 +7,7 @@ import time
 import pytest
 
 from specctl import convert_audio
+from specctl.cli.words import counted
 from specctl.convert import Options
 from tests.convert.audio_files import corpus
 from tests.convert.commands import (
@@ -86,7 +87,7 @@ def test_a_signal_finishes_the_parts_in_hand(folder, tmp_path, wanted, number, t
     assert done.returncode == 0, done.stderr
     seen = seen_parts(store)
     assert {part: seen[part] for part in parts} == parts
-    assert f"({len(parts)} part" in done.stderr
+    assert f"({counted(len(parts), 'part')} done before)" in done.stderr
     assert_same(store, wanted)
     assert_nothing_beside(store)
 
