@@ -9,6 +9,7 @@ values is therefore looked at by itself: what would hardly shrink goes into the 
 which takes no time, and what shrinks gets a code of its own, which shrinks it further.
 """
 
+import math
 from typing import Any, cast
 
 import numpy as np
@@ -20,8 +21,11 @@ from specctl.store.layout import Layout
 _LEVEL = 1
 _RAW = -15  # window bits of a stream without header and checksum
 _SAMPLE_BYTES = 2048
-_MOST_KEPT = 0.85
-"""A plane goes in as it is if its sample keeps more than this share of its size."""
+_MOST_BITS = 6.8
+"""A plane goes in as it is if a byte of its sample says more than this."""
+
+_COUNTS = np.arange(_SAMPLE_BYTES + 1)
+_COUNT_BITS = _COUNTS * np.log2(np.maximum(_COUNTS, 1))
 
 _ZLIB_HEADER = b"\x78\x01"
 _LONGEST_STORED = 0xFFFF  # bytes of a block, by RFC 1951
@@ -57,7 +61,7 @@ class ChunkCodec:
         from specctl.store.compiled import shuffle
 
         shuffle(self._item_bytes)(rows.reshape(-1), self._scratch)
-        return _deflated(self._scratch)
+        return _deflated(self._scratch, self.layout.width)
 
     def decode(self, data: bytes | memoryview) -> np.ndarray[Any, np.dtype[Any]]:
         """Rows of a chunk, shape (chunk_frames, width), read-only where nothing compresses."""
@@ -79,12 +83,12 @@ def checksum(data: bytes | memoryview | np.ndarray) -> int:
     return int(isal_zlib.crc32(data))
 
 
-def _deflated(planes: np.ndarray) -> bytes:
-    """A zlib stream of some rows of bytes, one after another."""
+def _deflated(planes: np.ndarray, width: int) -> bytes:
+    """A zlib stream of planes of bytes, one after another; a frame has ``width`` bytes of each."""
     stream = isal_zlib.compressobj(_LEVEL, wbits=_RAW)
     pieces: list[bytes | memoryview] = [_ZLIB_HEADER]
     for plane in planes:
-        if _shrinks(plane):
+        if _shrinks(plane, width):
             # what follows begins at a byte and does not refer to what is before
             pieces += [stream.compress(plane.data), stream.flush(isal_zlib.Z_FULL_FLUSH)]
         else:
@@ -93,11 +97,19 @@ def _deflated(planes: np.ndarray) -> bytes:
     return b"".join(pieces)
 
 
-def _shrinks(plane: np.ndarray) -> bool:
-    """Whether compressing is worth its time, judged by a sample from the middle."""
+def _shrinks(plane: np.ndarray, width: int) -> bool:
+    """Whether compressing is worth its time, judged by a sample from the middle.
+
+    By the entropy of its bytes, a third of the time that compressing it takes; or because the
+    rows, of ``width`` bytes, repeat, as those of a steady tone may.
+    """
     first = max(0, len(plane) - _SAMPLE_BYTES) // 2
     sample = plane[first : first + _SAMPLE_BYTES]
-    return len(isal_zlib.compress(sample.data, _LEVEL)) <= _MOST_KEPT * len(sample)
+    so_far = _COUNT_BITS[np.bincount(sample)].sum()
+    if math.log2(len(sample)) - so_far / len(sample) <= _MOST_BITS:
+        return True
+    earlier = plane[max(0, first - width) :][: len(sample)]
+    return first >= width and bool(np.array_equal(sample, earlier))
 
 
 def _stored(data: memoryview) -> list[bytes | memoryview]:

@@ -44,6 +44,17 @@ def test_zlib_reads_what_is_partly_as_it_was(n_noise_bits):
     assert len(data) < layout.chunk_bytes * (n_noise_bits + 2) // 32 + 200
 
 
+@pytest.mark.parametrize("n_bins", [80, 1025])
+def test_frames_that_repeat_shrink_though_each_is_noise(n_bins):
+    layout = dataclasses.replace(small_layout("float32", "gzip"), n_bins=n_bins, chunk_frames=64)
+    frame = np.random.default_rng(2).random(n_bins, dtype=np.float32)
+    rows = np.broadcast_to(frame, (64, n_bins)).copy()
+    data = ChunkCodec(layout).encode(rows)
+    assert zlib.decompress(data) == rows.reshape(-1).view(np.uint8).reshape(-1, 4).T.tobytes()
+    # one frame as it is, and 63 times that it comes again
+    assert len(data) < layout.chunk_bytes / 10
+
+
 def test_checksum_is_that_of_zlib():
     assert checksum(b"specctl") == zlib.crc32(b"specctl")
 
