@@ -2,6 +2,7 @@
 
 from specctl.audio import containers, mpeg, ogg
 from specctl.audio.formats import MPEG_EXTENSIONS, extension
+from specctl.audio.mpeg_frames import is_frame
 from specctl.audio.source import SourceFile, Structure
 
 HEAD = 16  # bytes; no container is shorter
@@ -35,7 +36,7 @@ def inspect(source: SourceFile, *, header_only: bool = False) -> Structure:
     name = extension(source.path)
     if name == "gsm":
         return _inspect_gsm(source)
-    if head.startswith(b"ID3") or mpeg.is_frame(head) or name in MPEG_EXTENSIONS:
+    if head.startswith(b"ID3") or is_frame(head) or name in MPEG_EXTENSIONS:
         return mpeg.inspect_mpeg(source, header_only=header_only)
     return Structure()
 

@@ -8,9 +8,17 @@ the first. Here each frame is visited, and the decoder is given headers that are
 import functools
 import struct
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from specctl.audio import reasons
+from specctl.audio.mpeg_frames import (
+    NO_CHECKSUM,
+    SYNC,
+    XING_MARKS,
+    Frame,
+    Kind,
+    follow_frames,
+    parse_frame,
+)
 from specctl.audio.source import Piece, SourceFile, Structure
 from specctl.errors import AudioError
 
@@ -18,31 +26,11 @@ SEARCH = 2**16  # bytes of junk before the first frame, as libmpg123 allows
 WINDOW = 2**20  # bytes
 MAX_FRAME = 8192  # bytes
 ID3V1_SIZE = 128  # bytes
-MPEG1 = 3  # version as the header has it
-NO_CHECKSUM = 1  # flag in the second byte of a frame
 DECODER_DELAY = 529  # samples that libmpg123 leaves out at the start of what has a header
 N_SILENT = 8
 """Silent frames put in front, to leave those samples out of. After eight the synthesis filter
 is where it started, so all samples are those of the same file without any header."""
 HAS_COUNT = 1  # flag of a Xing header
-_XING = (b"Xing", b"Info")
-
-_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-_KBITS = {  # by (is MPEG 1, layer)
-    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-
-
-class _Frame(NamedTuple):
-    length: int  # bytes
-    kind: tuple[int, int, int]  # version, layer, sample rate: the same in all of a stream
-    n_samples: int
-    xing_at: int  # offset of a Xing header within the frame; 0 in layers without
 
 
 @dataclass
@@ -55,34 +43,6 @@ class _Link:
     n_frames: int = 0
     stop: int = 0
     gap_at: int | None = None  # frames before the first gap
-
-
-@functools.lru_cache(maxsize=1024)
-def _parse(header: bytes) -> _Frame | None:
-    """What the four bytes of a frame header say; None if they are not one."""
-    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
-        return None
-    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
-    rate_index, bit_rate_index = header[2] >> 2 & 3, header[2] >> 4
-    if version == 1 or layer == 4 or rate_index == 3 or bit_rate_index in (0, 15):
-        return None
-    is_mpeg1 = version == MPEG1
-    rate = _RATES[version][rate_index]
-    bits = _KBITS[is_mpeg1, layer][bit_rate_index - 1] * 1000
-    padding = header[2] >> 1 & 1
-    if layer == 1:
-        length = (12 * bits // rate + padding) * 4
-    else:
-        length = (144 if is_mpeg1 or layer == 2 else 72) * bits // rate + padding
-    is_mono = header[3] >> 6 == 3
-    side = (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
-    n_samples = 384 if layer == 1 else 1152 if is_mpeg1 or layer == 2 else 576
-    return _Frame(length, (version, layer, rate), n_samples, 4 + side if layer == 3 else 0)
-
-
-def is_frame(head: bytes) -> bool:
-    """Whether a file that begins like this begins with a frame of MPEG audio."""
-    return _parse(head[:4]) is not None
 
 
 def inspect_mpeg(source: SourceFile, *, header_only: bool = False) -> Structure:
@@ -126,20 +86,20 @@ def inspect_mpeg(source: SourceFile, *, header_only: bool = False) -> Structure:
 def _check_gaps(links: list[_Link]) -> None:
     """Refuse a gap, unless no frame seems to be missing: then it was a tag."""
     for link in links:
-        frame = _parse(link.first[:4])
+        frame = parse_frame(link.first[:4])
         if link.gap_at is not None and frame is not None and link.n_frames < (link.declared or 0):
             _, _, sample_rate = frame.kind
             raise AudioError(reasons.has_hole(link.gap_at * frame.n_samples / sample_rate))
 
 
 def _n_samples(link: _Link) -> int:
-    frame = _parse(link.first[:4])
+    frame = parse_frame(link.first[:4])
     return link.n_frames * frame.n_samples if frame is not None else 0
 
 
 def _is_estimate(link: _Link) -> bool:
     """Whether not even `_corrected` can tell libsndfile the length."""
-    frame = _parse(link.first[:4])
+    frame = parse_frame(link.first[:4])
     return link.declared is None and (frame is None or not frame.xing_at)
 
 
@@ -149,7 +109,7 @@ def _corrected(link: _Link, is_cut: bool) -> Piece:
     One that is cut keeps its header: with a smaller number, the decoder would leave out the end
     of what there is for the encoder's padding.
     """
-    frame = _parse(link.first[:4])
+    frame = parse_frame(link.first[:4])
     keeps_header = is_cut and link.n_frames < (link.declared or 0)
     if link.declared == link.n_frames or keeps_header or frame is None or not frame.xing_at:
         return Piece(b"", link.start, link.stop)
@@ -157,7 +117,7 @@ def _corrected(link: _Link, is_cut: bool) -> Piece:
         at = frame.xing_at + 8
         prefix = link.first[:at] + struct.pack(">I", link.n_frames) + link.first[at + 4 :]
         return Piece(prefix, link.start + len(prefix), link.stop)
-    header = bytes((0xFF, link.first[1] | NO_CHECKSUM, *link.first[2:4]))
+    header = bytes((SYNC, link.first[1] | NO_CHECKSUM, *link.first[2:4]))
     xing = b"Info" + struct.pack(">II", HAS_COUNT, link.n_frames + N_SILENT)
     prefix = (header.ljust(frame.xing_at, b"\0") + xing).ljust(frame.length, b"\0")
     prefix += header.ljust(frame.length, b"\0") * N_SILENT
@@ -185,7 +145,7 @@ class _Walk:
         self._stop = source.size
         if source.read_at(max(0, source.size - ID3V1_SIZE), 3) == b"TAG":
             self._stop -= ID3V1_SIZE
-        self._kind: tuple[int, int, int] | None = None
+        self._kind: Kind | None = None
         self.links: list[_Link] = []
         self.is_cut = False
 
@@ -228,23 +188,18 @@ class _Walk:
         self.is_cut |= any(link.n_frames + 1 < (link.declared or 0) for link in self.links)
 
     def _follow_in_window(self) -> None:
-        """Visit the frames that the window holds, up to one that may need a closer look."""
-        window, at, n_frames = self._window, self._offset - self._window_start, 0
-        last = min(len(window), self._stop - self._window_start) - MAX_FRAME
-        while 0 <= at < last:
-            frame = _parse(window[at : at + 4])
-            if frame is None or frame.kind != self._kind:
-                break
-            if window[at + frame.xing_at : at + frame.xing_at + 4] in _XING:
-                break
-            at += frame.length
-            n_frames += 1
+        """Visit the frames that the window holds whole, up to one that needs a closer look."""
+        if self._kind is None:
+            return
+        start = self._offset - self._window_start
+        stop = min(len(self._window), self._stop - self._window_start)
+        n_frames, at = follow_frames(self._window, start, stop, self._kind)
         if n_frames:
             self._offset = self._window_start + at
             self.links[-1].n_frames += n_frames
             self.links[-1].stop = self._offset
 
-    def _begin_link(self, frame: _Frame) -> None:
+    def _begin_link(self, frame: Frame) -> None:
         xing = self._xing(frame)
         declared = None
         if xing is not None and xing[7] & HAS_COUNT:
@@ -254,10 +209,10 @@ class _Walk:
         start = self._offset + (len(first) if xing is not None and declared is None else 0)
         self.links.append(_Link(start, first, declared, stop=start))
 
-    def _xing(self, frame: _Frame) -> bytes | None:
+    def _xing(self, frame: Frame) -> bytes | None:
         """Xing header of the frame that begins here, which then holds no sound."""
         at = self._offset - self._window_start + frame.xing_at
-        if frame.xing_at and self._window[at : at + 4] in _XING:
+        if frame.xing_at and self._window[at : at + 4] in XING_MARKS:
             return self._window[at : at + 12]
         return None
 
@@ -265,7 +220,7 @@ class _Walk:
         """Go to the next place before ``limit`` with two frames of a kind, or a Xing header."""
         while self._offset < min(limit, self._stop):
             window = self._bytes(self._offset, MAX_FRAME)
-            found = window.find(b"\xff")
+            found = window.find(SYNC)
             self._offset += found if found >= 0 else len(window)
             frame = self._frame(self._offset)
             if frame is not None and self._kind in (None, frame.kind):
@@ -279,8 +234,8 @@ class _Walk:
             self._offset += found >= 0
         return False
 
-    def _frame(self, offset: int) -> _Frame | None:
-        return _parse(self._bytes(offset, 4))
+    def _frame(self, offset: int) -> Frame | None:
+        return parse_frame(self._bytes(offset, 4))
 
     def _bytes(self, offset: int, n_bytes: int) -> bytes:
         """Bytes from ``offset`` on, fewer only at the end of the file."""

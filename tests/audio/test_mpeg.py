@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from specctl.audio.decode import open_audio
-from specctl.audio.mpeg import _parse, is_frame
+from specctl.audio.mpeg_frames import parse_frame
 from specctl.errors import AudioError
 from tests.audio.conftest import noise, read, write
 from tests.audio.test_decode import decode
@@ -12,7 +12,7 @@ from tests.audio.test_decode import decode
 def without_header(path):
     """Take the frame with the Xing header off."""
     data = path.read_bytes()
-    path.write_bytes(data[_parse(data[:4]).length :])
+    path.write_bytes(data[parse_frame(data[:4]).length :])
     return path
 
 
@@ -73,7 +73,7 @@ def test_ignores_what_follows_the_last_frame(copy_of, tail):
 def test_passes_a_frame_of_another_kind_in_the_middle(copy_of):
     path = copy_of("mp3-vbr")
     data = bytearray(path.read_bytes())
-    length = _parse(bytes(data[:4])).length
+    length = parse_frame(bytes(data[:4])).length
     data[length + 1] ^= 0x08
     path.write_bytes(data)
     with pytest.raises(AudioError, match=r"^damaged or missing data at 0\.000 s$"):
@@ -93,7 +93,7 @@ def test_sees_a_last_frame_cut_short_without_any_header(copy_of, tag):
 def test_sees_that_frames_are_missing_by_the_header(copy_of):
     path = copy_of("mp3-cbr")
     data = path.read_bytes()
-    length = _parse(data[:4]).length
+    length = parse_frame(data[:4]).length
     path.write_bytes(data[: length * 20])
     with pytest.raises(AudioError, match=r"^unexpected end of data at "):
         open_audio(str(path))
@@ -107,29 +107,3 @@ def test_accepts_a_header_that_counts_itself(copy_of):
     data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + 1).to_bytes(4, "big")
     path.write_bytes(data)
     np.testing.assert_array_equal(decode(path), expected)
-
-
-@pytest.mark.parametrize(
-    ("header", "length", "n_samples"),
-    [
-        ("fffb9000", 417, 1_152),
-        ("fffb9200", 418, 1_152),
-        ("fff39000", 261, 576),
-        ("ffe39000", 522, 576),
-        ("fffd9000", 522, 1_152),
-        ("ffff9000", 312, 384),
-    ],
-    ids=["v1-l3", "padded", "v2-l3", "v2.5-l3", "v1-l2", "v1-l1"],
-)
-def test_knows_the_length_of_a_frame(header, length, n_samples):
-    frame = _parse(bytes.fromhex(header))
-    assert (frame.length, frame.n_samples) == (length, n_samples)
-
-
-@pytest.mark.parametrize(
-    "header",
-    ["", "fffb90", "fffb0000", "fffbf000", "fffb9c00", "ffeb9000", "fff15080", "00fb9000"],
-    ids=["empty", "short", "free", "bad-rate", "bad-hz", "bad-version", "aac", "no-sync"],
-)
-def test_knows_what_is_no_frame(header):
-    assert not is_frame(bytes.fromhex(header))
