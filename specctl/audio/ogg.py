@@ -7,10 +7,11 @@ third of some collections: they may be cut, and are not refused for it.
 """
 
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from isal import isal_zlib
 
 from specctl.audio import reasons
 from specctl.audio.source import Piece, SourceFile, Structure
@@ -163,7 +164,8 @@ def _is_sound(mirrored: bytearray, start: int, stop: int) -> bool:
     """
     place = slice(start + CHECKSUM_AT, start + CHECKSUM_AT + 4)
     checksum, mirrored[place] = int.from_bytes(mirrored[place], "big"), bytes(4)
-    return zlib.crc32(memoryview(mirrored)[start:stop], 0xFFFFFFFF) ^ 0xFFFFFFFF == checksum
+    found = isal_zlib.crc32(memoryview(mirrored)[start:stop], 0xFFFFFFFF)
+    return bool(found ^ 0xFFFFFFFF == checksum)
 
 
 def _granule_rate(first_packet: bytes) -> int:
