@@ -77,6 +77,7 @@ class SourceFile:
 
     def read_at(self, offset: int, n_bytes: int) -> bytes:
         """Bytes from ``offset`` on, fewer than asked for only at the end of the file."""
+        n_bytes = max(0, min(n_bytes, self.size - offset))
         data = os.pread(self.fd, n_bytes, offset)
         while 0 < len(data) < n_bytes:
             more = os.pread(self.fd, n_bytes - len(data), offset + len(data))
