@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -48,27 +48,22 @@ class Compiled:
         self.call(*arguments)
 
 
-@lru_cache(maxsize=16)
-def _function(text: str, name: str, n_pointers_and_numbers: str) -> Compiled:
-    processor = host()
-    module = llvm.parse_assembly(text)
-    module.verify()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=processor.name, features=processor.features, opt=3
-    )
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    kinds = {"p": ctypes.c_void_p, "n": ctypes.c_int64}
-    signature = ctypes.CFUNCTYPE(None, *(kinds[letter] for letter in n_pointers_and_numbers))
-    return Compiled(signature(engine.get_function_address(name)), engine)
-
-
 def compiled(module: ir.Module, name: str, arguments: str) -> Compiled:
-    """A function of a module, ready to be called.
+    """A function of a module, ready to be called; keep it, since this takes long.
 
     Parameters
     ----------
     arguments : str
         A letter for each: ``p`` an address, ``n`` a number.
     """
-    return _function(str(module), name, arguments)
+    processor = host()
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=processor.name, features=processor.features, opt=3
+    )
+    engine = llvm.create_mcjit_compiler(parsed, machine)
+    engine.finalize_object()
+    kinds = {"p": ctypes.c_void_p, "n": ctypes.c_int64}
+    signature = ctypes.CFUNCTYPE(None, *(kinds[letter] for letter in arguments))
+    return Compiled(signature(engine.get_function_address(name)), engine)

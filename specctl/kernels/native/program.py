@@ -81,7 +81,7 @@ class Tables:
 
     @classmethod
     def of(cls, program: Program, window: np.ndarray, mel: np.ndarray | None) -> "Tables":
-        """The tables of a program; without arrays of the right values, the right places."""
+        """The tables of a program."""
         plan = program.plan
         tables = cls()
         # the halves of the split of a real FFT are taken here, where they cost nothing
@@ -96,6 +96,12 @@ class Tables:
         if mel is not None:
             tables._add_bands(mel)
         return tables
+
+    @classmethod
+    def places(cls, program: Program) -> "Tables":
+        """Tables with other numbers in the same places, which follow from the program alone."""
+        mel = None if program.n_mels is None else np.ones((program.n_mels, program.n_freqs))
+        return cls.of(program, np.ones(program.plan.n_fft), mel)
 
     def _add_bands(self, mel: np.ndarray) -> None:
         """Weights without the zeros around them; for each band its bins and its weights."""

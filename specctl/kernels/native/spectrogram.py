@@ -1,11 +1,12 @@
 """Running the compiled transform on numpy arrays."""
 
 import threading
+from functools import lru_cache
 
 import numpy as np
 
 from specctl.kernels.native import plan, stages
-from specctl.kernels.native.compiler import compiled, host
+from specctl.kernels.native.compiler import Compiled, compiled, host
 from specctl.kernels.native.program import Layout, Logarithm, Program, Tables
 
 _ALIGNMENT = 64
@@ -60,7 +61,7 @@ class NativeSpectrogram:
             log=log,
         )
         self._tables = Tables.of(self._program, window, mel)
-        self._call = compiled(stages.module(self._program, self._tables), stages.NAME, "pnnppppn")
+        self._call = _function(self._program)
         self._local = threading.local()
 
     @property
@@ -134,3 +135,9 @@ class NativeSpectrogram:
             n_freqs = self._program.n_freqs
             return (n_freqs, n_frames, 2) if self.layout == "bins" else (n_frames, n_freqs, 2)
         return (self.n_rows, n_frames) if self.layout == "bins" else (n_frames, self.n_rows)
+
+
+@lru_cache(maxsize=16)
+def _function(program: Program) -> Compiled:
+    """The code of a program; it depends on where numbers are in the tables, not on the numbers."""
+    return compiled(stages.module(program, Tables.places(program)), stages.NAME, "pnnppppn")
