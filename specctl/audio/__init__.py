@@ -3,6 +3,7 @@
 - ``formats``: which file names are taken for audio; standard library only.
 - ``discover``: folders and files in, sorted sources with unique keys out.
 - ``source``: one regular file behind one descriptor, and views into it.
+- ``scratch``: memory for a moment.
 - ``integrity``: is the file whole? Walks ``containers``, ``ogg`` and ``mpeg`` structure
   and says what the decoder is to be given.
 - ``probe``: sample rate, channels and declared length from the header alone.

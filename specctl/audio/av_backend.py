@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from specctl.audio import reasons
 from specctl.audio.formats import extension
-from specctl.audio.info import AudioInfo, Samples
+from specctl.audio.info import AudioInfo, Room, Samples, one_buffer
 from specctl.audio.source import Piece, PieceFile, SourceFile
 from specctl.errors import AudioError
 
@@ -67,10 +67,10 @@ class AvDecoder:
         if is_exact and n_samples is not None:
             self.n_expected = max(0, n_samples - int(LENGTH_TOLERANCE * self.info.sample_rate))
 
-    def blocks(self, block_length: int) -> Iterator[Samples]:
-        """Blocks of (samples, channels) from the start; one buffer serves for all."""
-        buffer: Samples = np.empty((block_length, self.info.n_channels), dtype=np.float32)
-        filled = 0
+    def blocks(self, block_length: int, room: Room | None = None) -> Iterator[Samples]:
+        """As `Decoder.blocks`."""
+        room = room or one_buffer(self.info.n_channels)
+        buffer, filled = room(block_length), 0
         try:
             for frame in self._frames():
                 samples = frame
@@ -81,7 +81,7 @@ class AvDecoder:
                     samples = samples[len(part) :]
                     if filled == block_length:
                         yield buffer
-                        filled = 0
+                        buffer, filled = room(block_length), 0
         except AudioError:
             if filled:
                 yield buffer[:filled]

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from specctl.audio import reasons
-from specctl.audio.info import AudioInfo, Decoder, Samples
+from specctl.audio.info import AudioInfo, Decoder, Room, Samples
 from specctl.audio.probe import DECODING_ERRORS, choose_decoder, describe
 from specctl.audio.source import SourceFile
 from specctl.errors import AudioError
@@ -107,11 +107,17 @@ class AudioReader:
             raise AudioError(reasons.CHANGED)
         return digest
 
-    def blocks(self) -> Iterator[Samples]:
+    def blocks(self, room: Room | None = None) -> Iterator[Samples]:
         """Read the file from its start.
 
-        Each call starts over. Only one iterator can be in use at a time, and each block is
-        overwritten by the next: copy what has to stay.
+        Each call starts over. Only one iterator can be in use at a time, and without ``room``
+        each block is overwritten by the next: copy what has to stay.
+
+        Parameters
+        ----------
+        room : callable, optional
+            Gives memory for the next block, up to `block_length` samples; not all of it may be
+            used, and a block may come in other memory for all that.
 
         Yields
         ------
@@ -125,7 +131,7 @@ class AudioReader:
             that are no sound, or changed since it was opened.
         """
         n_read = 0
-        for block in self._decoded():
+        for block in self._decoded(room):
             if self._decoder.may_be_non_finite:
                 _check_finite(block, n_read, self.info.sample_rate)
             n_read += len(block)
@@ -139,10 +145,10 @@ class AudioReader:
         if n_read == 0:
             raise AudioError(self.cut or reasons.NO_SAMPLES)
 
-    def _decoded(self) -> Iterator[Samples]:
+    def _decoded(self, room: Room | None) -> Iterator[Samples]:
         """What the decoder gives; of a file that is cut and may be, all that it can give."""
         n_read = 0
-        blocks = self._decoder.blocks(self.block_length)
+        blocks = self._decoder.blocks(self.block_length, room)
         while True:
             try:
                 with self._guard():

@@ -1,6 +1,6 @@
 """What is known of an audio file before it is decoded, and what a decoder has to offer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -10,6 +10,9 @@ import numpy.typing as npt
 from specctl.errors import AudioError
 
 Samples = npt.NDArray[np.float32]
+
+Room = Callable[[int], Samples]
+"""Gives memory for so many samples, in which they stay: (samples, channels), C-contiguous."""
 
 SAMPLE_RATE_RANGE = (1_000, 768_000)  # Hz; outside it a header is damaged or a joke
 MAX_CHANNELS = 1024
@@ -49,8 +52,11 @@ class Decoder(Protocol):
     may_be_non_finite: bool
     """False where the encoding is of integers."""
 
-    def blocks(self, block_length: int) -> Iterator[Samples]:
-        """Blocks of (samples, channels) from the start, one buffer for all of them."""
+    def blocks(self, block_length: int, room: Room | None = None) -> Iterator[Samples]:
+        """Blocks of (samples, channels) from the start.
+
+        In memory that ``room`` gives for each when it is begun, else one buffer for all.
+        """
         ...
 
     def has_read_all(self) -> bool:
@@ -60,6 +66,19 @@ class Decoder(Protocol):
     def rest(self, n_before: int, most: int) -> Samples:
         """Samples that can be decoded after the first ``n_before``, before decoding fails."""
         ...
+
+
+def one_buffer(n_channels: int) -> Room:
+    """The same memory again and again: each block overwrites the one before."""
+    memory: Samples = np.empty((0, n_channels), np.float32)
+
+    def room(n_samples: int) -> Samples:
+        nonlocal memory
+        if n_samples > len(memory):
+            memory = np.empty((n_samples, n_channels), np.float32)
+        return memory[:n_samples]
+
+    return room
 
 
 def check_info(info: AudioInfo) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from specctl.audio import reasons
-from specctl.audio.info import AudioInfo, Samples
+from specctl.audio.info import AudioInfo, Room, Samples, one_buffer
+from specctl.audio.scratch import SCRATCH_BYTES, scratch
 from specctl.audio.source import Piece, PieceFile, SourceFile, Structure
 from specctl.errors import AudioError
 
@@ -56,28 +56,30 @@ class SoundfileDecoder:
         self._is_16_bit = subtype == "PCM_16"
         self.may_be_non_finite = not subtype.startswith(INTEGER_ENCODINGS)
 
-    def blocks(self, block_length: int) -> Iterator[Samples]:
-        """Blocks of (samples, channels) from the start; one buffer serves for all."""
-        length = block_length
-        if self.n_expected is not None:
-            length = max(1, min(length, self.n_expected))
-        buffer: Samples = np.empty((length, self.info.n_channels), dtype=np.float32)
-        codes = np.empty_like(buffer, dtype=np.int16) if self._is_16_bit else None
-        filled = n_found = 0
+    def blocks(self, block_length: int, room: Room | None = None) -> Iterator[Samples]:
+        """As `Decoder.blocks`."""
+        room = room or one_buffer(self.info.n_channels)
+        n_found = filled = 0
+        buffer = room(self._next_length(block_length, n_found))
         for piece in self._structure.pieces or (None,):
             with self._open(piece) as file:
                 _pass_over(file, _skipped(piece))
                 # libsndfile has nothing more than it has declared
                 while n_found != self.n_expected and (
-                    n_read := _read(file, buffer[filled:], codes)
+                    n_read := _read(file, buffer[filled:], self._is_16_bit)
                 ):
                     filled += n_read
                     n_found += n_read
-                    if filled == length:
+                    if filled == len(buffer):
                         yield buffer
-                        filled = 0
+                        buffer, filled = room(self._next_length(block_length, n_found)), 0
         if filled:
             yield buffer[:filled]
+
+    def _next_length(self, block_length: int, n_found: int) -> int:
+        if self.n_expected is None:
+            return block_length
+        return max(1, min(block_length, self.n_expected - n_found))
 
     def has_read_all(self) -> bool:
         """Whether the file has been read to its end, which decoders do a few kilobytes ahead."""
@@ -134,21 +136,20 @@ class SoundfileDecoder:
         return info, files[0].subtype
 
 
-def _read(
-    file: soundfile.SoundFile, out: Samples, codes: npt.NDArray[np.int16] | None = None
-) -> int:
+def _read(file: soundfile.SoundFile, out: Samples, is_16_bit: bool = False) -> int:
     """Read up to ``len(out)`` samples; a mono stream goes to all channels of ``out``.
 
-    ``codes`` is scratch of at least that size. With it 16-bit samples are scaled by NumPy, to
-    the same numbers as by libsndfile, which takes three times as long.
+    Samples of 16 bits are scaled by NumPy, to the same numbers as by libsndfile, which takes
+    three times as long.
     """
     if file.channels != out.shape[1]:
         mono = file.read(out=np.empty((len(out), 1), dtype=np.float32))
         out[: len(mono)] = mono
         return len(mono)
-    if codes is None:
+    if not is_16_bit or 2 * out.size > SCRATCH_BYTES:
         return len(file.read(out=out))
-    read = file.read(out=codes[: len(out)])
+    codes = np.frombuffer(scratch(), np.int16, out.size).reshape(out.shape)
+    read = file.read(out=codes)
     np.multiply(read, FULL_SCALE_16_BIT, out=out[: len(read)])
     return len(read)
 

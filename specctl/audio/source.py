@@ -4,27 +4,15 @@ import hashlib
 import io
 import os
 import stat
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from specctl.audio import reasons
+from specctl.audio.scratch import scratch
 from specctl.errors import AudioError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-HASH_STEP = 2**20  # bytes
-
-
-class _HashMemory(threading.local):
-    """Memory for a stretch of one file after another; the system takes long to give it anew."""
-
-    def __init__(self) -> None:
-        self.buffer = bytearray(HASH_STEP)
-
-
-_memory = _HashMemory()
 
 
 class SourceFile:
@@ -94,7 +82,7 @@ class SourceFile:
     def sha256(self) -> str:
         """Hex digest of all bytes of the file, which had `size` of them when it was opened."""
         digest = hashlib.sha256()
-        view = memoryview(_memory.buffer)
+        view = scratch()
         offset = 0
         # preadv leaves the descriptor's position to the decoder
         while offset < self.size and (n_read := os.preadv(self.fd, [view], offset)):

@@ -1,5 +1,7 @@
 """Tiles to rows of the store by the compiled transform, without torch."""
 
+import math
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +14,13 @@ from specctl.kernels.native.program import Logarithm
 from specctl.kernels.native.spectrogram import NativeSpectrogram
 
 
+class _Rows(threading.local):
+    """Memory for the rows of one tile after another; the system takes long to give it anew."""
+
+    def __init__(self) -> None:
+        self.memory = np.empty(0, np.float32)
+
+
 class NativeComputer:
     """One tile at a time on one core, each frame where the store wants it."""
 
@@ -19,6 +28,7 @@ class NativeComputer:
 
     def __init__(self, config: SpectrogramConfig) -> None:
         self._scale = scale = LogScale.from_config(config)
+        self._rows = _Rows()
         self._dct = dct_weights(config) if config.n_mfcc is not None else None
         self._spectrogram = NativeSpectrogram(
             taper(config),
@@ -30,8 +40,17 @@ class NativeComputer:
         )
 
     def spectra(self, tiles: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Rows that are not finished yet."""
-        return [self._spectrogram(tile) for tile in tiles]
+        """Rows that are not finished yet; of a single tile they last until the next call."""
+        if len(tiles) > 1:
+            return [self._spectrogram(tile) for tile in tiles]
+        return [self._spectrogram(tile, self._rows_for(tile)) for tile in tiles]
+
+    def _rows_for(self, tile: np.ndarray) -> np.ndarray:
+        shape = self._spectrogram.shape(len(tile))
+        size = math.prod(shape)
+        if size > self._rows.memory.size:
+            self._rows.memory = np.empty(size, np.float32)
+        return self._rows.memory[:size].reshape(shape)
 
     def peak(self, tile: np.ndarray) -> float:
         """Largest value of one tile before it is referred to any peak."""

@@ -164,7 +164,7 @@ class PartWorker:
         """Padded stretches of an item from its start; each is a sign of life."""
         # in a pack tiles outlast each other
         memory = _memory if self._pack_samples == 0 else None
-        for piece in tiles(item.blocks(), self._config, small=small, memory=memory):
+        for piece in tiles(item.blocks, self._config, small=small, memory=memory):
             self._beat.step()
             yield piece
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from specctl.audio.decode import AudioReader
+from specctl.audio.info import Room
 from specctl.audio.resample import Resampler, mix_channels
 from specctl.convert.clock import Clock
 from specctl.convert.settings import ConvertConfig
@@ -27,13 +28,14 @@ class Item:
     """One row of the index to be: which stretch of which channel, and its samples.
 
     ``blocks`` starts from the beginning each time it is called and gives float32 arrays of
-    shape (samples,) at the store's rate; after the last one ``counted`` is right.
+    shape (samples,) at the store's rate, in memory that the room it is given has, where that
+    saves a copy; after the last one ``counted`` is right.
     """
 
     key: str
     channel: int
     offset: int
-    blocks: Callable[[], Iterator[np.ndarray]]
+    blocks: Callable[[Room | None], Iterator[np.ndarray]]
     counted: Counted
 
 
@@ -50,13 +52,15 @@ def items(
         key = source_key if config.channels != "each" else f"{source_key}#ch{channel}"
         item = Counted()
 
-        def blocks(channel: int = channel, item: Counted = item) -> Iterator[np.ndarray]:
-            return _signal(reader, config, channel, clock, file, item)
+        def blocks(
+            room: Room | None, channel: int = channel, item: Counted = item
+        ) -> Iterator[np.ndarray]:
+            return _signal(reader, config, channel, clock, file, item, room)
 
         if config.segment is None:
             yield Item(key, channel, 0, blocks, item)
         else:
-            yield from _segments(key, channel, blocks(), config)
+            yield from _segments(key, channel, blocks(None), config)
 
 
 def _channels(reader: AudioReader, config: ConvertConfig) -> list[int]:
@@ -72,11 +76,13 @@ def _signal(
     clock: Clock,
     file: Counted,
     item: Counted,
+    room: Room | None,
 ) -> Iterator[np.ndarray]:
     """One channel at the store's rate, block by block."""
     resampler = Resampler(reader.info.sample_rate, config.sample_rate)
+    is_as_read = reader.info.n_channels == 1 and reader.info.sample_rate == config.sample_rate
     n_read = n_given = 0
-    for block in clock.timed("decode", reader.blocks()):
+    for block in clock.timed("decode", reader.blocks(room if is_as_read else None)):
         n_read += len(block)
         mono = mix_channels(block) if channel == MIXED else np.ascontiguousarray(block[:, channel])
         with clock.stage("resample"):
@@ -123,6 +129,6 @@ def _segment(
         f"{key}#s{number:05d}",
         channel,
         number * config.segment_step,
-        lambda: iter([samples]),
+        lambda _: iter([samples]),
         Counted(samples.size),
     )

@@ -6,10 +6,11 @@ tiles together are, bit for bit, those of the waveform in one piece.
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from specctl.audio.info import Room
 from specctl.config import SpectrogramConfig
 from specctl.kernels.sizes import cpu_block_frames
 
@@ -18,6 +19,7 @@ _SMALL_TILE_SAMPLES = 2**18
 """A megabyte, which stays in the cache of a processor; a GPU is kept busy by more."""
 
 _TILE_VALUES = 2**23
+_USUAL_SAMPLES = 2**20 + 2**17
 
 
 def tile_frames(config: SpectrogramConfig, *, small: bool = False) -> int:
@@ -31,15 +33,16 @@ def tile_frames(config: SpectrogramConfig, *, small: bool = False) -> int:
 class TileMemory(threading.local):
     """Memory for one tile after another; the system takes long to give it anew for each.
 
-    Each thread has its own.
+    Each thread has its own, enough for a tile of most files; what is not used of it takes
+    addresses only.
     """
 
     def __init__(self) -> None:
-        self.samples = np.empty(0, np.float32)
+        self.samples = np.empty(_USUAL_SAMPLES, np.float32)
 
 
 def tiles(
-    blocks: Iterable[np.ndarray],
+    blocks: Callable[[Room], Iterable[np.ndarray]],
     config: SpectrogramConfig,
     *,
     small: bool = False,
@@ -49,8 +52,9 @@ def tiles(
 
     Parameters
     ----------
-    blocks : iterable of ndarray, each of shape (samples,), float32
-        The waveform from its start to its end, in pieces of any length.
+    blocks : callable
+        Gives the waveform from its start to its end as arrays of any length, shape (samples,),
+        float32; is given room in the tile, where those that are put there need no copy.
     small : bool
         Tiles of a megabyte, where there is nothing to be gained by larger ones.
     memory : TileMemory, optional
@@ -69,14 +73,14 @@ def tiles(
     enough = max(length, step + config.n_fft) + 2 * (config.padding + 1)
     kept = _Kept(config.padding, memory)
     is_first = True
-    for block in blocks:
+    for block in blocks(lambda n_samples: kept.room(n_samples)[:, None]):
         kept.add(block)
         while kept.size >= enough:
             if is_first:
                 kept.pad_start(config)
                 is_first = False
             yield kept.samples[:length], False
-            kept = kept.without(step)
+            kept.drop(step)
     if is_first and kept.size == config.padding:
         return
     signal_start = config.padding if is_first else 0
@@ -90,7 +94,8 @@ def tiles(
 class _Kept:
     """Samples of a waveform behind room for its padding, in memory that grows.
 
-    Every sample is copied once on its way from the decoder, whose blocks do not last.
+    Samples that a decoder has put there itself are not copied; others are, since its blocks do
+    not last.
     """
 
     def __init__(self, size: int, lent: TileMemory | None) -> None:
@@ -105,17 +110,25 @@ class _Kept:
         """All there is, padding included."""
         return self._memory[: self.size]
 
+    def room(self, n_samples: int) -> np.ndarray:
+        """Where the next samples belong."""
+        self._reserve(self.size + n_samples)
+        return self._memory[self.size : self.size + n_samples]
+
     def add(self, block: np.ndarray) -> None:
-        """Append a copy of a block."""
-        self._reserve(self.size + len(block))
-        self._memory[self.size : self.size + len(block)] = block
+        """Append a block: a copy, unless it lies there already."""
+        place = self.room(len(block))
+        if block.ctypes.data != place.ctypes.data:
+            place[:] = block
         self.size += len(block)
 
-    def without(self, n_samples: int) -> "_Kept":
-        """What is left after the first samples: a copy, or in their place in memory lent."""
-        rest = _Kept(0, self._lent)
-        rest.add(self._memory[n_samples : self.size])
-        return rest
+    def drop(self, n_samples: int) -> None:
+        """Let go of the first samples; what is behind them moves, to other memory if they last."""
+        rest, self.size = self._memory[n_samples : self.size], 0
+        if self._lent is None:
+            self._memory = np.empty(0, np.float32)
+        self.room(len(rest))[:] = rest
+        self.size = len(rest)
 
     def pad_start(self, config: SpectrogramConfig) -> None:
         """Fill the room at the start."""

@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from specctl.audio.source import HASH_STEP, Piece, PieceFile, SourceFile
+from specctl.audio.scratch import SCRATCH_BYTES
+from specctl.audio.source import Piece, PieceFile, SourceFile
 from specctl.errors import AudioError
 from tests.convert.audio_files import without_root
 
@@ -33,7 +34,7 @@ def test_a_closed_file_gives_its_descriptor_back_once(tmp_path):
         os.fstat(fd)
 
 
-@pytest.mark.parametrize("size", [1, HASH_STEP, 2 * HASH_STEP + 3])
+@pytest.mark.parametrize("size", [1, SCRATCH_BYTES, 2 * SCRATCH_BYTES + 3])
 def test_hashes_all_bytes(tmp_path, size):
     data = os.urandom(size)
     (tmp_path / "a").write_bytes(data)

@@ -73,6 +73,14 @@ class NativeSpectrogram:
         """Frames of a waveform that is padded already."""
         return max(0, 1 + (n_samples - self.n_fft) // self.hop_length)
 
+    def shape(self, n_samples: int) -> tuple[int, ...]:
+        """Shape of the result for a waveform that is padded already."""
+        n_frames = self.n_frames(n_samples)
+        if self._program.exponent is None:
+            n_freqs = self._program.n_freqs
+            return (n_freqs, n_frames, 2) if self.layout == "bins" else (n_frames, n_freqs, 2)
+        return (self.n_rows, n_frames) if self.layout == "bins" else (n_frames, self.n_rows)
+
     def __call__(self, samples: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Every frame of a waveform.
 
@@ -92,7 +100,7 @@ class NativeSpectrogram:
         """
         n_frames, lanes = self.n_frames(len(samples)), self._program.lanes
         if out is None:
-            out = np.empty(self._shape(n_frames), np.float32)
+            out = np.empty(self.shape(len(samples)), np.float32)
         if n_frames < lanes:
             # the frames that are missing are made of silence and thrown away
             longer = np.zeros((lanes - 1) * self.hop_length + self.n_fft, np.float32)
@@ -129,12 +137,6 @@ class NativeSpectrogram:
             start = -memory.ctypes.data % _ALIGNMENT // 4
             scratch = self._local.scratch = memory[start : start + size]
         return scratch
-
-    def _shape(self, n_frames: int) -> tuple[int, ...]:
-        if self._program.exponent is None:
-            n_freqs = self._program.n_freqs
-            return (n_freqs, n_frames, 2) if self.layout == "bins" else (n_frames, n_freqs, 2)
-        return (self.n_rows, n_frames) if self.layout == "bins" else (n_frames, self.n_rows)
 
 
 @lru_cache(maxsize=16)
