@@ -162,7 +162,6 @@ class _Walk:
     def follow(self) -> None:
         """Visit all frames; what stands between them is skipped, as every player does."""
         while self._offset < self._stop:
-            self._follow_in_window()
             frame = self._frame(self._offset)
             if frame is None or frame.kind != self._kind:
                 behind_tag = _skip_id3(self._source, self._offset)
@@ -184,6 +183,7 @@ class _Walk:
                 self.links[-1].n_frames += 1
             self._offset += frame.length
             self.links[-1].stop = self._offset
+            self._follow_in_window()
         # some encoders count the frame that holds the header
         self.is_cut |= any(link.n_frames + 1 < (link.declared or 0) for link in self.links)
 

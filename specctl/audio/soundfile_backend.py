@@ -53,7 +53,8 @@ class SoundfileDecoder:
         self._unread: soundfile.SoundFile | None = None
         self.info, subtype = self._read_info()
         self.n_expected = self.info.n_samples
-        self._is_16_bit = subtype == "PCM_16"
+        # those of FLAC are scaled while they are decoded
+        self._is_16_bit = subtype == "PCM_16" and not self.info.format.startswith("flac/")
         self.may_be_non_finite = not subtype.startswith(INTEGER_ENCODINGS)
 
     def blocks(self, block_length: int, room: Room | None = None) -> Iterator[Samples]:
