@@ -1,6 +1,7 @@
 """Headers of MPEG audio frames, and long runs of frames followed at once."""
 
 import functools
+from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
@@ -77,14 +78,14 @@ def follow_frames(window: bytes, start: int, stop: int, kind: Kind) -> tuple[int
     """
     starts, stops = _candidates(window, start, stop, kind)
     # candidates that the next one does not follow: among them each that is no frame
-    loose = np.flatnonzero(starts[1:] != stops[:-1])
+    loose = [*np.flatnonzero(starts[1:] != stops[:-1]).tolist(), len(starts) - 1]
+    places = starts.tolist()
     n_frames, at, first = 0, start, 0
-    while first < len(starts) and starts[first] == at:
-        place = np.searchsorted(loose, first)
-        last = int(loose[place]) if place < len(loose) else len(starts) - 1
+    while first < len(places) and places[first] == at:
+        last = loose[bisect_left(loose, first)]
         n_frames += last + 1 - first
         at = int(stops[last])
-        first = int(np.searchsorted(starts, at))
+        first = bisect_left(places, at, last + 1)
     return n_frames, at
 
 

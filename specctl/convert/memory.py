@@ -11,7 +11,7 @@ import resource
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
 WORKER_BYTES = 1 << 30
@@ -32,18 +32,19 @@ def limit_memory(n_bytes: int = WORKER_BYTES) -> None:
         _limit_data_to(n_bytes)
 
 
-@contextmanager
-def decoding_limited(n_bytes: int = WORKER_BYTES) -> Iterator[None]:
+def decoding_limited(n_bytes: int = WORKER_BYTES) -> AbstractContextManager[None]:
     """Let a decoder take ``n_bytes`` at most, in workers and in this process alike.
 
     The limit is there only while a decoder is at work, since what else a process does may take
     more. It holds for all threads of a process; a caller with threads of its own, other than
     daemons such as that of a progress bar, is spared it.
     """
-    is_limited_for_good = _is_worker() and limit_memory.cache_info().currsize
-    if is_limited_for_good or not (_is_worker() or _is_alone()):
-        yield
-        return
+    is_due = not limit_memory.cache_info().currsize if _is_worker() else _is_alone()
+    return _limited(n_bytes) if is_due else nullcontext()
+
+
+@contextmanager
+def _limited(n_bytes: int) -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_DATA)
     _limit_data_to(n_bytes)
     try:

@@ -62,6 +62,8 @@ class NativeSpectrogram:
         )
         self._tables = Tables.of(self._program, window, mel)
         self._call = _function(self._program)
+        tables = self._tables.floats, self._tables.indices
+        self._table_addresses = tuple(table.ctypes.data for table in tables)
         self._local = threading.local()
 
     @property
@@ -121,8 +123,7 @@ class NativeSpectrogram:
             samples.ctypes.data + 4 * first * self.hop_length,
             self.hop_length,
             n_groups,
-            self._tables.floats.ctypes.data,
-            self._tables.indices.ctypes.data,
+            *self._table_addresses,
             self._scratch().ctypes.data,
             out.ctypes.data + first * out.strides[axis],
             out.strides[0] // 4,
