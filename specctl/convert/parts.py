@@ -52,7 +52,9 @@ class PartsRun:
             if not self._resumed(number, beats):
                 tasks.append(self._task(number, beats))
         watch = Watch(beats, self._patience)
-        total = sum(source.seconds for source in self.plan.sources)
+        # once: there may be millions
+        sources = self.plan.sources
+        n_total, seconds = len(sources), sum(source.seconds for source in sources)
 
         def look() -> list[int]:
             self.join(self.receipts)
@@ -61,10 +63,10 @@ class PartsRun:
                 Progress(
                     stage="converting",
                     n_done=totals["n_done"],
-                    n_total=len(self.plan.sources),
+                    n_total=n_total,
                     n_failed=totals["n_failed"],
                     audio_seconds=totals["milliseconds"] / 1000,
-                    total_audio_seconds=total,
+                    total_audio_seconds=seconds,
                 )
             )
             return watch.hung()

@@ -23,7 +23,7 @@ from specctl.convert.fork_server import GROUP_SIGNALS, begin_fork_server, ensure
 from specctl.convert.patience import RunningTime
 from specctl.errors import ParameterError, SpecctlError, StoreError
 
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.1
 _DEATH_SECONDS = 10.0
 _MOST_STARTS = 3
 _HUNG = "no progress for too long"
