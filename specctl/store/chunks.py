@@ -3,34 +3,17 @@
 The bytes are what HDF5's own shuffle and deflate filters read; ISA-L makes and reads them several
 times faster and outside the GIL, and reading them here bounds the memory that a forged chunk can
 take.
-
-Of a spectrogram's values the first bytes repeat and the last ones are noise. Each byte of the
-values is therefore looked at by itself: what would hardly shrink goes into the stream as it is,
-which takes no time, and what shrinks gets a code of its own, which shrinks it further.
 """
 
-import math
-import struct
-from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 from isal import isal_zlib
 
 from specctl.errors import StoreError
+from specctl.store.deflate import deflated
 from specctl.store.layout import Layout
 
-_LEVEL = 1
-_RAW = -15  # window bits of a stream without header and checksum
-_SAMPLE_BYTES = 2048
-_MOST_BITS = 6.8
-"""A plane goes in as it is if a byte of its sample says more than this."""
-
-_COUNTS = np.arange(_SAMPLE_BYTES + 1)
-_COUNT_BITS = _COUNTS * np.log2(np.maximum(_COUNTS, 1))
-
-_ZLIB_HEADER = b"\x78\x01"
-_LONGEST_STORED = 0xFFFF  # bytes of a block, by RFC 1951
 IsalError = cast(type[Exception], isal_zlib.error)
 
 
@@ -58,12 +41,12 @@ class ChunkCodec:
         if not self._deflate:
             return plain.data
         if not self._shuffle:
-            return isal_zlib.compress(plain.data, _LEVEL)
+            return deflated(plain[None], self.layout.width)
         # a reader of stores needs no compiler
         from specctl.store.compiled import shuffle
 
         shuffle(self._item_bytes)(rows.reshape(-1), self._scratch)
-        return _deflated(self._scratch, self.layout.width)
+        return deflated(self._scratch, self.layout.width)
 
     def decode(self, data: bytes | memoryview) -> np.ndarray[Any, np.dtype[Any]]:
         """Rows of a chunk, shape (chunk_frames, width), read-only where nothing compresses."""
@@ -83,54 +66,6 @@ class ChunkCodec:
 def checksum(data: bytes | memoryview | np.ndarray) -> int:
     """CRC-32 as zlib's."""
     return int(isal_zlib.crc32(data))
-
-
-def _deflated(planes: np.ndarray, width: int) -> bytes:
-    """A zlib stream of planes of bytes, one after another; a frame has ``width`` bytes of each."""
-    stream = isal_zlib.compressobj(_LEVEL, wbits=_RAW)
-    pieces: list[bytes | memoryview] = [_ZLIB_HEADER]
-    for plane, shrinks in zip(planes, _which_shrink(planes, width), strict=True):
-        if shrinks:
-            # what follows begins at a byte and does not refer to what is before
-            pieces += [stream.compress(plane.data), stream.flush(isal_zlib.Z_FULL_FLUSH)]
-        else:
-            for header, place in _stored_blocks(len(plane)):
-                pieces += [header, plane.data[place]]
-    pieces += [stream.flush(), isal_zlib.adler32(planes.reshape(-1).data).to_bytes(4, "big")]
-    return b"".join(pieces)
-
-
-def _which_shrink(planes: np.ndarray, width: int) -> list[bool]:
-    """Of which planes compressing is worth its time, judged by a sample from the middle.
-
-    By the entropy of its bytes, which takes a fifth of the time that compressing it does; or
-    because the rows, of ``width`` bytes, repeat, as those of a steady tone may.
-    """
-    n_planes, n_bytes = planes.shape
-    first = max(0, n_bytes - _SAMPLE_BYTES) // 2
-    samples = planes[:, first : first + _SAMPLE_BYTES]
-    size = samples.shape[1]
-    distinct = samples + np.arange(0, 256 * n_planes, 256, dtype=np.uint16)[:, None]
-    counts = np.bincount(distinct.reshape(-1), minlength=256 * n_planes).reshape(n_planes, 256)
-    shrinks = math.log2(size) - _COUNT_BITS[counts].sum(axis=1) / size <= _MOST_BITS
-    if first >= width:
-        earlier = planes[:, first - width : first - width + size]
-        shrinks |= (samples == earlier).all(axis=1)
-    return cast(list[bool], shrinks.tolist())
-
-
-@lru_cache(maxsize=4)
-def _stored_blocks(n_bytes: int) -> list[tuple[bytes, slice]]:
-    """Blocks of a deflate stream that hold bytes as they are, none of them the last one.
-
-    For each its header, and which of the bytes follow.
-    """
-    starts = range(0, n_bytes, _LONGEST_STORED)
-    sizes = [min(_LONGEST_STORED, n_bytes - start) for start in starts]
-    return [
-        (struct.pack("<BHH", 0, size, size ^ 0xFFFF), slice(start, start + size))
-        for start, size in zip(starts, sizes, strict=True)
-    ]
 
 
 def _inflate(data: bytes | memoryview, n_bytes: int) -> bytes:

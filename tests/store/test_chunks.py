@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -75,3 +77,31 @@ def test_checksum_is_that_of_zlib():
 def test_refuses_streams_that_are_not_one_chunk(data, message):
     with pytest.raises(StoreError, match=message):
         ChunkCodec(small_layout()).decode(data)
+
+
+ENCODE_MANY = """
+import dataclasses, hashlib, sys
+import numpy as np
+from specctl.store.chunks import ChunkCodec
+from tests.store.stores import small_layout
+
+layout = dataclasses.replace(small_layout(sys.argv[1], "gzip"), n_bins=32, chunk_frames=32)
+n_bytes, chance, digest = layout.chunk_bytes, np.random.default_rng(0), hashlib.sha256()
+codec = ChunkCodec(layout)
+for _ in range(15_000):
+    period = chance.integers(16, 200) * layout.stored_dtype.itemsize
+    values = np.resize(chance.integers(0, 16, period, dtype=np.uint8), n_bytes)
+    if len(sys.argv) > 2:
+        values[-256:] = np.arange(256)
+    digest.update(codec.encode(values.view(layout.stored_dtype).reshape(32, 32)))
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.parametrize("wanted", [("uint8",), ("int16",), ("uint8", "all values")])
+def test_the_same_rows_are_the_same_bytes_in_every_process(wanted):
+    """ISA-L by itself may find other matches when its state lies elsewhere in memory."""
+    command = [sys.executable, "-c", ENCODE_MANY, *wanted]
+    runs = [subprocess.run(command, check=False, capture_output=True, text=True) for _ in "123"]
+    assert [run.stderr for run in runs] == ["", "", ""]
+    assert len({run.stdout for run in runs}) == 1
