@@ -27,7 +27,7 @@ _DICTIONARY_BYTES = 32
 _MOST_TRIED = 4
 
 _SAMPLE_BYTES = 2048
-_MOST_BITS = 6.8
+_MOST_BITS = 6.4
 """A plane goes in as it is if a byte of its sample says more than this."""
 
 _COUNTS = np.arange(_SAMPLE_BYTES + 1)
