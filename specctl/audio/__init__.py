@@ -4,8 +4,8 @@
 - ``discover``: folders and files in, sorted sources with unique keys out.
 - ``source``: one regular file behind one descriptor, and views into it.
 - ``scratch``: memory for a moment.
-- ``integrity``: is the file whole? Walks ``containers``, ``ogg`` and ``mpeg`` structure
-  and says what the decoder is to be given.
+- ``integrity``: is the file whole? Walks the structure (``containers``, ``ogg``, ``mpeg`` over
+  ``mpeg_frames``) and says what the decoder is to be given.
 - ``probe``: sample rate, channels and declared length from the header alone.
 - ``soundfile_backend``, ``av_backend``: the two decoders behind one interface.
 - ``decode``: ``open_audio``, blocks of samples that are proven complete.
