@@ -174,6 +174,11 @@ class SpectrogramConfig(StftConfig):
         _fill_feature(values, feature)
         return values
 
+    def given(self) -> dict[str, Any]:
+        """Plain values that `resolve` to these settings: all that have an effect."""
+        unused = _without_effect(self.feature, self.scale)
+        return {name: value for name, value in self.to_dict().items() if name not in unused}
+
     @property
     def n_bins(self) -> int:
         """Rows of the result."""

@@ -51,7 +51,7 @@ def valid_keywords():
         "mel_scale": st.sampled_from(["slaney", "htk"]),
         "mel_norm": st.sampled_from(["slaney", "none"]),
         "ref": st.just("max") | st.floats(1e-6, 1e6),
-        "top_db": st.floats(1, 200),
+        "top_db": st.none() | st.floats(1, 200),
     }
     return st.one_of(
         st.fixed_dictionaries(
@@ -192,6 +192,12 @@ def test_resolving_what_is_resolved_changes_nothing(keywords):
         # the exponent is the feature's own there and cannot be given
         del again["power"]
     assert SpectrogramConfig.resolve(**again) == config
+
+
+@given(valid_keywords())
+def test_what_a_config_was_given_resolves_to_it(keywords):
+    config = SpectrogramConfig.resolve(**keywords)
+    assert SpectrogramConfig.resolve(**config.given()) == config
 
 
 @given(valid_keywords(), valid_keywords())

@@ -155,7 +155,7 @@ def repair_store(
                 stated=damaged.request,
                 stored_labels=damaged.labels,
             ),
-            given=GivenSettings(_settings(damaged.config), None, damaged.basis),
+            given=GivenSettings(_without_basis(damaged.config), None, damaged.basis),
             options=_options(options, damaged.made_with, basis_file),
             control=control or Control(),
             report=progress or (lambda _: None),
@@ -176,13 +176,8 @@ def _trusted_config(store: Store) -> ConvertConfig:
     return config
 
 
-def _settings(config: ConvertConfig) -> dict[str, object]:
-    """Settings that resolve to ``config``."""
-    return {
-        name: value
-        for name, value in config.to_dict().items()
-        if value is not None and name != "basis"
-    }
+def _without_basis(config: ConvertConfig) -> dict[str, object]:
+    return {name: value for name, value in config.given().items() if name != "basis"}
 
 
 def _options(options: Options, made_with: tuple[str, str], basis_file: str | None) -> Options:

@@ -177,11 +177,10 @@ class GivenSettings:
                     f"{name} must be {theirs[name]}, that of the basis, got {given}"
                 )
         others = {name: value for name, value in self.given.items() if name not in theirs}
-        if basis.config.n_mels is None:
-            # the feature says it
-            del theirs["power"]
         fingerprint = None if is_ordinary(basis) else basis.fingerprint()
-        return ConvertConfig.resolve(None, **{**theirs, **others, "basis": fingerprint})
+        return ConvertConfig.resolve(
+            None, **{**basis.config.given(), **others, "basis": fingerprint}
+        )
 
     def check(self) -> None:
         """Raise ParameterError for whatever can be seen to be wrong before a file is opened."""

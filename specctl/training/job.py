@@ -157,8 +157,7 @@ def _settings_of(path: str, feature: str | None) -> dict[str, Any]:
         raise ParameterError(f"init must be {', '.join(INITS)} or a basis file, got {path!r}")
     if is_state_dict(path):
         return dict(settings_of(path, feature))
-    config = load_basis(path).config.to_dict()
-    return {name: value for name, value in config.items() if value is not None}
+    return load_basis(path).config.given()
 
 
 def _check(

@@ -62,8 +62,16 @@ def contents(path):
         {"feature": "complex", "n_mels": None},
         {"segment": 0.4, "channels": "each"},
         {"ref": "max", "top_db": 60.0},
+        {"feature": "magnitude", "n_mels": None},
+        {"feature": "power", "n_mels": None, "scale": "log10"},
+        {"scale": "pcen"},
+        {"feature": "mfcc"},
+        {"feature": "mfcc", "top_db": None},
     ],
-    ids=["defaults", "plain", "complex", "segments", "ref-max"],
+    ids=[
+        *("defaults", "plain", "complex", "segments", "ref-max"),
+        *("magnitude", "power", "pcen", "mfcc", "mfcc-whole"),
+    ],
 )
 def test_the_store_is_what_it_was(folder, tmp_path, settings):
     store = converted(folder, tmp_path / "out" / "o.h5", **settings)
