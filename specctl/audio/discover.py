@@ -107,16 +107,19 @@ def read_file_list(stream_bytes: bytes, base: Path) -> list[Path]:
     Parameters
     ----------
     stream_bytes : bytes
-        Blank lines are ignored; lines that all end in CR LF are taken for Windows lines.
+        Blank lines are ignored; lines that all end in CR LF, but for one without an end, are
+        taken for Windows lines.
     base : Path
         Folder that relative names start from.
     """
     if b"\0" in stream_bytes:
         names = [name for name in stream_bytes.split(b"\0") if name]
     else:
-        names = [line for line in stream_bytes.split(b"\n") if line.strip()]
-        if all(name.endswith(b"\r") for name in names):
-            names = [name[:-1] for name in names]
+        *lines, last = stream_bytes.split(b"\n")
+        lines = [line for line in lines if line.strip()]
+        names = [*lines, last] if last.strip() else lines
+        if lines and all(line.endswith(b"\r") for line in lines):
+            names = [name.removesuffix(b"\r") for name in names]
     return [base / os.fsdecode(name) for name in names]
 
 

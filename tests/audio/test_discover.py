@@ -279,9 +279,17 @@ def test_a_file_list_with_a_nul_may_hold_newlines():
     ]
 
 
-def test_a_file_list_from_windows_loses_its_returns():
-    assert read_file_list(b"a.wav\r\nb.wav\r\n", Path("/d")) == [
+@pytest.mark.parametrize("end", [b"\r\n", b"", b"\r\n\r\n"], ids=["ended", "open", "blank"])
+def test_a_file_list_from_windows_loses_its_returns(end):
+    assert read_file_list(b"a.wav\r\n\r\nb.wav" + end, Path("/d")) == [
         Path("/d/a.wav"),
+        Path("/d/b.wav"),
+    ]
+
+
+def test_a_file_list_keeps_returns_that_belong_to_names():
+    assert read_file_list(b"a.wav\r\nb.wav\n", Path("/d")) == [
+        Path("/d/a.wav\r"),
         Path("/d/b.wav"),
     ]
 
