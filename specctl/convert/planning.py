@@ -50,6 +50,8 @@ def find(request: Request, base: Finished | None) -> Found:
     ------
     AudioError
         If there are none at all.
+    StoreError
+        If an update would take other files for those of the store.
     """
     discovery = request.discover()
     if not discovery.sources:
@@ -58,7 +60,10 @@ def find(request: Request, base: Finished | None) -> Found:
         raise AudioError(f"no audio files{hint}: {where}")
     if base is None:
         return Found(discovery.sources, discovery.skipped)
-    fresh = tuple(base.changed(discovery.sources))
+    if base.request != request.identity():
+        base.check_related(discovery.sources)
+    labels = None if request.labels is None else request.labels_of(discovery.sources)
+    fresh = tuple(base.changed(discovery.sources, labels))
     replaced = tuple(source.key for source in fresh if source.key in base.known)
     return Found(fresh, discovery.skipped, len(discovery.sources) - len(fresh), replaced)
 

@@ -1,6 +1,6 @@
 """What a finished store says about the conversion that made it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A finished store; the columns are one entry for each source, failed ones included."""
+    """A finished store; the columns are one entry for each source, failed ones included.
+
+    ``known`` has size and time of change of each, ``labels`` the label of each that is not failed.
+    """
 
     path: Path
     config: dict[str, Any]
@@ -25,6 +28,7 @@ class Finished:
     n_frames: int
     known: dict[str, tuple[int, int]]
     failed: frozenset[str]
+    labels: dict[str, str]
 
     @classmethod
     def read(cls, path: Path) -> "Finished":
@@ -55,16 +59,48 @@ class Finished:
                 n_frames=store.n_frames,
                 known={key: (int(size), int(mtime)) for key, (size, mtime) in known.items()},
                 failed=frozenset(each.key for each in failures),
+                labels=dict(zip(index["source"], index["label"], strict=True)),
             )
 
-    def changed(self, sources: Sequence[Source]) -> list[Source]:
-        """Sources that are new here, differ in size or time of change, or failed before."""
+    def changed(
+        self, sources: Sequence[Source], labels: Mapping[str, str] | None = None
+    ) -> list[Source]:
+        """Sources that are new here, differ in size, time of change or label, or failed before."""
         return [
             source
             for source in sources
             if source.key in self.failed
-            or self.known.get(source.key) != (source.size, source.mtime_ns)
+            or not self._has(source)
+            or (labels is not None and labels.get(source.key, "") != self.labels[source.key])
         ]
+
+    def check_related(self, sources: Sequence[Source]) -> None:
+        """Raise StoreError if these are other files of the same names, or the same under others.
+
+        Keys start at the folder that was given; files of another one could take the places of
+        those that are here, or be here twice. None of that where one is found in its place.
+        """
+        if any(self._has(source) for source in sources):
+            return
+        advice = "update it with the folder that it was made from"
+        names = {(_name(key), *stamp): key for key, stamp in self.known.items()}
+        for source in sources:
+            key = source.key
+            if key in self.known and key not in self.failed:
+                raise StoreError(
+                    f"{self.path} has other files of the same names, such as {key}; {advice}, or "
+                    "convert these to a store of their own"
+                )
+            here = names.get((_name(key), source.size, source.mtime_ns), "")
+            if here.endswith(f"/{key}") or (here and key.endswith(f"/{here}")):
+                raise StoreError(f"{self.path} has {key} already, as {here}; {advice}")
+
+    def _has(self, source: Source) -> bool:
+        return self.known.get(source.key) == (source.size, source.mtime_ns)
+
+
+def _name(key: str) -> str:
+    return key.rsplit("/", 1)[-1]
 
 
 def job_of(path: Path) -> str:

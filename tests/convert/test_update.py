@@ -146,6 +146,72 @@ def test_segments_of_a_changed_file_are_all_replaced(tmp_path):
     assert verify_store(store) == []
 
 
+def test_other_files_of_the_same_names_are_refused(folder, store, tmp_path):
+    before = store.read_bytes()
+    write_noise(tmp_path / "more" / "x" / "000.wav", 1.0, seed=60)
+    write_noise(tmp_path / "more" / "x" / "900.wav", 1.0, seed=61)
+    with pytest.raises(StoreError, match=r"has other files of the same names, such as x/000\.wav"):
+        convert_audio(tmp_path / "more", store, options=UPDATE, **SETTINGS)
+    assert store.read_bytes() == before
+    assert_nothing_beside(store)
+
+
+@pytest.mark.parametrize(
+    ("within", "of", "key", "here"),
+    [
+        ("x", [], r"000\.wav", r"x/000\.wav"),
+        (".", ["more"], r"in/x/000\.wav", r"x/000\.wav"),
+    ],
+    ids=["a-folder-of-it", "beside-another"],
+)
+def test_the_same_files_under_other_names_are_refused(
+    folder, store, tmp_path, within, of, key, here
+):
+    before = store.read_bytes()
+    write_noise(tmp_path / "more" / "y.wav", 1.0, seed=60)
+    sources = [folder / within, *(tmp_path / name for name in of)]
+    with pytest.raises(StoreError, match=f"has {key} already, as {here}; update it with the fold"):
+        convert_audio(sources, store, options=UPDATE, **SETTINGS)
+    assert store.read_bytes() == before
+
+
+def test_another_folder_is_added(folder, store, tmp_path):
+    before = arrays(store)
+    write_noise(tmp_path / "more" / "x" / "900.wav", 1.0, seed=61)
+    # it failed before: this may be what it should have been
+    write_noise(tmp_path / "more" / "x" / "bad.wav", 1.0, seed=62)
+    summary = convert_audio(tmp_path / "more", store, options=UPDATE, **SETTINGS)
+    assert (summary.n_converted, summary.n_items) == (2, len(before) + 2)
+    assert set(arrays(store)) == {*before, "x/900.wav", "x/bad.wav"}
+
+
+def test_a_folder_that_has_moved_is_the_same(folder, store, tmp_path):
+    moved = folder.rename(tmp_path / "moved")
+    change(moved)
+    summary = convert_audio(moved, store, options=UPDATE, **SETTINGS)
+    assert (summary.n_converted, summary.n_unchanged, summary.n_failed) == (3, 5, 1)
+
+
+def test_items_take_the_labels_that_they_have_now(folder, store, tmp_path):
+    table = tmp_path / "labels.csv"
+    options = Options(workers=0, update=True, labels=table)
+    before = arrays(store)
+    for label in ("noise", "hiss"):
+        table.write_text(f"path,label\nx/000.wav,{label}\n")
+        summary = convert_audio(folder, store, options=options, **SETTINGS)
+        assert summary.n_converted == 1
+        with open_store(store) as opened:
+            labels = {record.source: record.label for record in opened.records}
+        assert {key for key in labels if labels[key]} == {"x/000.wav"}
+        assert labels["x/000.wav"] == label
+    # without a word of labels, they stay
+    assert convert_audio(folder, store, options=UPDATE, **SETTINGS).n_converted == 0
+    with open_store(store) as opened:
+        assert {record.label for record in opened.records} == {"", "hiss"}
+    for key, array in arrays(store).items():
+        np.testing.assert_array_equal(array, before[key])
+
+
 def test_the_stores_own_rate_is_kept(folder, store):
     for number in range(20):
         write_noise(folder / "new" / f"{number}.wav", 0.2, rate=8000)
