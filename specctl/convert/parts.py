@@ -13,6 +13,7 @@ from specctl.convert.patience import patience
 from specctl.convert.plan import Plan
 from specctl.convert.request import Options
 from specctl.convert.settings import ConvertConfig
+from specctl.convert.streaks import Streaks
 from specctl.convert.summary import Progress
 from specctl.errors import AudioError, StoreError
 
@@ -41,7 +42,10 @@ class PartsRun:
     receipts: dict[int, Receipt] = field(default_factory=dict)
     n_resumed: int = 0
     _deaths: Counter[tuple[int, str]] = field(default_factory=Counter)
-    _failures_in_a_row: int = 0
+    _streaks: Streaks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._streaks = Streaks(self.options.max_failures)
 
     def run(self, executor: Executor) -> None:
         """Make every part that is not there yet; returns early if ``control`` says so."""
@@ -83,6 +87,10 @@ class PartsRun:
     def _resumed(self, number: int, beats: Beats) -> bool:
         part = self.folder.finished_part(number)
         if part is None:
+            return False
+        failed = {failure.key for failure in part.failures}
+        if (failed and self.options.strict) or self._too_many(number, failed) is not None:
+            # whoever gives the command again may have mended what stopped it
             return False
         self.n_resumed += 1
         extra = part.extra
@@ -132,8 +140,15 @@ class PartsRun:
             tasks.appendleft(self._task(number, beats))
             return
         receipt: Receipt = outcome.value
+        failed = dict(receipt.failures)
+        key = self._too_many(number, failed)
+        if key is not None:
+            most = self.options.max_failures
+            raise AudioError(
+                f"{'1 file' if most == 1 else f'{most} files in a row'} failed, the last one "
+                f"{key}: {failed[key]}; allow more with --max-failures"
+            )
         self.receipts[number] = receipt
-        self._count_failures(receipt)
 
     def _mourn(self, number: int, place: int, manner: str) -> None:
         """Remember where a worker died; the second time at one file, the file is poison."""
@@ -148,13 +163,8 @@ class PartsRun:
             self.folder.add_poison(source, manner)
             self.plan = self.plan.poisoned(self.folder.read_poison())
 
-    def _count_failures(self, receipt: Receipt) -> None:
-        failed = dict(receipt.failures)
-        for source in self.plan.parts[receipt.number]:
-            in_a_row = self._failures_in_a_row + 1 if source.key in failed else 0
-            self._failures_in_a_row = in_a_row
-            if in_a_row >= self.options.max_failures:
-                raise AudioError(
-                    f"{in_a_row} files in a row failed, the last one {source.key}: "
-                    f"{failed[source.key]}; allow more with --max-failures"
-                )
+    def _too_many(self, number: int, failed: Container[str]) -> str | None:
+        """The file of a part that is one failure in a row too many."""
+        part = self.plan.parts[number]
+        place = self._streaks.add(number, [source.key in failed for source in part])
+        return None if place is None else part[place].key

@@ -122,6 +122,56 @@ def test_max_failures_counts_files_of_different_parts(tmp_path, monkeypatch):
         convert_audio(tmp_path, tmp_path / "o.h5", options=few, **SETTINGS)
 
 
+def test_the_same_command_is_stopped_by_the_same_failures_until_they_are_mended(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
+    folder = tmp_path / "in"
+    for number in range(12):
+        write_noise(folder / f"{number:02d}.wav")
+    for number in (3, 4, 5):
+        (folder / f"{number:02d}.wav").write_bytes(b"?" * 100)
+    few = Options(workers=0, max_failures=3)
+    for _ in range(3):
+        with pytest.raises(AudioError, match=r"3 files in a row failed, the last one 05\.wav"):
+            convert_audio(folder, tmp_path / "o.h5", options=few, **SETTINGS)
+    write_noise(folder / "05.wav")
+    summary = convert_audio(folder, tmp_path / "o.h5", options=few, **SETTINGS)
+    assert (summary.n_converted, summary.n_failed) == (10, 2)
+    assert summary.n_resumed > 0
+
+
+@pytest.mark.parametrize("is_mended", [False, True])
+def test_strict_does_not_take_over_what_failed_before(tmp_path, monkeypatch, is_mended):
+    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
+    folder = tmp_path / "in"
+    for number in range(6):
+        write_noise(folder / f"{number}.wav")
+    for number in (1, 2):
+        (folder / f"{number}.wav").write_bytes(b"")
+    with pytest.raises(AudioError, match="^2 files in a row failed"):
+        options = Options(workers=0, max_failures=2)
+        convert_audio(folder, tmp_path / "o.h5", options=options, **SETTINGS)
+    strict = Options(workers=0, strict=True)
+    if is_mended:
+        for number in (1, 2):
+            write_noise(folder / f"{number}.wav")
+        assert convert_audio(folder, tmp_path / "o.h5", options=strict, **SETTINGS).n_failed == 0
+        return
+    with pytest.raises(AudioError, match=r"^cannot convert 1\.wav: empty file$"):
+        convert_audio(folder, tmp_path / "o.h5", options=strict, **SETTINGS)
+
+
+def test_one_failure_that_is_too_many_is_one_file(tmp_path):
+    write_noise(tmp_path / "a.wav")
+    (tmp_path / "b.wav").write_bytes(b"")
+    with pytest.raises(
+        AudioError, match=r"^1 file failed, the last one b\.wav: empty file; allow"
+    ):
+        one = Options(workers=0, max_failures=1)
+        convert_audio(tmp_path, tmp_path / "o.h5", options=one, **SETTINGS)
+
+
 @pytest.mark.parametrize("n_samples", [1, 2, 255, 256, 257])
 @pytest.mark.parametrize("pad_mode", ["constant", "reflect", "edge"])
 def test_a_clip_shorter_than_a_window_is_converted(tmp_path, n_samples, pad_mode):
