@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from specctl.audio import reasons
 from specctl.audio.mpeg_frames import (
+    MAX_FRAME,
     NO_CHECKSUM,
     SYNC,
     XING_MARKS,
@@ -24,7 +25,6 @@ from specctl.errors import AudioError
 
 SEARCH = 2**16  # bytes of junk before the first frame, as libmpg123 allows
 WINDOW = 2**20  # bytes
-MAX_FRAME = 8192  # bytes
 ID3V1_SIZE = 128  # bytes
 DECODER_DELAY = 529  # samples that libmpg123 leaves out at the start of what has a header
 N_SILENT = 8

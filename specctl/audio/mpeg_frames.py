@@ -10,6 +10,7 @@ MPEG1 = 3  # version as the header has it
 SYNC = 0xFF  # the first byte of a header, and the upper half of the second
 NO_CHECKSUM = 1  # flag in the second byte of a header
 HEADER_SIZE = 4  # bytes
+MAX_FRAME = 8192  # bytes; more than any has
 XING_MARKS = (b"Xing", b"Info")
 
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
@@ -21,6 +22,8 @@ _KBITS = {  # by (is MPEG 1, layer)
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+
+_FEW = 8  # frames that are sooner followed one by one
 
 Kind = tuple[int, int, int]
 """Version, layer, sample rate: the same in all frames of a stream."""
@@ -67,7 +70,8 @@ def follow_frames(window: bytes, start: int, stop: int, kind: Kind) -> tuple[int
     """Go from frame to frame of one kind, from ``start`` to ``stop`` at most.
 
     A loop over the frames takes a millisecond for half a minute of sound. So all places that look
-    like a header are found at once, and most of them are one frame behind the one before.
+    like a header are found at once, and most of them are one frame behind the one before. It looks
+    further ahead only while that goes on: there may be a break after every other frame.
 
     Returns
     -------
@@ -76,6 +80,28 @@ def follow_frames(window: bytes, start: int, stop: int, kind: Kind) -> tuple[int
     at : int
         Where the last of them ends; ``start`` if there are none.
     """
+    n_frames, at = _follow_a_few(window, start, stop, kind)
+    n_more, n_ahead = n_frames // _FEW, MAX_FRAME
+    while n_more:
+        n_more, at = _follow_at_once(window, at, min(stop, at + n_ahead), kind)
+        n_frames += n_more
+        n_ahead *= 4
+    return n_frames, at
+
+
+def _follow_a_few(window: bytes, at: int, stop: int, kind: Kind) -> tuple[int, int]:
+    for n_frames in range(_FEW):
+        frame = parse_frame(window[at : at + HEADER_SIZE])
+        if frame is None or frame.kind != kind or at + frame.length > stop:
+            return n_frames, at
+        if frame.xing_at and window.startswith(XING_MARKS, at + frame.xing_at):
+            return n_frames, at
+        at += frame.length
+    return _FEW, at
+
+
+def _follow_at_once(window: bytes, start: int, stop: int, kind: Kind) -> tuple[int, int]:
+    """As `follow_frames`, in a time that the bytes up to ``stop`` cost, followed or not."""
     starts, stops = _candidates(window, start, stop, kind)
     # candidates that the next one does not follow: among them each that is no frame
     loose = [*np.flatnonzero(starts[1:] != stops[:-1]).tolist(), len(starts) - 1]

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,7 +57,7 @@ def frames(draw, header):
 @st.composite
 def streams(draw, header):
     """Frames of one kind, a few of other kinds and bytes between them."""
-    n_pieces = draw(st.integers(1, 12))
+    n_pieces = draw(st.integers(1, 24))
     junk = st.one_of(st.binary(max_size=40), st.sampled_from(KINDS).flatmap(frames))
     return [
         draw(junk if draw(st.integers(0, 7)) == 0 else frames(header)) for _ in range(n_pieces)
@@ -83,3 +85,15 @@ def test_follows_frames_as_one_by_one(data):
     stop = max(start, stop)
     expected = followed_one_by_one(window, start, stop, kind)
     assert follow_frames(window, start, stop, kind) == expected
+
+
+def test_a_break_after_every_other_frame_costs_no_look_at_all_that_follows():
+    header = KINDS[0]
+    frame = parse_frame(header)
+    pair = 2 * header.ljust(frame.length, b"\0") + b"\0\0\1"
+    window = 1_250 * pair
+    started = time.perf_counter()
+    for at in range(0, len(window), len(pair)):
+        assert follow_frames(window, at, len(window), frame.kind) == (2, at + 2 * frame.length)
+    # 20 ms; a look at everything for each break takes more than a second
+    assert time.perf_counter() - started < 0.5
