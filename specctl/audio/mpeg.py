@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from specctl.audio import reasons
 from specctl.audio.mpeg_frames import (
+    HEADER_SIZE,
     MAX_FRAME,
     NO_CHECKSUM,
     SYNC,
@@ -119,10 +120,20 @@ def _corrected(link: _Link, is_cut: bool) -> Piece:
         return Piece(prefix, link.start + len(prefix), link.stop)
     header = bytes((SYNC, link.first[1] | NO_CHECKSUM, *link.first[2:4]))
     xing = b"Info" + struct.pack(">II", HAS_COUNT, link.n_frames + N_SILENT)
-    prefix = (header.ljust(frame.xing_at, b"\0") + xing).ljust(frame.length, b"\0")
-    prefix += header.ljust(frame.length, b"\0") * N_SILENT
+    prefix = _frame_of(header, bytes(frame.xing_at - HEADER_SIZE) + xing)
+    prefix += _frame_of(header, b"") * N_SILENT
     skip = N_SILENT * frame.n_samples - DECODER_DELAY
     return Piece(prefix, link.start, link.stop, skip)
+
+
+def _frame_of(header: bytes, content: bytes) -> bytes:
+    """A frame with that content; of a higher bit rate than its header says, if need be."""
+    frame = parse_frame(header)
+    if frame is None:
+        raise ValueError("no header of a frame")
+    if frame.length < HEADER_SIZE + len(content):
+        return _frame_of(bytes((*header[:2], header[2] + 0x10, header[3])), content)
+    return (header + content).ljust(frame.length, b"\0")
 
 
 def _skip_id3(source: SourceFile, offset: int) -> int:

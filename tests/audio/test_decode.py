@@ -212,6 +212,15 @@ def test_decodes_a_flac_of_undeclared_length(copy_of):
     np.testing.assert_array_equal(decode(path), expected)
 
 
+@pytest.mark.parametrize("n_samples", [9_000, 2**18 + 9_000], ids=["one-block", "two-blocks"])
+@pytest.mark.parametrize("tail", [b"TAG" + bytes(125), b"\xff" * 4], ids=["tag", "junk"])
+def test_ignores_what_follows_the_last_sample_of_a_flac(tmp_path, n_samples, tail):
+    path = write(tmp_path / "a.flac", noise(n_samples, 1))
+    known = read(path)
+    path.write_bytes(path.read_bytes() + tail)
+    np.testing.assert_array_equal(decode(path), known)
+
+
 def test_refuses_a_cut_flac_of_undeclared_length(copy_of):
     path = with_flac_length(copy_of("flac"), 0)
     path.write_bytes(path.read_bytes()[:-50])

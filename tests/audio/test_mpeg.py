@@ -33,6 +33,16 @@ def test_decodes_all_frames_of_a_file_without_header(tmp_path, rate, n_channels,
         np.testing.assert_array_equal(got[:n_common], known[:n_common])
 
 
+@pytest.mark.parametrize("rate", [22_050, 24_000])
+def test_decodes_frames_that_are_too_short_for_a_header(tmp_path, rate):
+    # eight kilobits a second
+    options = {"bitrate_mode": "CONSTANT", "compression_level": 0.99}
+    path = write(tmp_path / "a.mp3", noise(3 * rate, 1), rate=rate, **options)
+    known, got = read(path), decode(path)
+    assert len(got) >= len(known)
+    np.testing.assert_array_equal(got[: len(known)], known)
+
+
 def test_a_loud_beginning_does_not_make_a_file_short(tmp_path):
     path = write(tmp_path / "a.mp3", noise(160_000, 1)[::-1], bitrate_mode="VARIABLE")
     without_header(path)
