@@ -69,15 +69,18 @@ class Draws:
         return torch.minimum((self.uniform() * (high + 1)).floor().to(torch.int64), high)
 
     def normal(self, n_values: int, device: torch.device) -> Tensor:
-        """Numbers of the standard normal distribution; (batch, n_values) float32."""
+        """Numbers of the standard normal distribution; (batch, n_values) float32.
+
+        The first of them do not depend on how many there are.
+        """
         place = torch.arange((n_values + 1) // 2, device=device) * _GOLDEN
         radius_key = self._next().to(device)[:, None]
         angle_key = self._next().to(device)[:, None]
         # 1 - u is never 0, whose logarithm would be infinite
         radius = (-2.0 * torch.log1p(-_to_unit(_mixed(radius_key + place)))).sqrt().float()
         angle = (2.0 * math.pi * _to_unit(_mixed(angle_key + place))).float()
-        pairs = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
-        return pairs[:, :n_values]
+        pairs = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=2)
+        return pairs.flatten(1)[:, :n_values]
 
     def seeds(self) -> list[int]:
         """One number in [0, 2**32) for each clip, to seed something else with."""
