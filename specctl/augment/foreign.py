@@ -56,7 +56,7 @@ class FromAudiomentations(Augmentation):
         new_lengths = torch.tensor([len(array) for array in changed])
         result = batch.new_zeros(len(batch), max(batch.shape[-1], int(new_lengths.max())))
         for row, array in zip(result, changed, strict=True):
-            row[: len(array)] = torch.from_numpy(np.ascontiguousarray(array)).to(row)
+            row[: len(array)] = torch.from_numpy(array.copy()).to(row)
         return result * valid(result, new_lengths), new_lengths
 
 

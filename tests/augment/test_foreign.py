@@ -49,3 +49,12 @@ def test_a_transform_of_audiomentations():
     inner = audiomentations.Gain(min_gain_db=-6.0, max_gain_db=-6.0, p=1.0)
     changed = augment.FromAudiomentations(inner, 16000)(torch.ones(2, 50))
     torch.testing.assert_close(changed, torch.full((2, 50), 10 ** (-6 / 20)))
+
+
+def test_a_clip_of_one_sample_may_be_turned_around():
+    def turned(samples, sample_rate):
+        return samples[::-1]
+
+    change = augment.FromAudiomentations(turned, 16000)
+    changed = change(torch.tensor([[1.0, 0], [2, 3]]), torch.tensor([1, 2]))
+    assert changed.tolist() == [[1, 0], [3, 2]]

@@ -18,6 +18,7 @@ CHANGES = {
     "stretch to another length": augment.TimeStretch(
         n_fft=64, leave_length_unchanged=False, p=1.0
     ),
+    "foreign": augment.FromAudiomentations(lambda samples, sample_rate: samples[::-1], 8000),
     "several": augment.Compose([augment.GaussianNoise(p=1.0), augment.TimeStretch(n_fft=64)]),
 }
 
