@@ -74,15 +74,19 @@ class SpecAugment(Augmentation):
             start = draws.integers(lengths - width)
             hidden |= _stripe(batch.shape[2], start, width, batch.device)[:, None, :]
         is_sound = valid(batch, lengths)[:, None, :]
-        return torch.where(hidden & is_sound, self._filling(batch, is_sound), batch), lengths
+        return torch.where(hidden & is_sound, self._filling(batch, lengths), batch), lengths
 
-    def _filling(self, batch: Tensor, is_sound: Tensor) -> Tensor:
+    def _filling(self, batch: Tensor, lengths: Tensor) -> Tensor:
         """(batch, 1, 1)."""
         if self.fill == "zero":
             return batch.new_zeros(len(batch), 1, 1)
-        n_valid = is_sound.sum(dim=(1, 2)).clamp(min=1) * batch.shape[1]
-        mean = torch.where(is_sound, batch, 0.0).sum(dim=(1, 2)) / n_valid
-        return mean[:, None, None]
+        # clip by clip: the last bit of a sum depends on all that is summed at once; in float64:
+        # a sum of 16 bits overflows
+        means = [
+            clip[:, :length].contiguous().mean(dtype=torch.float64)
+            for clip, length in zip(batch, lengths.tolist(), strict=True)
+        ]
+        return torch.stack(means).to(batch.dtype)[:, None, None]
 
 
 class FrequencyMasking(SpecAugment):

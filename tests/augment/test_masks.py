@@ -65,6 +65,18 @@ def test_masks_take_the_mean_of_the_valid_part():
         torch.testing.assert_close(clip[hidden], original.mean().expand(int(hidden.sum())))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_mean_is_that_of_the_values_whatever_their_type(dtype):
+    # the sum of a clip is -320,000, far beyond float16, and bfloat16 has 8 digits
+    batch = (spectra(20) - 81.0).to(dtype)
+    change = augment.SpecAugment(W=0, F=10, mF=2, T=20, mT=2)
+    changed = change(batch, generator=seeded())
+    for clip, original in zip(changed, batch, strict=True):
+        hidden = clip != original
+        assert hidden.any()
+        assert (clip[hidden] == original.double().mean().to(dtype)).all()
+
+
 def test_several_masks_are_drawn():
     change = augment.SpecAugment(W=0, F=3, mF=2, T=0, mT=0, fill="zero")
     hidden = (change(spectra(), generator=seeded()) == 0).all(2)

@@ -20,6 +20,9 @@ CHANGES = {
     ),
     "foreign": augment.FromAudiomentations(lambda samples, sample_rate: samples[::-1], 8000),
     "several": augment.Compose([augment.GaussianNoise(p=1.0), augment.TimeStretch(n_fft=64)]),
+    "frequency": augment.FrequencyMasking(8, fill="mean"),
+    "time": augment.TimeMasking(8, fill="mean"),
+    "specaugment": augment.SpecAugment(),
 }
 
 
@@ -32,7 +35,7 @@ CHANGES = {
 )
 def test_a_clip_is_the_same_however_wide_its_batch(name, length, padding, seed):
     change = CHANGES[name]
-    batch = noise(2, length)
+    batch = noise(2, length) if change.n_dims == 2 else noise(2, 20, length)
     wider = torch.nn.functional.pad(batch, (0, padding))
     lengths, seeds = torch.tensor([length, length]), torch.tensor([seed, seed + 1])
     narrow, kept = change.augment(batch, lengths, augment.Draws(seeds))
