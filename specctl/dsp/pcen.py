@@ -44,7 +44,10 @@ def pcen(
     In logarithms, as ``librosa.pcen`` does: the differences of large numbers stay exact.
     """
     gain, bias, power = gain[:, None], bias[:, None], power[:, None]
-    levelled = spec * torch.exp(-gain * (math.log(eps) + torch.log1p(smooth / eps)))
+    log_factor = -gain * (math.log(eps) + torch.log1p(smooth / eps))
+    # silence times an infinite factor would be no number
+    largest = math.log(torch.finfo(spec.dtype).max) - 1.0
+    levelled = spec * torch.exp(log_factor.clamp_max(largest))
     return bias**power * torch.expm1(power * torch.log1p(levelled / bias))
 
 

@@ -12,6 +12,12 @@ from specctl.errors import ParameterError
 
 _ROWS = ("gain", "bias", "power", "smoothing")
 
+_FLOAT32 = torch.finfo(torch.float32)
+
+# what a basis file can hold: 1 is not in the range, but what a sigmoid of 17 is rounded to
+_LOGS = (-87.0, 88.0)
+_SMOOTHING = (_FLOAT32.tiny, 1.0 - _FLOAT32.eps / 2)
+
 
 class Pcen(nn.Module):
     """Gain control and root for each band; starts with the numbers of ``librosa.pcen``.
@@ -75,8 +81,9 @@ class Pcen(nn.Module):
     def values(self) -> dict[str, Tensor]:
         """``gain``, ``bias``, ``power`` and ``smoothing`` of each band, (n_bands,)."""
         logs = dict(zip(_ROWS, self.weight, strict=True))
-        smoothing = torch.sigmoid(logs.pop("smoothing"))
-        return {name: torch.exp(log) for name, log in logs.items()} | {"smoothing": smoothing}
+        smoothing = torch.sigmoid(logs.pop("smoothing")).clamp(*_SMOOTHING)
+        values = {name: torch.exp(log.clamp(*_LOGS)) for name, log in logs.items()}
+        return values | {"smoothing": smoothing}
 
     def stacked(self) -> Tensor:
         """`values` as one tensor, (4, n_bands), as a basis file keeps them."""
@@ -94,6 +101,7 @@ class Pcen(nn.Module):
         Parameters
         ----------
         spec : Tensor, shape (batch, n_bands, n_frames)
+            What is below 0, as trained bands may be, counts as 0.
         before : Tensor, optional, shape (batch, n_bands)
             Running mean where an earlier stretch of the same items ended.
 
@@ -103,7 +111,7 @@ class Pcen(nn.Module):
         after : Tensor, shape (batch, n_bands)
             Running mean at the last frame.
         """
-        values = self.values
+        spec, values = spec.clamp_min(0.0), self.values
         smooth = smoothed(spec, values.pop("smoothing"), before)
         return pcen(spec, smooth, eps=self.eps, **values), smooth[..., -1]
 

@@ -129,6 +129,20 @@ def test_long_files_are_normalised_as_a_whole(tmp_path, store, monkeypatch):
         assert opened.attributes["long_name"].endswith("energy normalised")
 
 
+@pytest.mark.parametrize("scale", ["pcen", "db", "none"])
+def test_bands_below_zero_mean_the_same_in_a_store(tmp_path, store, scale):
+    transform = MelSpectrogram(**MEL, scale=scale, trainable=("mel",))
+    with torch.no_grad():
+        transform.mel[3].neg_()
+    transform.save_basis(tmp_path / "b.safetensors")
+    source = write_noise(tmp_path / "a.wav")
+    convert_audio(source, store, options=options(tmp_path / "b.safetensors"))
+    with open_store(store) as opened:
+        found = opened[source.name]
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, wanted(transform, source), rtol=1e-4, atol=1e-5)
+
+
 def test_the_ordinary_pcen_needs_no_file(tmp_path, store):
     source = write_noise(tmp_path / "a.wav")
     convert_audio(source, store, options=Options(workers=0), scale="pcen", **MEL)

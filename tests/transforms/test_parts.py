@@ -191,6 +191,57 @@ def test_pcen_trains_within_its_ranges():
     assert torch.isfinite(transform(noise(2, 700))).all()
 
 
+@pytest.mark.parametrize("names", [("mel",), ("pcen",), ("basis", "mel", "pcen")])
+def test_pcen_stays_finite_in_steps_of_an_ordinary_optimiser(names):
+    transform = MelSpectrogram(**PCEN, trainable=names)
+    optimiser = torch.optim.Adam(transform.parameters(), lr=1e-3)
+    for _ in range(3):
+        optimiser.zero_grad()
+        spec = transform(noise(2, 700))
+        spec.square().mean().backward()
+        optimiser.step()
+        assert torch.isfinite(spec).all()
+        assert all(torch.isfinite(weight.grad).all() for weight in transform.parameters())
+
+
+def test_bands_below_zero_are_silent_in_pcen():
+    transform = MelSpectrogram(**PCEN, trainable=("mel",))
+    whole = transform(noise(2, 700))
+    with torch.no_grad():
+        transform.mel[3].neg_()
+    spec = transform(noise(2, 700))
+    assert not spec[:, 3].any()
+    others = [band for band in range(12) if band != 3]
+    assert torch.equal(spec[:, others], whole[:, others])
+
+
+@pytest.mark.parametrize("row", range(4))
+@pytest.mark.parametrize("weight", [-200.0, -20.0, 20.0, 200.0])
+def test_no_weight_leaves_the_ranges_of_pcen(row, weight, tmp_path):
+    transform = MelSpectrogram(**PCEN, trainable=("pcen",))
+    with torch.no_grad():
+        transform.pcen.weight[row, 3] = weight
+    transform.save_basis(tmp_path / "b.safetensors")
+    values = transform.pcen.values
+    assert all((value > 0).all() and torch.isfinite(value).all() for value in values.values())
+    assert (values["smoothing"] < 1).all()
+
+
+@pytest.mark.parametrize(
+    ("row", "weight"),
+    [(0, 3.0), (0, -20.0), (1, -20.0), (1, 20.0), (2, -20.0), (3, -200.0), (3, 20.0), (3, 200.0)],
+)
+@pytest.mark.parametrize("waveform", [noise(2, 700), torch.zeros(2, 700)], ids=["noise", "zeros"])
+def test_pcen_is_finite_far_from_where_it_starts(row, weight, waveform):
+    transform = MelSpectrogram(**PCEN, trainable=("pcen", "mel"))
+    with torch.no_grad():
+        transform.pcen.weight[row, 3] = weight
+    spec = transform(waveform)
+    spec.sum().backward()
+    assert torch.isfinite(spec).all()
+    assert all(torch.isfinite(weight.grad).all() for weight in transform.parameters())
+
+
 def test_gradients_of_pcen_are_true_derivatives():
     transform = MelSpectrogram(
         sample_rate=8000, n_fft=16, hop_length=5, n_mels=3, scale="pcen", trainable=("pcen",)
