@@ -12,10 +12,21 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAX_LINES = 400
 
 # what each part of the package may import of it, besides itself
-BASE = {"errors", "durable", "eager", "given_files", "presets", "settings", "config", "version"}
+BASE = {
+    "errors",
+    "durable",
+    "eager",
+    "given_files",
+    "presets",
+    "settings",
+    "config",
+    "version",
+    "words",
+}
 LAYERS = {
     "errors": set(),
     "version": set(),
+    "words": set(),
     "durable": {"errors"},
     "eager": set(),
     "given_files": {"errors"},

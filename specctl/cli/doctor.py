@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from specctl.cli.app import ExitCode, app, out
-from specctl.cli.words import size
+from specctl.words import size
 
 if TYPE_CHECKING:
     from specctl.doctor import Finding, Machine

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from specctl.cli.app import app, out, reported_errors
 from specctl.cli.draw import MAX_PNG_COLUMNS, picture, printable, text_lines, write_png
-from specctl.cli.words import duration, size
 from specctl.errors import ParameterError, StoreError
+from specctl.words import duration, size
 
 if TYPE_CHECKING:
     from specctl.store.reader import Store

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from specctl.cli.display import Display
-from specctl.cli.words import duration
+from specctl.words import counted, duration
 
 if TYPE_CHECKING:
     from specctl.convert import Progress
@@ -33,7 +33,7 @@ class ConvertProgress(Display):
         self.show(progress.stage, progress.n_done, progress.n_total, figures, figures)
 
     def _figures(self, progress: "Progress", elapsed: float) -> str:
-        parts = [f"{progress.n_done:,} of {progress.n_total:,} files"]
+        parts = [f"{progress.n_done:,} of {counted(progress.n_total, 'file')}"]
         if progress.n_failed:
             parts.append(f"{progress.n_failed:,} failed")
         if progress.audio_seconds:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from specctl.audio.reasons import CUT_SHORT, NO_LAST_PAGE
 from specctl.cli.app import err, out
 from specctl.cli.draw import printable
-from specctl.cli.words import counted, duration, size
+from specctl.words import counted, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 
 from specctl.cli.display import Display
+from specctl.words import counted
 
 
 class TrainProgress(Display):
@@ -25,7 +26,9 @@ class TrainProgress(Display):
                 f"{event['n_files']:,} files of {len(event['classes'])} classes: {names}"
             )
         elif kind == "out of memory":
-            self.say(f"out of memory: {event['clips_at_once']} clips at once from here on")
+            self.say(
+                f"out of memory: {counted(event['clips_at_once'], 'clip')} at once from here on"
+            )
         elif kind == "decode":
             self._show("decoding", event["n_done"], event["n_total"], "files")
         elif kind == "epoch":

@@ -16,8 +16,8 @@ from specctl.cli.app import ExitCode, app, err, out, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.progress import ConvertProgress
 from specctl.cli.stopping import stoppable
-from specctl.cli.words import counted
 from specctl.errors import ParameterError
+from specctl.words import counted
 
 if TYPE_CHECKING:
     from specctl.convert.repair import Repair

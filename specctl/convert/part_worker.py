@@ -259,10 +259,8 @@ class PartWorker:
             return "no samples"
         if self._config.segment is not None:
             return f"shorter than a segment of {self._config.segment:g} s"
-        return (
-            f"{n_samples} samples are fewer than n_fft={self._config.n_fft}; "
-            "convert with centred frames"
-        )
+        samples = "1 sample is" if n_samples == 1 else f"{n_samples} samples are"
+        return f"{samples} fewer than n_fft={self._config.n_fft}; convert with centred frames"
 
 
 def _taken(tiles: Iterator[_Tile], most: int) -> tuple[list[_Tile], bool]:

@@ -144,9 +144,9 @@ class PartsRun:
         key = self._too_many(number, failed)
         if key is not None:
             most = self.options.max_failures
+            many = "" if most == 1 else f"{most} files in a row failed, the last one "
             raise AudioError(
-                f"{'1 file' if most == 1 else f'{most} files in a row'} failed, the last one "
-                f"{key}: {failed[key]}; allow more with --max-failures"
+                f"{many or 'cannot convert '}{key}: {failed[key]}; allow more with --max-failures"
             )
         self.receipts[number] = receipt
 

@@ -165,6 +165,8 @@ class Conversion:
             key, reason = receipts[0].failures[0]
             n_failed = sum(len(receipt.failures) for receipt in receipts)
             folder.remove()
+            if n_failed == 1:
+                raise AudioError(f"cannot convert {key}: {reason}")
             raise AudioError(f"none of {n_failed} files could be converted; {key}: {reason}")
 
     def _layout(self, executor: Executor, config: ConvertConfig) -> tuple[Layout, np.ndarray]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from specctl.doctor.facts import PACKAGES, Machine
+from specctl.words import counted
 
 _GIB = 1 << 30
 _MIB = 1 << 20
@@ -147,7 +148,9 @@ def _room(machine: Machine) -> Iterator[Finding]:
         yield Finding("note", "disk", message, cure)
     if machine.memory_bytes is not None and machine.memory_bytes < machine.cores * _GIB // 2:
         n_workers = max(1, 2 * machine.memory_bytes // _GIB)
-        message = f"{machine.memory_bytes // _MIB} MiB of memory for {machine.cores} workers"
+        message = (
+            f"{machine.memory_bytes // _MIB} MiB of memory for {counted(machine.cores, 'worker')}"
+        )
         yield Finding("note", "memory", message, f"convert with --workers {n_workers}")
     if machine.open_files < 64:
         message = f"a process may open {machine.open_files} files at most"

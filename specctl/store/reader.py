@@ -18,6 +18,7 @@ from specctl.store.layout import FailureRecord, ItemRecord, Layout
 from specctl.store.store_file import StoreFile
 from specctl.store.tables import Table, decode_text, failure_record, item_record
 from specctl.store.values import ValueDecoder
+from specctl.words import counted
 
 if TYPE_CHECKING:
     from specctl.store.dataset import SpectrogramDataset
@@ -67,7 +68,7 @@ class Store(Mapping[str, np.ndarray]):
         self._opened, self._pid, self._is_closed = None, os.getpid(), False
 
     def __repr__(self) -> str:
-        size = "closed" if self._is_closed else f"{len(self)} items"
+        size = "closed" if self._is_closed else counted(len(self), "item")
         return f"Store({str(self.path)!r}, {size})"
 
     def __enter__(self) -> Self:

@@ -18,6 +18,7 @@ from specctl.training.norm import GROUP_SIZE
 from specctl.training.penalties import Penalties
 from specctl.training.processes import Processes
 from specctl.training.settings import TrainSettings
+from specctl.words import counted
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -164,7 +165,7 @@ class Trainer:
         pieces = min(self._micro, n_clips)
         if pieces <= unit:
             raise TrainingError(
-                f"memory must hold {pieces} clips at once, it does not; "
+                f"memory must hold {counted(pieces, 'clip')} at once, it does not; "
                 "give a shorter crop, a smaller model or a larger hop_length"
             ) from error
         self._micro = max(unit, pieces // 2 // unit * unit)

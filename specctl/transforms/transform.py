@@ -18,6 +18,7 @@ from specctl.kernels.base import Chain, Demand
 from specctl.kernels.precision import product, without_autocast
 from specctl.kernels.traced import is_followed, run_followed
 from specctl.transforms.weighted import Weighted
+from specctl.words import counted
 
 
 class Transform(Weighted):
@@ -253,8 +254,8 @@ class Transform(Weighted):
         if waveform.ndim < 1 or self.config.n_frames(waveform.shape[-1]) < 1:
             needed = 1 if self.config.center else self.config.n_fft
             raise ParameterError(
-                f"waveform must have shape (..., samples) with at least {needed} samples, "
-                f"got {tuple(waveform.shape)}"
+                f"waveform must have shape (..., samples) with at least "
+                f"{counted(needed, 'sample')}, got {tuple(waveform.shape)}"
             )
 
 

@@ -113,6 +113,20 @@ def test_too_many_failures_in_a_row_stop_the_run(tmp_path):
     assert_nothing_beside(tmp_path / "o.h5", "in")
 
 
+@pytest.mark.parametrize(
+    ("max_failures", "message"),
+    [
+        (1, "^cannot convert b.wav: not an audio f.*; allow more with --max-failures$"),
+        (2, "^cannot convert b.wav: not an audio f"),
+    ],
+)
+def test_one_file_that_failed_is_named_alone(tmp_path, max_failures, message):
+    (tmp_path / "b.wav").write_bytes(b"?" * 100)
+    few = Options(workers=0, max_failures=max_failures)
+    with pytest.raises(AudioError, match=message):
+        convert_audio(tmp_path, tmp_path / "o.h5", options=few, **SETTINGS)
+
+
 def test_max_failures_counts_files_of_different_parts(tmp_path, monkeypatch):
     monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
     for number in range(6):

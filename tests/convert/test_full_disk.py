@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from specctl import convert_audio
-from specctl.cli.words import counted
 from specctl.convert import Options
+from specctl.words import counted
 from tests.convert.audio_files import corpus
 from tests.convert.commands import assert_nothing_beside, assert_same, parts_of, run
 

@@ -81,7 +81,7 @@ def test_complex_samples_are_refused():
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0)])
 def test_a_waveform_without_samples_is_refused(shape):
-    with pytest.raises(ParameterError, match=r"shape \(\.\.\., samples\) with at least 1 samples"):
+    with pytest.raises(ParameterError, match=r"shape \(\.\.\., samples\) with at least 1 sample,"):
         Spectrogram(**SMALL)(torch.zeros(shape))
 
 

@@ -8,21 +8,27 @@ def counted(n: int, thing: str) -> str:
 
 def size(n_bytes: float) -> str:
     """A number of bytes: ``312 MB``."""
-    if n_bytes < 1000:
-        return f"{n_bytes:.0f} bytes"
+    if round(n_bytes) < 1000:
+        return counted(round(n_bytes), "byte")
     for unit in ("kB", "MB", "GB"):
-        n_bytes /= 1000
+        n_bytes = _three_digits(n_bytes / 1000)
         if n_bytes < 1000:
             return f"{n_bytes:.3g} {unit}"
-    return f"{n_bytes / 1000:,.3g} TB"
+    return f"{_three_digits(n_bytes / 1000):,.15g} TB"
 
 
 def duration(seconds: float) -> str:
     """A length of time: ``1.4 s``, ``3 min 20 s``, ``5 h 10 min``."""
-    if seconds < 60:
-        return f"{max(0.0, seconds):.3g} s"
+    # to 0.1 ms: less would be written with an exponent
+    shown = _three_digits(round(max(0.0, seconds), 4))
+    if shown < 60:
+        return f"{shown:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
+    hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours:,} h {minutes} min"
+
+
+def _three_digits(value: float) -> float:
+    return float(f"{value:.3g}")
