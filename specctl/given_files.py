@@ -3,8 +3,11 @@
 Each may be a mistake or a stranger's: a device without end, a disk image, a folder.
 """
 
+import csv
 import os
 import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from specctl.errors import ParameterError
@@ -46,3 +49,51 @@ def check_finite(path: Path, what: str, max_bytes: int) -> None:
     """As `check_given`, but what comes through a pipe is good: whoever writes it ends it."""
     if not path.is_fifo():
         check_given(path, what, max_bytes)
+
+
+def read_label_rows(
+    path: Path, others: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file with the columns ``path`` and ``label``.
+
+    Parameters
+    ----------
+    others : sequence of str
+        Columns that are read, too, where they are there.
+
+    Yields
+    ------
+    line : int
+    row : dict
+        Column to text, without spaces around it; empty where there is none.
+
+    Raises
+    ------
+    ParameterError
+        If the file cannot be read, is too large or lacks a column.
+    """
+    check_given(path, "labels", MAX_TABLE_BYTES)
+    with reported(path, "labels"), path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, strict=True)
+        columns = [name.strip() for name in reader.fieldnames or ()]
+        if not {"path", "label"} <= set(columns):
+            there = (", ".join(columns) or "none")[:200]
+            there = "".join(each if each.isprintable() else " " for each in there)
+            raise ParameterError(
+                f"labels must have the columns path and label, {path} has {there}"
+            )
+        reader.fieldnames = columns
+        for row in reader:
+            names = ("path", "label", *others)
+            yield reader.line_num, {name: (row.get(name) or "").strip() for name in names}
+
+
+@contextmanager
+def reported(path: Path, what: str) -> Iterator[None]:
+    """Turn what can go wrong while a table is read into ParameterError."""
+    try:
+        yield
+    except OSError as error:
+        raise ParameterError(f"cannot read {what}: {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ParameterError(f"cannot read {what}: {path}: {error}") from error

@@ -1,12 +1,10 @@
 """What is asked for: where the audio is, what it is called, and how the job is run."""
 
-import csv
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import current_process
@@ -17,7 +15,7 @@ from pydantic import BaseModel, create_model
 
 from specctl.audio.discover import Discovery, Source, discover
 from specctl.errors import ParameterError
-from specctl.given_files import MAX_TABLE_BYTES, check_given
+from specctl.given_files import MAX_TABLE_BYTES, check_given, read_label_rows, reported
 from specctl.settings import checked
 
 
@@ -145,7 +143,7 @@ class Request:
         labels = self.labels
         if labels not in (None, "folder"):
             check_given(Path(str(labels)), "labels", MAX_TABLE_BYTES)
-            with _reported(Path(str(labels))):
+            with reported(Path(str(labels)), "labels"):
                 labels = hashlib.sha256(Path(str(labels)).read_bytes()).hexdigest()
         paths = sorted(os.path.realpath(path) for path in self.paths)
         more = ["allow_truncated"] * self.allow_truncated
@@ -189,31 +187,8 @@ def read_labels(path: Path) -> dict[str, str]:
     ParameterError
         If it cannot be read, is too large, lacks a column, or has a label that no store can hold.
     """
-    check_given(path, "labels", MAX_TABLE_BYTES)
-    with _reported(path), path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = {"path", "label"} - set(reader.fieldnames or ())
-        if missing:
-            there = ", ".join(reader.fieldnames or ["none"])[:200]
-            there = "".join(each if each.isprintable() else " " for each in there)
-            raise ParameterError(
-                f"labels must have the columns path and label, {path} has {there}"
-            )
-        found: dict[str, str] = {}
-        for row in reader:
-            label = row["label"] or ""
-            if "\0" in label:
-                raise ParameterError(f"label must not contain NUL, {path} has {label[:40]!r}")
-            found[row["path"]] = label
-        return found
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    """Turn what can go wrong with a CSV file into ParameterError."""
-    try:
-        yield
-    except OSError as error:
-        raise ParameterError(f"cannot read labels: {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ParameterError(f"cannot read labels: {path}: {error}") from error
+    found = {row["path"]: row["label"] for _, row in read_label_rows(path)}
+    for label in found.values():
+        if "\0" in label:
+            raise ParameterError(f"label must not contain NUL, {path} has {label[:40]!r}")
+    return found

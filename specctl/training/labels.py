@@ -1,18 +1,15 @@
 """Which files there are to learn from, and what each of them is."""
 
-import csv
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from specctl.audio.discover import Source, discover
 from specctl.errors import ParameterError, TrainingError
-from specctl.given_files import MAX_TABLE_BYTES, check_given
+from specctl.given_files import read_label_rows
 
 SPLITS = ("train", "validation", "test")
-_COLUMNS = ("path", "label", "split", "group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,7 @@ def find_labelled(
 def _from_csv(path: Path, folder: Path, sources: dict[str, Source]) -> Iterator[Labelled]:
     seen: dict[str, int] = {}
     has_split = set()
-    for number, row in _rows(path):
+    for number, row in read_label_rows(path, ("split", "group")):
         key, label = row["path"], row["label"]
         where = f"line {number} of {path}"
         if key not in sources:
@@ -104,36 +101,6 @@ def _from_csv(path: Path, folder: Path, sources: dict[str, Source]) -> Iterator[
         if len(has_split) > 1:
             raise ParameterError(f"split must be given for every file or for none: {where}")
         yield Labelled(sources[key], label, row["split"], row["group"] or key)
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line numbers and rows, every column there."""
-    check_given(path, "labels", MAX_TABLE_BYTES)
-    with _reported(path), path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, strict=True)
-        columns = reader.fieldnames or []
-        missing = [name for name in _COLUMNS[:2] if name not in columns]
-        if missing:
-            raise ParameterError(
-                f"labels must have the columns path and label, {path} has "
-                f"{', '.join(columns) or 'none':.200}"
-            )
-        for row in reader:
-            yield (
-                reader.line_num,
-                {name: (row.get(name) or "").strip() for name in _COLUMNS},
-            )
-
-
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    """Turn what can go wrong with a CSV file into ParameterError."""
-    try:
-        yield
-    except OSError as error:
-        raise ParameterError(f"cannot read labels: {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ParameterError(f"cannot read labels: {path}: {error}") from error
 
 
 def _grouped(found: list[Labelled], pattern: str) -> list[Labelled]:

@@ -11,6 +11,7 @@ from specctl.audio.discover import decode_key
 from specctl.convert import Options
 from specctl.errors import AudioError, ParameterError
 from specctl.store.verify import verify_store
+from specctl.training.labels import find_labelled
 from tests.convert.audio_files import RATE, corpus, noise, write, write_noise
 from tests.convert.commands import run
 
@@ -157,12 +158,26 @@ def test_labels_by_table(tmp_path):
         assert store.classes == ["Käfer", "dog, large"]
 
 
+def test_spaces_around_the_cells_of_a_table_say_nothing(tmp_path):
+    corpus(tmp_path / "in", 2)
+    table = tmp_path / "labels.csv"
+    table.write_text("path , label\n x/000.wav , dog \ny/001.flac,\tlarge dog\n")
+    options = Options(workers=0, labels=table)
+    summary, _ = convert(tmp_path / "in", tmp_path / "o.h5", options, **STFT)
+    assert summary.n_unlabelled == 0
+    with open_store(tmp_path / "o.h5") as store:
+        assert [record.label for record in store.records] == ["dog", "large dog"]
+    trained = find_labelled(tmp_path / "in", table)
+    assert [each.label for each in trained] == ["dog", "large dog"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (b"path,class\na,b\n", "must have the columns path and label, .* has path, class"),
         (b"", "must have the columns path and label, .* has none"),
         (b"path,label\n\xff,b\n", "cannot read labels: .*utf-8"),
+        (b'path,label\n"a,b\n', "cannot read labels: .*unexpected end of data"),
     ],
 )
 def test_a_table_that_is_none_is_refused(tmp_path, text, message):
