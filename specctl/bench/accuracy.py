@@ -1,5 +1,6 @@
 """Whether the numbers are right: error against float64, by level, and the contract."""
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 
@@ -103,8 +104,9 @@ def _decibels(values: Tensor, definition: SpectrogramConfig) -> Tensor:
     if definition.scale == "none":
         power = definition.power or 1.0
         return (20.0 / power) * torch.log10(values.abs().clamp_min(1e-30))
-    units = {"db": 1.0, "log10": 20.0 / (definition.power or 2.0), "ln": 0.0}[definition.scale]
-    return values * units
+    per_decade = 20.0 / (definition.power or 2.0)
+    units = {"db": 1.0, "log10": per_decade, "ln": per_decade / math.log(10.0)}
+    return values * units[definition.scale]
 
 
 def greatest_error(errors: Mapping[str, float]) -> float | None:

@@ -15,6 +15,7 @@ from specctl.bench.accuracy import (
 from specctl.bench.audio import clips
 from specctl.bench.workload import Workload
 from specctl.config import SpectrogramConfig
+from specctl.dsp.decibel import LogScale
 from specctl.dsp.reference import reference_spectrogram
 from specctl.transforms import MelSpectrogram
 
@@ -45,12 +46,18 @@ def test_a_magnitude_that_is_a_tenth_too_large_is_off_by_its_decibels():
     assert errors["0 to -20 dB"] == pytest.approx(20 * math.log10(1.1), rel=1e-5)
 
 
-def test_log10_of_a_magnitude_is_told_in_decibels():
+@pytest.mark.parametrize("power", [1.0, 2.0])
+@pytest.mark.parametrize("scale", ["db", "log10", "ln"])
+def test_a_logarithm_is_told_in_decibels_whatever_its_scale(scale, power):
     config = SpectrogramConfig.resolve(
-        n_fft=64, n_mels=3, sample_rate=8000, power=1.0, scale="log10"
+        n_fft=64, n_mels=3, sample_rate=8000, power=power, scale=scale
     )
-    reference = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
-    assert db_errors(reference + 0.01, reference, config)["0 to -20 dB"] == pytest.approx(0.2)
+    values = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
+    logarithm = LogScale.from_config(config)
+    errors = db_errors(logarithm.apply(values * 1.1), logarithm.apply(values), config)
+    wanted = 20 / power * math.log10(1.1)
+    assert errors == {"0 to -20 dB": pytest.approx(wanted)}
+    assert breach(errors, config) is not None
 
 
 def test_a_wrong_phase_is_an_error_of_a_complex_value():
