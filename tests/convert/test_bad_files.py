@@ -176,16 +176,6 @@ def test_strict_does_not_take_over_what_failed_before(tmp_path, monkeypatch, is_
         convert_audio(folder, tmp_path / "o.h5", options=strict, **SETTINGS)
 
 
-def test_one_failure_that_is_too_many_is_one_file(tmp_path):
-    write_noise(tmp_path / "a.wav")
-    (tmp_path / "b.wav").write_bytes(b"")
-    with pytest.raises(
-        AudioError, match=r"^1 file failed, the last one b\.wav: empty file; allow"
-    ):
-        one = Options(workers=0, max_failures=1)
-        convert_audio(tmp_path, tmp_path / "o.h5", options=one, **SETTINGS)
-
-
 @pytest.mark.parametrize("n_samples", [1, 2, 255, 256, 257])
 @pytest.mark.parametrize("pad_mode", ["constant", "reflect", "edge"])
 def test_a_clip_shorter_than_a_window_is_converted(tmp_path, n_samples, pad_mode):
