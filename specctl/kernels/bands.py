@@ -9,6 +9,7 @@ from torch import Tensor
 from specctl.config import Precision
 from specctl.kernels.native.bands import NativeBands
 from specctl.kernels.precision import owned_precision, product
+from specctl.kernels.snapshot import Snapshot
 
 _GROUP = 16
 """Bands multiplied together: enough rows for a fast product, few enough to share their bins."""
@@ -31,12 +32,24 @@ class Bands:
 
     def __init__(self, mel: Tensor) -> None:
         self.mel = mel
+        self._snapshot: Snapshot | None = None
         self._compiled: dict[float, NativeBands] = {}
+
+    @property
+    def fixed(self) -> Tensor:
+        """The numbers of the filterbank when this was first asked for: what tables are made of."""
+        if self._snapshot is None:
+            self._snapshot = Snapshot(self.mel)
+        return self._snapshot.values
+
+    def is_current(self) -> bool:
+        """Whether the filterbank still holds the numbers that tables were made of."""
+        return self._snapshot is None or self._snapshot.is_of(self.mel)
 
     @cached_property
     def _groups(self) -> list[_Group] | None:
         can_skip = self.mel.device.type == "cpu" and not self.mel.requires_grad
-        return _grouped(self.mel.detach()) if can_skip else None
+        return _grouped(self.fixed) if can_skip else None
 
     @property
     def n_mels(self) -> int:
@@ -53,7 +66,7 @@ class Bands:
         if self._groups is None or precision != "fp32" or not is_ordinary:
             return None
         if power not in self._compiled:
-            self._compiled[power] = NativeBands(self.mel.detach().numpy(), power)
+            self._compiled[power] = NativeBands(self.fixed.numpy(), power)
         return self._compiled[power]
 
     def block(self, spec: Tensor, precision: Precision) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from specctl.kernels.base import Chain
 from specctl.kernels.crew import side_by_side
 from specctl.kernels.native.program import Logarithm
 from specctl.kernels.native.spectrogram import NativeSpectrogram, problem
+from specctl.kernels.snapshot import Snapshot
 
 _SHARE_FRAMES = 2048
 """Fewest frames for a thread of their own: 1 ms of work at 1024 samples each."""
@@ -64,40 +66,58 @@ def _shares(n_items: int, n_frames: int) -> list[_Share]:
     ]
 
 
+class _Made(NamedTuple):
+    """Tables and code of a chain, and the weights they were made of."""
+
+    chain: Chain  # holding on to its tensors keeps others from taking their ids
+    window: Snapshot
+    mel: Snapshot | None
+    spectrogram: NativeSpectrogram
+
+    @classmethod
+    def of(cls, chain: Chain) -> "_Made":
+        """Tables of the weights as they are now."""
+        window, filterbank = Snapshot(chain.window), _mel(chain)
+        mel = None if filterbank is None else Snapshot(filterbank)
+        spectrogram = NativeSpectrogram(
+            window.values.numpy(),
+            chain.hop_length,
+            power=chain.power,
+            mel=None if mel is None else mel.values.numpy(),
+            log=logarithm(chain.log),
+        )
+        return cls(chain, window, mel, spectrogram)
+
+    def is_of(self, chain: Chain) -> bool:
+        """Whether the weights still hold the same numbers."""
+        mel = _mel(chain)
+        is_same_mel = self.mel is None or mel is None or self.mel.is_of(mel)
+        return is_same_mel and self.window.is_of(chain.window)
+
+
 class _Kept:
     """Tables and code of the chains used last."""
 
     def __init__(self) -> None:
-        self._spectrograms: OrderedDict[object, tuple[Chain, NativeSpectrogram]] = OrderedDict()
+        self._made: OrderedDict[object, _Made] = OrderedDict()
 
     def take(self, chain: Chain) -> NativeSpectrogram:
         """Those of a chain, made again when its weights are others or were changed."""
-        mel = chain.bands.mel if chain.bands is not None else None
-        key = (_state(chain.window), _state(mel), chain.hop_length, chain.power, chain.log)
-        kept = self._spectrograms.pop(key, None)
-        if kept is None:
-            made = NativeSpectrogram(
-                chain.window.detach().numpy(),
-                chain.hop_length,
-                power=chain.power,
-                mel=None if mel is None else mel.detach().numpy(),
-                log=logarithm(chain.log),
-            )
-            # holding on to the tensors keeps others from taking their ids
-            kept = chain, made
-        self._spectrograms[key] = kept
-        while len(self._spectrograms) > _MOST_KEPT:
-            self._spectrograms.popitem(last=False)
-        return kept[1]
+        key = (id(chain.window), id(_mel(chain)), chain.hop_length, chain.power, chain.log)
+        made = self._made.pop(key, None)
+        if made is None or not made.is_of(chain):
+            made = _Made.of(chain)
+        self._made[key] = made
+        while len(self._made) > _MOST_KEPT:
+            self._made.popitem(last=False)
+        return made.spectrogram
 
 
 _kept = _Kept()
 
 
-def _state(weights: Tensor | None) -> tuple[int, int] | None:
-    if weights is None:
-        return None
-    return id(weights), 0 if weights.is_inference() else weights._version
+def _mel(chain: Chain) -> Tensor | None:
+    return None if chain.bands is None else chain.bands.mel
 
 
 def logarithm(log: LogScale | None) -> Logarithm | None:

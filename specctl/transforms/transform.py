@@ -1,6 +1,7 @@
 """What every transform has in common: a config, weights, a kernel, ``forward``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
@@ -134,7 +135,7 @@ class Transform(Weighted):
             if is_followed(batch, *chain.weights):
                 spec = run_followed(batch, *padding, chain)
             else:
-                spec = self._choice.kernel.run_centred(batch, *padding, chain)
+                spec = self._choice.kernel.run_centred(batch, *padding, self._renewed(chain))
         spec = self.finish(spec, self.peak(spec))
         if self._result_dtype is not None and not spec.is_complex():
             spec = spec.to(self._result_dtype)
@@ -146,7 +147,7 @@ class Transform(Weighted):
         What depends on an item's peak, and cepstral coefficients, are left to `finish`.
         """
         with without_autocast(padded.device):
-            return self._choice.kernel.run(padded, self._chain())
+            return self._choice.kernel.run(padded, self._renewed(self._chain()))
 
     def peak(self, spec: Tensor) -> Tensor | None:
         """The peak of each item, (batch, 1, 1), where the scale needs it."""
@@ -242,6 +243,13 @@ class Transform(Weighted):
             log=self._log,
             precision=self._precision,
         )
+
+    def _renewed(self, chain: Chain) -> Chain:
+        """The same with other bands where the tables of these are of numbers that are gone."""
+        if chain.bands is None or chain.bands.is_current():
+            return chain
+        self._bands = Bands(chain.bands.mel)
+        return replace(chain, bands=self._bands)
 
     def _check(self, waveform: Tensor) -> None:
         if not isinstance(waveform, Tensor):

@@ -54,20 +54,20 @@ def used_bins(bands: Bands | None, n_freqs: int) -> slice:
     if bands is None or bands.mel.requires_grad:
         return slice(0, n_freqs)
     if bands not in _USED:
-        used = bands.mel.ne(0).any(dim=0).nonzero().flatten().tolist()
+        used = bands.fixed.ne(0).any(dim=0).nonzero().flatten().tolist()
         _USED[bands] = slice(used[0], used[-1] + 1) if used else slice(0, 1)
     return _USED[bands]
 
 
 def banding_for(bands: Bands, layout: Layout) -> Banding:
     """The banding of a filterbank, kept while the bands are not trained."""
-    mel = bands.mel.detach()
     if bands.mel.requires_grad:
+        mel = bands.mel.detach()
         return _packed(mel, layout, torch.ones(mel.shape, dtype=torch.bool))
     kept = _KEPT.setdefault(bands, {})
     key = (layout.name, layout.blocks.shape[1], layout.most_bands)
     if key not in kept:
-        kept[key] = _packed(mel, layout, mel.ne(0).cpu())
+        kept[key] = _packed(bands.fixed, layout, bands.fixed.ne(0).cpu())
     return kept[key]
 
 
