@@ -132,10 +132,15 @@ def put_scaled(values: Tensor, chain: Chain, spec: Tensor) -> None:
 
 def raised(power: Tensor, exponent: float) -> Tensor:
     """``power ** exponent``, with gradient 0 instead of infinity or NaN where ``power`` is 0."""
-    if exponent == 1.0:
-        return power
-    if exponent > 1.0 or not power.requires_grad:
+    if exponent < 1.0 and not power.requires_grad:
         return power.sqrt() if exponent == 0.5 else power.pow(exponent)
+    return raised_followed(power, exponent)
+
+
+def raised_followed(power: Tensor, exponent: float) -> Tensor:
+    """`raised` by the same operations whether or not gradients are taken, as a graph needs it."""
+    if exponent >= 1.0:
+        return power if exponent == 1.0 else power.pow(exponent)
     loud = power > 0
     safe = torch.where(loud, power, 1.0)
     root = safe.sqrt() if exponent == 0.5 else safe.pow(exponent)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from specctl.config import PadMode, Precision
 from specctl.dsp.padding import pad_waveform
 from specctl.kernels.base import Chain
-from specctl.kernels.blocks import raised
+from specctl.kernels.blocks import raised_followed
 
 
 def is_followed(*tensors: Tensor) -> bool:
@@ -43,7 +43,7 @@ def run_followed(waveform: Tensor, padding: int, pad_mode: PadMode, chain: Chain
         real, imaginary = parts[..., : chain.n_freqs], parts[..., chain.n_freqs :]
     if chain.power is None:
         return torch.complex(real, imaginary).transpose(-1, -2)
-    spec = raised(real.square() + imaginary.square(), chain.power / 2)
+    spec = raised_followed(real.square() + imaginary.square(), chain.power / 2)
     if chain.bands is not None:
         spec = _product(spec, chain.bands.mel, chain.precision)
     spec = spec.transpose(-1, -2)

@@ -128,6 +128,19 @@ def test_a_traced_transform_looks_at_its_waveform(transform, tolerance):
         torch.testing.assert_close(traced(waveform), transform(waveform), **tolerance)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("trainable", TRAINED)
+@pytest.mark.parametrize("power", [0.5, 1.0, 1.5])
+def test_a_trace_of_any_exponent_is_the_same_twice(trainable, power):
+    transform = MelSpectrogram(**MEL, power=power, trainable=(trainable,))
+    traced = torch.jit.trace(transform, noise(2, 500))
+    waveform = noise(3, 700, seed=1)
+    torch.testing.assert_close(traced(waveform), transform(waveform), **CLOSE)
+    traced(torch.zeros(2, 500)).sum().backward()
+    assert torch.isfinite(getattr(transform, trainable).grad).all()
+
+
 def test_shapes_can_be_asked_for_without_numbers(transform):
     wanted = transform(noise(2, 500))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
