@@ -136,7 +136,7 @@ class Transform(Weighted):
                 spec = run_followed(batch, *padding, chain)
             else:
                 spec = self._choice.kernel.run_centred(batch, *padding, self._renewed(chain))
-        spec = self.finish(spec, self.peak(spec))
+            spec = self.finish(spec, self.peak(spec))
         if self._result_dtype is not None and not spec.is_complex():
             spec = spec.to(self._result_dtype)
         return spec.reshape(*waveform.shape[:-1], *spec.shape[-2:])

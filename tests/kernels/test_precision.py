@@ -96,6 +96,16 @@ def test_autocast_does_not_change_numbers(kernel, gradients):
         assert torch.equal(log_mel(kernel)(waveform), plain)
 
 
+def test_autocast_does_not_change_normalised_energy():
+    transform = MelSpectrogram(
+        sample_rate=8000, n_fft=256, hop_length=100, n_mels=20, scale="pcen"
+    )
+    waveform = noise(2, 4000)
+    plain = transform(waveform)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(transform(waveform), plain)
+
+
 def test_autocast_does_not_change_cepstral_coefficients():
     settings = {"n_fft": 256, "n_mels": 20, "n_mfcc": 13, "feature": "mfcc"}
     transform = Transform.from_config(SpectrogramConfig.resolve(**settings))
