@@ -14,6 +14,9 @@ from torch import Tensor
 _BLOCK = 64
 """Frames that are smoothed by one product; the next block begins where it ended."""
 
+_SILENCE = 1e-300
+"""What has a logarithm in float64, and is nothing beside any power."""
+
 
 def pcen(
     spec: Tensor,
@@ -89,6 +92,22 @@ def smoothed(spec: Tensor, smoothing: Tensor, before: Tensor | None = None) -> T
         mean = block[..., -1]
         means.append(block)
     return torch.cat(means, dim=-1) if means else spec
+
+
+def smoothed_followed(spec: Tensor, smoothing: Tensor, before: Tensor | None = None) -> Tensor:
+    """`smoothed` by the same operations for any length, as a graph needs it.
+
+    Notes
+    -----
+    A frame's share falls as ``(1 - s) ** age``, beyond the range of any float, so sums are those
+    of logarithms. In float64, as their error grows with the number of frames.
+    """
+    mean = spec[..., 0] if before is None else before
+    shares = torch.cat([mean[..., None], smoothing[:, None] * spec], dim=-1).double()
+    ages = torch.arange(shares.shape[-1], device=spec.device, dtype=torch.float64)
+    remains = torch.log1p(-smoothing.double())[:, None] * ages
+    sums = torch.logcumsumexp(torch.log(shares + _SILENCE) - remains, dim=-1)
+    return torch.exp(sums + remains)[..., 1:].to(spec.dtype)
 
 
 def default_smoothing(sample_rate: int, hop_length: int, time_constant: float = 0.4) -> float:

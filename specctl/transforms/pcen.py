@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from specctl.config import SpectrogramConfig
-from specctl.dsp.pcen import default_smoothing, pcen, smoothed
+from specctl.dsp.pcen import default_smoothing, pcen, smoothed, smoothed_followed
 from specctl.errors import ParameterError
+from specctl.kernels.traced import is_followed
 
 _ROWS = ("gain", "bias", "power", "smoothing")
 
@@ -112,7 +113,8 @@ class Pcen(nn.Module):
             Running mean at the last frame.
         """
         spec, values = spec.clamp_min(0.0), self.values
-        smooth = smoothed(spec, values.pop("smoothing"), before)
+        smoother = smoothed_followed if is_followed(spec, self.weight) else smoothed
+        smooth = smoother(spec, values.pop("smoothing"), before)
         return pcen(spec, smooth, eps=self.eps, **values), smooth[..., -1]
 
 

@@ -3,11 +3,13 @@ import numpy as np
 import pytest
 import torch
 
-from specctl.dsp.pcen import default_smoothing, pcen, smoothed
+from specctl.dsp.pcen import default_smoothing, pcen, smoothed, smoothed_followed
 from tests.dsp.signals import noise, speech_like
 
 # float32 against float64 over sums of a few hundred frames, relative to the largest value
 TOLERANCE = 2e-6
+
+either_form = pytest.mark.parametrize("smooth", [smoothed, smoothed_followed])
 
 
 def band(value, n_bands):
@@ -27,21 +29,23 @@ def recursion(spec, smoothing, mean):
     return torch.stack(means, -1)
 
 
+@either_form
 @pytest.mark.parametrize("n_frames", [1, 2, 63, 64, 65, 128, 301])
-def test_smoothing_is_the_recursion(n_frames):
+def test_smoothing_is_the_recursion(smooth, n_frames):
     spec = power_of(n_frames).double()
     smoothing = torch.tensor([0.001, 0.025, 0.2, 0.5, 0.999], dtype=torch.float64)
     wanted = recursion(spec, smoothing, spec[..., 0])
-    torch.testing.assert_close(smoothed(spec, smoothing), wanted, rtol=1e-12, atol=0)
+    torch.testing.assert_close(smooth(spec, smoothing), wanted, rtol=1e-12, atol=0)
 
 
+@either_form
 @pytest.mark.parametrize("cut", [1, 63, 64, 100])
-def test_a_later_stretch_goes_on_where_the_earlier_ended(cut):
+def test_a_later_stretch_goes_on_where_the_earlier_ended(smooth, cut):
     spec = power_of(150).double()
     smoothing = band(0.03, 5).double()
-    whole = smoothed(spec, smoothing)
-    first = smoothed(spec[..., :cut], smoothing)
-    second = smoothed(spec[..., cut:], smoothing, first[..., -1])
+    whole = smooth(spec, smoothing)
+    first = smooth(spec[..., :cut], smoothing)
+    second = smooth(spec[..., cut:], smoothing, first[..., -1])
     torch.testing.assert_close(torch.cat([first, second], -1), whole, rtol=1e-12, atol=0)
 
 
@@ -53,11 +57,35 @@ def test_an_item_is_smoothed_alone():
     )
 
 
-def test_gradients_are_true_derivatives():
-    spec = (power_of(70, n_bands=2).double() + 0.1).requires_grad_()
+@either_form
+@pytest.mark.parametrize("quietest", [0.0, 0.1])
+def test_gradients_are_true_derivatives(smooth, quietest):
+    spec = power_of(70, n_bands=2).double() + 0.1
+    spec[..., 5:20] = quietest
+    spec.requires_grad_()
     smoothing = torch.tensor([0.03, 0.4], dtype=torch.float64, requires_grad=True)
     before = torch.ones(1, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(smoothed, (spec, smoothing, before))
+    # half a step beside silence is below 0, which no power is
+    inputs = (spec, smoothing, before) if quietest else (spec.detach(), smoothing, before)
+    assert torch.autograd.gradcheck(smooth, inputs)
+
+
+def test_gradients_in_silence_are_those_of_both_forms():
+    gradients = []
+    for smooth in (smoothed, smoothed_followed):
+        spec = torch.zeros(1, 2, 300, requires_grad=True)
+        smooth(spec, torch.tensor([0.03, 0.4])).sum().backward()
+        gradients.append(spec.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_graph_of_minutes_is_as_exact_as_one_of_seconds():
+    spec = power_of(50_000, n_bands=3)
+    smoothing = torch.tensor([1e-4, 0.03, 0.999])
+    wanted = recursion(spec.double(), smoothing.double(), spec[..., 0].double())
+    torch.testing.assert_close(
+        smoothed_followed(spec, smoothing), wanted.float(), rtol=3e-7, atol=0
+    )
 
 
 @pytest.mark.parametrize("hop_length", [100, 256, 512])
