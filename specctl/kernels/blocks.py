@@ -48,6 +48,9 @@ class FrameKernel(Kernel):
 
 def _differentiable(kernel: FrameKernel, padded: Tensor, chain: Chain) -> Tensor:
     """In one piece; where that is much, in several, computed again for the backward pass."""
+    if not len(padded):
+        # there is no FFT of nothing: one item of silence more, of which nothing is taken
+        return _whole(kernel, torch.nn.functional.pad(padded, (0, 0, 0, 1)), chain)[:0]
     kind = "cpu" if padded.device.type == "cpu" else "gpu"
     n_frames = 1 + (padded.shape[1] - chain.n_fft) // chain.hop_length
     if len(padded) * n_frames * chain.n_freqs <= _KEPT_VALUES[kind]:

@@ -276,8 +276,7 @@ def transform_for(
 
 def _cepstra(spec: Tensor, dct: Tensor) -> Tensor:
     """(batch, mel, time) to (batch, n_mfcc, time)."""
-    if is_followed(spec, dct):
+    if is_followed(spec, dct) or not len(spec):
         return torch.matmul(dct, spec)
     # item by item: the last bit of a product depends on all that is multiplied at once
-    items = [product(dct, item.T, "fp32") for item in spec]
-    return torch.stack(items) if items else spec.new_empty(0, len(dct), spec.shape[-1])
+    return torch.stack([product(dct, item.T, "fp32") for item in spec])

@@ -68,6 +68,29 @@ def test_leading_dimensions_stay(shape, kind):
         assert torch.equal(spec, torch.stack(items).reshape(spec.shape))
 
 
+@pytest.mark.parametrize("kernel", ["fft", "conv"])
+@pytest.mark.parametrize("trainable", [(), ("window",)])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (Spectrogram, {"feature": "complex"}),
+        (Spectrogram, {"feature": "magnitude"}),
+        (MelSpectrogram, {}),
+        (MelSpectrogram, {"ref": "max", "top_db": 60.0}),
+        (MelSpectrogram, {"scale": "pcen"}),
+        (MFCC, {}),
+    ],
+)
+def test_gradients_of_no_items_are_zero(kind, settings, kernel, trainable):
+    transform = kind(**SMALL, **settings, kernel=kernel, trainable=trainable)
+    waveform = torch.zeros(0, 300, requires_grad=True)
+    spec = transform(waveform)
+    assert spec.shape == (0, transform.config.n_bins, 16)
+    spec.abs().sum().backward()
+    assert waveform.grad.shape == waveform.shape
+    assert all((weight.grad == 0).all() for weight in transform.parameters())
+
+
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.uint8, torch.bool])
 def test_whole_numbers_are_refused(dtype):
     with pytest.raises(ParameterError, match=f"waveform must be floating point, got {dtype}"):
