@@ -35,6 +35,9 @@ _MEL_FIELDS = {
 _MAX_MEL_WEIGHTS = 2**27
 """Half a gigabyte of float32; settings may be a stranger's."""
 
+_SMALLEST_AMIN = 2.0**-126
+"""The least normal float32 number; a smaller floor may count as 0, whose logarithm is infinite."""
+
 _MFCC_FIELDS = {"n_mfcc": 20, "lifter": 0}
 _EXPONENTS: dict[Feature, float | None] = {"complex": None, "magnitude": 1.0, "power": 2.0}
 
@@ -133,6 +136,15 @@ class SpectrogramConfig(StftConfig):
             )
         if self.n_mfcc is not None and self.n_mels is not None and self.n_mfcc > self.n_mels:
             raise ParameterError(f"n_mfcc must be in [1, n_mels={self.n_mels}], got {self.n_mfcc}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_floor(self) -> Self:
+        if self.amin is not None and self.amin < _SMALLEST_AMIN:
+            raise ParameterError(
+                f"amin must be at least {_SMALLEST_AMIN:.3g}, the least normal number of float32, "
+                f"got {self.amin}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -249,6 +261,7 @@ def _fill_feature(values: dict[str, Any], feature: Feature) -> None:
         fill_in(values, "amin", 1e-6)
     elif values["scale"] != "none":
         fill_in(values, "ref", 1.0)
-        fill_in(values, "amin", 10.0 ** (-5.0 * _number(values["power"])))
+        floor = 10.0 ** (-5.0 * _number(values["power"]))
+        fill_in(values, "amin", max(floor, _SMALLEST_AMIN))
         # librosa.feature.mfcc clips at 80 dB; everything else is left whole
         values.setdefault("top_db", 80.0 if feature == "mfcc" else None)

@@ -337,3 +337,20 @@ def test_rows_are_counted_as_the_feature_has_them(given, n_bins):
 )
 def test_says_whether_a_value_depends_on_its_whole_item(given, needs_peak):
     assert SpectrogramConfig.resolve(**given).needs_peak == needs_peak
+
+
+@pytest.mark.parametrize(
+    ("power", "amin"), [(0.5, 10**-2.5), (1.0, 1e-5), (2.0, 1e-10), (7.5, 10**-37.5)]
+)
+def test_the_floor_is_100_db_down_where_float32_reaches(power, amin):
+    assert SpectrogramConfig.resolve(power=power).amin == amin
+
+
+@pytest.mark.parametrize("power", [7.6, 10.0, 100.0])
+def test_the_floor_is_no_lower_than_float32_reaches(power):
+    assert SpectrogramConfig.resolve(power=power).amin == 2.0**-126
+
+
+def test_a_floor_below_float32_is_refused():
+    with pytest.raises(ParameterError, match=r"amin must be at least 1\.18e-38, .*, got 1e-50"):
+        SpectrogramConfig.resolve(amin=1e-50)

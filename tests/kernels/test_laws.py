@@ -192,6 +192,17 @@ def test_the_floor_is_exactly_100_db_down(kernel):
     assert (spec == -100.0).all()
 
 
+@every_kernel
+@pytest.mark.parametrize("power", [7.5, 8.0, 9.0, 10.0, 30.0])
+@pytest.mark.parametrize("scale", ["db", "ln", "log10"])
+def test_silence_is_finite_whatever_the_power(kernel, power, scale):
+    config = config_of({**SMALL, "n_mels": 20, "power": power, "scale": scale})
+    waveform = torch.stack([torch.zeros(500), noise(500) * 1e-3])
+    spec = transform_for(config, kernel=kernel)(waveform)
+    assert torch.isfinite(spec).all()
+    assert spec[0, 0, 0] == pytest.approx(floor_of(config), rel=2e-7)
+
+
 def gradient_of(transform, waveform):
     """Gradient of a fixed weighting of all values with respect to the waveform."""
     waveform = waveform.clone().requires_grad_()
