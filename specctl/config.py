@@ -261,7 +261,7 @@ def _fill_feature(values: dict[str, Any], feature: Feature) -> None:
         fill_in(values, "amin", 1e-6)
     elif values["scale"] != "none":
         fill_in(values, "ref", 1.0)
-        floor = 10.0 ** (-5.0 * _number(values["power"]))
+        floor = 10.0 ** (-5.0 * max(0.0, _number(values["power"])))
         fill_in(values, "amin", max(floor, _SMALLEST_AMIN))
         # librosa.feature.mfcc clips at 80 dB; everything else is left whole
         values.setdefault("top_db", 80.0 if feature == "mfcc" else None)

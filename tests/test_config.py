@@ -141,6 +141,7 @@ def test_what_is_not_given_follows_from_what_is(given, derived):
         ({"ref": "mean"}, "ref must be .*, got 'mean'"),
         ({"ref": float("inf")}, "ref must be a finite number, got inf"),
         ({"top_db": float("nan")}, "top_db must be .*, got nan"),
+        ({"power": -100}, "power must be greater than 0, got -100"),
         ({"amin": 0}, "amin must be greater than 0, got 0"),
         ({"scale": "dB"}, "scale must be 'none', 'db', .*, got 'dB'"),
         (
