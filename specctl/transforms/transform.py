@@ -1,6 +1,6 @@
 """What every transform has in common: a config, weights, a kernel, ``forward``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
@@ -79,7 +79,7 @@ class Transform(Weighted):
     @classmethod
     def from_config(
         cls,
-        config: SpectrogramConfig,
+        config: SpectrogramConfig | Mapping[str, Any],
         *,
         kernel: str = "auto",
         precision: Precision = "fp32",
@@ -87,7 +87,21 @@ class Transform(Weighted):
         init: str | Path | Basis = "fourier",
         seed: int = 0,
     ) -> Self:
-        """Build from a resolved config, for example one that a store holds."""
+        """Build from a resolved config, or from ``Store.config``.
+
+        Raises
+        ------
+        ParameterError
+            If it is no such config, or that of a store with a trained basis; there is
+            ``from_basis(store.basis)`` for that.
+        """
+        if isinstance(config, Mapping):
+            if config.get("basis") is not None:
+                raise ParameterError(
+                    "config is that of a store with a trained basis; use from_basis(store.basis)"
+                )
+            fields = SpectrogramConfig.model_fields.keys() & config.keys()
+            config = SpectrogramConfig.from_dict({name: config[name] for name in fields})
         transform = cls.__new__(cls)
         nn.Module.__init__(transform)
         transform._build(config, kernel, precision, trainable, init, seed)
@@ -231,7 +245,10 @@ class Transform(Weighted):
 
     def _chain(self) -> Chain:
         mel, bands = self.mel, self._bands
-        if mel is not None and (bands is None or bands.mel is not mel or "mel" in self._trainable):
+        if mel is not None and "mel" in self._trainable:
+            # not kept: torch.func may have put something else in its place for this call
+            bands = Bands(mel)
+        elif mel is not None and (bands is None or bands.mel is not mel):
             bands = self._bands = Bands(mel)
         return Chain(
             n_fft=self.config.n_fft,

@@ -79,6 +79,8 @@ def test_the_store_holds_the_basis(tmp_path, folder, store):
         assert opened.basis.trained == ("basis", "mel")
         assert opened.basis.metadata == given.metadata
         again = MelSpectrogram.from_basis(opened.basis)
+        with pytest.raises(ParameterError, match=r"trained basis; use from_basis\(store\.basis\)"):
+            MelSpectrogram.from_config(opened.config)
     assert torch.equal(again.mel, transform.mel)
     with h5py.File(store) as file:
         assert file.attrs["format_version"] == 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from specctl import convert_audio, open_store
 from specctl.convert import ConvertConfig, Options
-from specctl.transforms import transform_for
+from specctl.transforms import MelSpectrogram, transform_for
 from tests.convert.audio_files import RATE, corpus, noise, write, write_noise
 from tests.convert.commands import assert_same
 
@@ -45,6 +45,15 @@ def test_values_are_those_of_librosa_load_and_stft(tmp_path, rate, ending):
     values = convert(path, tmp_path / "o.h5", feature="magnitude", n_fft=512, sample_rate=RATE)
     waveform, _ = librosa.load(path, sr=RATE)
     assert_near(values[path.name], magnitude(waveform))
+
+
+def test_the_settings_of_a_store_make_its_transform(tmp_path):
+    path = write_noise(tmp_path / "a.wav", 1.0)
+    convert_audio(path, tmp_path / "o.h5", options=HERE, n_fft=512, n_mels=20, segment=0.5)
+    samples, _ = soundfile.read(path, dtype="float32")
+    with open_store(tmp_path / "o.h5") as store:
+        spec = MelSpectrogram.from_config(store.config)(torch.from_numpy(samples[: RATE // 2]))
+        np.testing.assert_array_equal(store["a.wav#s00000"], spec)
 
 
 @pytest.mark.parametrize("n_channels", [1, 2, 3, 8])

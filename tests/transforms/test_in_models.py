@@ -1,5 +1,6 @@
 """A transform inside anybody's model, and what is done to models: compiled, exported, halved."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -203,6 +204,16 @@ def test_functional_gradients_are_those_of_autograd(transform):
     transform(waveform).square().mean().backward()
     for key, weight in weights.items():
         torch.testing.assert_close(found[key], weight.grad, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_nothing_of_a_functional_call_stays(transform):
+    weights = {key: each.detach() for key, each in transform.named_parameters()}
+    waveform = noise(2, 300)
+    torch.func.grad(
+        lambda each: torch.func.functional_call(transform, each, (waveform,)).square().mean()
+    )(weights)
+    assert torch.equal(copy.deepcopy(transform)(waveform), transform(waveform))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
