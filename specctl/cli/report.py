@@ -76,10 +76,15 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
 
 
 def _complete_lines(summary: "Summary") -> list[str]:
-    return [
-        f"{summary.store} is complete: {counted(summary.n_items, 'item')}, nothing to do",
-        *([f"{counted(summary.n_unchanged, 'file')} unchanged"] if summary.n_unchanged else []),
-    ]
+    lines = [f"{summary.store} is complete: {counted(summary.n_items, 'item')}, nothing to do"]
+    if summary.n_unchanged:
+        lines.append(f"{counted(summary.n_unchanged, 'file')} unchanged")
+    if summary.n_failed_before:
+        lines.append(
+            f"{counted(summary.n_failed_before, 'file')} failed when it was made: "
+            f"specctl info {summary.store}; --update tries again"
+        )
+    return lines
 
 
 def _lines(summary: "Summary") -> list[str]:

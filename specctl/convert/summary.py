@@ -25,7 +25,8 @@ class Summary:
     """What came of a conversion.
 
     ``n_found`` is ``n_converted + n_failed + n_skipped + n_unchanged``, always; ``truncated``
-    are those of the converted ones that are cut short, or may be. ``seconds`` holds the
+    are those of the converted ones that are cut short, or may be. ``n_failed_before`` files of a
+    store that is complete failed when it was made. ``seconds`` holds the
     processor time of each stage, summed over workers, and as ``total``, ``startup`` and
     ``merge`` wall time of the whole, until all workers were ready, and of joining the parts.
     """
@@ -44,6 +45,7 @@ class Summary:
     n_frames: int = 0
     n_bytes: int = 0
     n_unlabelled: int = 0
+    n_failed_before: int = 0
     sample_rate: int = 0
     audio_seconds: float = 0.0
     workers: int = 0

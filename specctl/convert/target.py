@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,9 @@ class Target:
                 f"{self.store} already exists, made from {differing}; pass --overwrite to replace "
                 "it or --update to add to it"
             )
-        return _complete(finished, n_unchanged=0, n_skipped=0)
+        return replace(
+            _complete(finished, n_unchanged=0, n_skipped=0), n_failed_before=len(finished.failed)
+        )
 
     def nothing_new(self, base: Finished, found: planning.Found) -> Summary:
         """The store has all that was found."""

@@ -80,6 +80,17 @@ def test_the_same_command_on_a_finished_store_touches_nothing(folder, store):
     assert_nothing_beside(store)
 
 
+def test_the_same_command_says_what_failed_when_the_store_was_made(folder, store):
+    (folder / "bad.wav").write_bytes(b"")
+    assert run(folder, store, *FLAGS).returncode == 3
+    again = run(folder, store, *FLAGS)
+    assert again.returncode == 0
+    assert again.stderr.splitlines() == [
+        f"{store} is complete: 9 items, nothing to do",
+        f"1 file failed when it was made: specctl info {store}; --update tries again",
+    ]
+
+
 def test_a_stopped_run_is_finished_by_the_same_call(folder, store, tmp_path):
     convert_audio(folder, tmp_path / "wanted.h5", options=HERE, **SETTINGS)
     leave_unfinished(folder, store)
