@@ -80,7 +80,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     check_given(path, "settings", MAX_SETTINGS_BYTES)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ParameterError(f"cannot read settings: {path}: {error.strerror}") from error
     except RecursionError as error:

@@ -213,6 +213,12 @@ def test_a_fingerprint_is_the_same_on_every_machine():
     )
 
 
+def test_settings_may_begin_with_the_mark_of_utf8(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text("n_fft = 512\n", encoding="utf-8-sig")
+    assert SpectrogramConfig.from_toml(path).n_fft == 512
+
+
 def test_settings_come_from_toml(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text('preset = "speech-16k"\nn_mels = 40\nfmin = 20\nref = "max"\n')

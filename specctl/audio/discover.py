@@ -3,6 +3,7 @@
 # names are bytes in here, which pathlib cannot hold
 # ruff: noqa: PTH100, PTH114, PTH116, PTH118, PTH120
 
+import codecs
 import heapq
 import os
 import re
@@ -108,10 +109,11 @@ def read_file_list(stream_bytes: bytes, base: Path) -> list[Path]:
     ----------
     stream_bytes : bytes
         Blank lines are ignored; lines that all end in CR LF, but for one without an end, are
-        taken for Windows lines.
+        taken for Windows lines. A mark of UTF-8 at the start is ignored.
     base : Path
         Folder that relative names start from.
     """
+    stream_bytes = stream_bytes.removeprefix(codecs.BOM_UTF8)
     if b"\0" in stream_bytes:
         names = [name for name in stream_bytes.split(b"\0") if name]
     else:

@@ -79,7 +79,11 @@ AMin = Annotated[
 ]
 TopDb = Annotated[
     str | None,
-    _option(_TRANSFORM, "Cut each item so far below its own peak (none).", metavar="DB|none"),
+    _option(
+        _TRANSFORM,
+        "Cut each item so far below its own peak (none; 80 for mfcc).",
+        metavar="DB|none",
+    ),
 ]
 PrecisionName = Annotated[
     str | None, _option(_TRANSFORM, "Of matrix products (fp32).", metavar="fp32|tf32|bf16")

@@ -185,10 +185,16 @@ def read_labels(path: Path) -> dict[str, str]:
     Raises
     ------
     ParameterError
-        If it cannot be read, is too large, lacks a column, or has a label that no store can hold.
+        If it cannot be read, is too large, lacks a column, has two labels for a path or one that
+        no store can hold.
     """
-    found = {row["path"]: row["label"] for _, row in read_label_rows(path)}
-    for label in found.values():
+    found: dict[str, str] = {}
+    for line, row in read_label_rows(path):
+        key, label = row["path"], row["label"]
         if "\0" in label:
             raise ParameterError(f"label must not contain NUL, {path} has {label[:40]!r}")
+        if found.setdefault(key, label) != label:
+            raise ParameterError(
+                f"a path must have one label, line {line} of {path} has another for {key!r}"
+            )
     return found

@@ -6,6 +6,7 @@ library; no chunk cache, which direct chunk writes do not need; and no write tha
 """
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,8 @@ from specctl.store.tables import Table, encode_text
 _MAX_ATTRIBUTE_BYTES = 60_000
 
 _SYSTEM_ERROR = re.compile(r"\berrno = (\d+), error message = ")
+
+_LOCKED = "another program has it open for writing"
 
 # what h5py raises for a file that HDF5 cannot write or read; a bug of ours may look like some
 H5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)
@@ -128,7 +131,8 @@ def system_error(error: BaseException) -> OSError | None:
     """
     found = _SYSTEM_ERROR.search(str(error))
     if found is not None:
-        return OSError(int(found[1]), os.strerror(int(found[1])))
+        number = int(found[1])
+        return OSError(number, _LOCKED if number == errno.EAGAIN else os.strerror(number))
     return error if isinstance(error, OSError) and error.errno is not None else None
 
 

@@ -287,6 +287,10 @@ def test_a_file_list_from_windows_loses_its_returns(end):
     ]
 
 
+def test_a_file_list_may_begin_with_the_mark_of_utf8():
+    assert read_file_list("\ufeffä.wav\n".encode(), Path("/d")) == [Path("/d/ä.wav")]
+
+
 def test_a_file_list_keeps_returns_that_belong_to_names():
     assert read_file_list(b"a.wav\r\nb.wav\n", Path("/d")) == [
         Path("/d/a.wav\r"),

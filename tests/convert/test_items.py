@@ -146,6 +146,17 @@ def test_labels_by_folder(tmp_path):
     }
 
 
+def test_two_labels_of_a_file_are_refused(tmp_path):
+    write_noise(tmp_path / "in" / "a.wav", 0.5)
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\na.wav,dog\na.wav,dog\na.wav,cat\n")
+    options = Options(workers=0, labels=table)
+    with pytest.raises(
+        ParameterError, match=r"one label, line 4 of .*labels\.csv has another for"
+    ):
+        convert_audio(tmp_path / "in", tmp_path / "o.h5", options=options)
+
+
 def test_labels_by_table(tmp_path):
     corpus(tmp_path / "in", 3)
     table = tmp_path / "labels.csv"

@@ -1,6 +1,8 @@
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -207,3 +209,14 @@ def test_damage_is_an_error_that_names_file_and_place(made, where):
     }
     with pytest.raises(StoreError, match=message[where]):
         open_store(made.path)["anna/1.wav"]
+
+
+def test_a_store_that_another_program_writes_to_is_said_to_be_that(made):
+    code = "import h5py, sys; file = h5py.File(sys.argv[1], 'a'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, made.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        writer.stdout.readline()
+        with pytest.raises(StoreError, match="another program has it open for writing"):
+            open_store(made.path)
+        writer.stdin.write(b"\n")
