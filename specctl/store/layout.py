@@ -43,8 +43,9 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
                       created (ISO 8601, UTC), tables_sha256 (SHA-256 (hex) of the bytes of every
                       dataset but /spectrogram, in order of their paths), seal_sha256 (SHA-256
                       (hex) of every byte of the file, from first to last, that is neither in a
-                      chunk of /spectrogram nor one of the 64 digits themselves), and what the
-                      writer added, such as job
+                      chunk of /spectrogram nor one of the 64 digits themselves), and of the
+                      writer: job (its id), request (hash of what was asked for), kernel and
+                      device that gave the numbers
 
 Strings are UTF-8 of fixed length, padded with NUL; bytes of file names that are not UTF-8 are
 kept as they are. There are no links, virtual or external datasets.
