@@ -8,12 +8,32 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from specctl.errors import StoreError
+from specctl.errors import ParameterError, StoreError
+
+_START_BYTES = (1 << 20) + 8
+"""Room for the longest header of a basis file."""
+
+
+class Kind(NamedTuple):
+    """A kind of file that is written here; ``begins`` tells it by its first bytes."""
+
+    name: str
+    plural: str
+    begins: Callable[[bytes], bool]
+
+
+HTML = Kind(
+    "HTML file",
+    "HTML files",
+    lambda start: start.lstrip()[:14].lower() == b"<!doctype html",
+)
+JSON = Kind("JSON file", "JSON files", lambda start: start.lstrip()[:1] in (b"{", b"[", b""))
 
 
 @contextlib.contextmanager
@@ -39,6 +59,64 @@ def check_place(path: Path) -> None:
         folder = path.absolute().parent
         if not folder.is_dir():
             raise StoreError(f"cannot write {path}: no such folder; make {folder} first")
+
+
+def check_replaced(path: Path, kind: Kind, option: str = "--overwrite") -> None:
+    """Refuse before the work to replace a file of another kind than the one that is written.
+
+    Nothing is lost with a file that is missing or empty.
+
+    Parameters
+    ----------
+    option : str
+        What asks for the file to be replaced.
+
+    Raises
+    ------
+    StoreError
+        The file is of another kind, is no regular file, or cannot be read.
+    """
+    with reported_os_errors(path):
+        if not path.exists():
+            return
+        start = b""
+        if is_regular := path.is_file():
+            with path.open("rb") as file:
+                start = file.read(_START_BYTES)
+    if not is_regular or (start and not kind.begins(start)):
+        raise StoreError(f"{path} is no {kind.name}; {option} replaces {kind.plural} only")
+
+
+def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
+    """Refuse before the work to write over what is read, or over another thing that is written.
+
+    Parameters
+    ----------
+    outputs, inputs : dict
+        Files by the names of the options that give them; ``None`` is left out.
+
+    Raises
+    ------
+    ParameterError
+        An output is the same file as an input or another output.
+    """
+    written = [(name, path) for name, path in outputs.items() if path is not None]
+    read = [(name, path) for name, path in inputs.items() if path is not None]
+    for (name, path), (other, there) in [
+        *combinations(written, 2),
+        *((output, given) for output in written for given in read),
+    ]:
+        if _is_same(path, there):
+            raise ParameterError(f"{name} must be another file than {other}, both are {path}")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether two names lead to one file, there or not."""
+    with reported_os_errors(path):
+        # what is made later has no identity yet; hard links have no common path
+        if os.path.realpath(path) == os.path.realpath(other):
+            return True
+        return path.exists() and other.exists() and path.samefile(other)
 
 
 def begin_writing(descriptor: int) -> None:

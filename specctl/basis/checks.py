@@ -61,6 +61,15 @@ def is_state_dict(path: Path | str) -> bool:
         return False
 
 
+def header_bytes(start: bytes) -> bytes:
+    """The header at the start of a safetensors file, not yet checked; empty for other files."""
+    if len(start) < _LENGTH.size:
+        return b""
+    (length,) = _LENGTH.unpack_from(start)
+    header = start[_LENGTH.size : _LENGTH.size + min(length, _MAX_HEADER_BYTES)]
+    return header if length <= _MAX_HEADER_BYTES and header.startswith(b"{") else b""
+
+
 def _read(path: Path, file: IO[bytes]) -> tuple[CheckedHeader, dict[str, np.ndarray]]:
     n_bytes = file.seek(0, 2)
     file.seek(0)

@@ -6,15 +6,17 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from specctl.basis.checks import CheckedHeader, read_checked
+from specctl.basis.checks import CheckedHeader, header_bytes, read_checked
 from specctl.basis.record import Basis, checked_metadata
 from specctl.config import SpectrogramConfig
-from specctl.durable import check_place, write_atomically
+from specctl.durable import Kind, check_place, check_replaced, write_atomically
 from specctl.errors import BasisError, ParameterError, StoreError
 from specctl.version import __version__
 
 FORMAT = "specctl-basis"
 FORMAT_VERSION = 1
+
+BASIS = Kind("basis file", "basis files", lambda start: FORMAT.encode() in header_bytes(start))
 
 
 def save_basis(path: Path | str, basis: Basis, *, overwrite: bool = False) -> None:
@@ -23,10 +25,11 @@ def save_basis(path: Path | str, basis: Basis, *, overwrite: bool = False) -> No
     Raises
     ------
     BasisError
-        If the file exists and ``overwrite`` is not set, or cannot be written.
+        If the file exists and ``overwrite`` is not set or it is no basis file, or it cannot be
+        written.
     """
     path = Path(path)
-    check_absent(path, overwrite)
+    check_absent(path, BASIS, overwrite=overwrite)
     words = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -39,10 +42,15 @@ def save_basis(path: Path | str, basis: Basis, *, overwrite: bool = False) -> No
     write_whole(path, save(arrays, metadata=words))
 
 
-def check_absent(path: Path, overwrite: bool) -> None:
-    """Raise BasisError if a file cannot be there, or is and is not to be overwritten."""
+def check_absent(path: Path, kind: Kind, *, overwrite: bool) -> None:
+    """Raise BasisError if a file cannot be there, or one is and is not to be overwritten.
+
+    That is one of another ``kind`` in any case.
+    """
     try:
         check_place(path)
+        if overwrite:
+            check_replaced(path, kind)
     except StoreError as error:
         raise BasisError(str(error)) from error
     if path.exists() and not overwrite:

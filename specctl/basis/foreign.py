@@ -27,7 +27,15 @@ from specctl.basis.state_dict import (
 from specctl.config import SpectrogramConfig
 from specctl.dsp.mel import mel_weights
 from specctl.dsp.windows import window
+from specctl.durable import Kind
 from specctl.errors import ParameterError
+
+STATE_DICT = Kind(
+    "state dict",
+    "state dicts",
+    # a zip archive whose first member is the one that torch.save writes first
+    lambda start: start.startswith(b"PK\x03\x04") and b"/data.pkl" in start[30:1024],
+)
 
 
 def read_state_dict(source: Path | str | Mapping[str, Any], config: SpectrogramConfig) -> Basis:
@@ -111,7 +119,7 @@ def to_state_dict(basis: Basis, library: Library) -> dict[str, Tensor]:
 def write_state_dict(path: Path, basis: Basis, library: Library, *, overwrite: bool) -> None:
     """`to_state_dict` as a file for ``torch.load``, written as `save_basis` writes."""
     weights = to_state_dict(basis, library)
-    check_absent(path, overwrite)
+    check_absent(path, STATE_DICT, overwrite=overwrite)
     data = io.BytesIO()
     torch.save(weights, data)
     write_whole(path, data.getvalue())

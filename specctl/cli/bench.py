@@ -30,7 +30,7 @@ from specctl.cli.bench_options import (
     WorkNames,
 )
 from specctl.cli.bench_table import print_report
-from specctl.durable import check_place
+from specctl.durable import HTML, JSON, check_distinct, check_place, check_replaced
 
 if TYPE_CHECKING:
     from specctl.bench import Report, Request
@@ -88,9 +88,7 @@ def bench(  # one flag for each setting
             memory=memory,
             verify=verify,
         )
-        for path in (json, report):
-            if path is not None and str(path) != "-":
-                check_place(path)
+        _check_files(json, report)
         found = _run(request, json, report, quiet=quiet)
     if json is not None and str(json) == "-":
         out.print(
@@ -103,6 +101,19 @@ def bench(  # one flag for each setting
 
 def _names(given: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (given or "").split(",") if name.strip())
+
+
+def _check_files(json: Path | None, report: Path | None) -> None:
+    """Refuse before the work what cannot be written, or would replace a file of another kind."""
+    if json is not None and str(json) == "-":
+        json = None
+    if json is not None:
+        check_place(json)
+        check_replaced(json, JSON, "--json")
+    if report is not None:
+        check_place(report)
+        check_replaced(report, HTML, "--report")
+    check_distinct({"json": json, "report": report}, {})
 
 
 def _run(request: "Request", json: Path | None, report: Path | None, *, quiet: bool) -> "Report":

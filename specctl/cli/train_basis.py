@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,7 +16,7 @@ from specctl.cli.app import ExitCode, app, err, importing, out, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.stopping import stoppable_training
 from specctl.cli.train_progress import TrainProgress
-from specctl.durable import check_place
+from specctl.durable import HTML, JSON, check_distinct, check_place, check_replaced
 from specctl.errors import OtherProcessError, ParameterError, SpecctlError
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def train_basis(  # one flag for each setting; they go on as one dict
     quiet = quiet or not is_first
     with _reported_once(speaks=os.environ.get("LOCAL_RANK", "0") == "0"):
         preset, settings = _settings(flags)
-        _check_report(flags)
+        _check_files(flags, settings)
     with _reported_once(), ExitStack() as stack:
         bar = stack.enter_context(TrainProgress(err, quiet=quiet))
         should_stop = stack.enter_context(stoppable_training(bar.say))
@@ -143,12 +144,35 @@ def _reported_once(*, speaks: bool = True) -> Iterator[None]:
             raise
 
 
-def _check_report(flags: dict[str, Any]) -> None:
-    report = flags["report"]
+def _check_files(flags: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Refuse report and metrics where they would replace what they should not."""
+    report, metrics = flags["report"], flags["metrics"]
+    replaces = flags["overwrite"] or flags["resume"]
     if report is not None:
         check_place(report)
-    if report is not None and report.exists() and not (flags["overwrite"] or flags["resume"]):
-        raise ParameterError(f"report must be a new file, {report} exists; pass --overwrite")
+        if report.exists() and not replaces:
+            raise ParameterError(f"report must be a new file, {report} exists; pass --overwrite")
+        check_replaced(report, HTML, "--report")
+    # what is no regular file, such as a pipe, is written to, not replaced
+    if metrics is not None and replaces and metrics.is_file():
+        check_replaced(metrics, JSON, "--metrics")
+    check_distinct(
+        {"output": flags["output"], "report": report, "metrics": metrics},
+        {
+            "labels": flags["labels"],
+            "config": flags["config"],
+            "init": _init_file(settings.get("init")),
+        },
+    )
+
+
+def _init_file(init: object) -> Path | None:
+    """The file that a training starts from, if it is one."""
+    if not isinstance(init, str):
+        return None
+    with importing():
+        from specctl.transforms.weights import INITS
+    return Path(init) if init not in INITS else None
 
 
 def _settings(flags: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:

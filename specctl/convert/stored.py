@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from specctl.audio.discover import Source
+from specctl.durable import Kind
 from specctl.errors import StoreError
 from specctl.store.hdf5 import is_from_system
 from specctl.store.reader import open_store
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+
+STORE = Kind("HDF5 file", "stores", lambda start: start.startswith(_HDF5))
+"""A store, damaged perhaps."""
 
 
 @dataclass(frozen=True, slots=True)

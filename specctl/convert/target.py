@@ -12,9 +12,9 @@ from specctl.convert.jobs import Job
 from specctl.convert.plan import Plan
 from specctl.convert.request import Options, Request
 from specctl.convert.settings import GivenSettings, differences
-from specctl.convert.stored import Finished, job_of, may_be_store
+from specctl.convert.stored import STORE, Finished, job_of
 from specctl.convert.summary import Summary
-from specctl.durable import check_place, reported_os_errors
+from specctl.durable import check_place, check_replaced, reported_os_errors
 from specctl.errors import StoreError
 from specctl.version import __version__
 
@@ -32,9 +32,9 @@ class Target:
     def check(self) -> None:
         """Raise StoreError where no store can be, or should be."""
         check_place(self.store)
+        if self.options.overwrite:
+            check_replaced(self.store, STORE)
         with reported_os_errors(self.store):
-            if self.options.overwrite and not may_be_store(self.store):
-                raise StoreError(f"{self.store} is no HDF5 file; --overwrite replaces stores only")
             # the longer of the two names
             WorkFolder(self.store).path.exists()
 

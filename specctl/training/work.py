@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from specctl.durable import check_place, reported_os_errors, write_atomically
+from specctl.basis.file import BASIS
+from specctl.durable import check_place, check_replaced, reported_os_errors, write_atomically
 from specctl.errors import StoreError, TrainingError
 from specctl.training.arms import Bench
 from specctl.training.options import Options
@@ -22,7 +23,7 @@ def check_output(output: Path, options: Options) -> Path:
     ------
     StoreError
         If the folder cannot be written, or the output or what a stopped training left is there
-        and the options do not say what to do with it.
+        and the options do not say what to do with it, or the output is no basis file.
     """
     check_place(output)
     folder = output.absolute().parent
@@ -31,6 +32,7 @@ def check_output(output: Path, options: Options) -> Path:
     work = output.with_name(output.name + ".work")
     if output.exists() and not options.overwrite:
         raise StoreError(f"{output} already exists; pass --overwrite to replace it")
+    check_replaced(output, BASIS)
     if work.exists() and not (work / _JOB).exists():
         raise StoreError(f"{work} is in the way; it is no folder of a training")
     if work.exists() and not (options.resume or options.overwrite):

@@ -15,6 +15,7 @@ from specctl.basis.file import check_absent, write_whole
 from specctl.config import PadMode, SpectrogramConfig
 from specctl.dsp.decibel import LogScale, peaks
 from specctl.dsp.mel import dct_matrix
+from specctl.durable import Kind
 from specctl.errors import BasisError, ParameterError
 
 _PAD_MODES: dict[PadMode, str] = {
@@ -22,6 +23,14 @@ _PAD_MODES: dict[PadMode, str] = {
     "reflect": "reflect",
     "edge": "replicate",
 }
+
+_NEXT_FIELDS = tuple(bytes([tag]) for tag in b"\x12\x1a\x22\x28\x32\x3a\x42")
+_GRAPH = Kind(
+    "ONNX graph",
+    "ONNX graphs",
+    # a number below 128, the version, then any of the fields that may come next
+    lambda start: start[:1] == b"\x08" and start[1:2] < b"\x80" and start[2:3] in _NEXT_FIELDS,
+)
 
 
 class FrontEnd(nn.Module):
@@ -82,11 +91,11 @@ def export_onnx(path: Path, basis: Basis, *, overwrite: bool = False) -> None:
     ParameterError
         If the chain cannot be written so.
     BasisError
-        If the file exists and ``overwrite`` is not set, or cannot be written, or the packages
-        ``onnx`` and ``onnxscript`` are missing.
+        If the file exists and ``overwrite`` is not set or it is no ONNX graph, or it cannot be
+        written, or the packages ``onnx`` and ``onnxscript`` are missing.
     """
     front_end = FrontEnd(basis).eval()
-    check_absent(path, overwrite)
+    check_absent(path, _GRAPH, overwrite=overwrite)
     example = torch.zeros(2, 3 * basis.config.n_fft)
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("samples")}
     try:

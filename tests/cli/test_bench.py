@@ -162,6 +162,33 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
     assert [each.name for each in tmp_path.iterdir()] == ["in"]
 
 
+@pytest.mark.parametrize(("flag", "kind"), [("--json", "JSON"), ("--report", "HTML")])
+@pytest.mark.parametrize("content", [b"RIFF1234WAVEfmt ", b"\x89HDF\r\n\x1a\n", b"path,label\n"])
+def test_files_of_another_kind_are_not_replaced(flag, kind, content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").write_bytes(content)
+    done = invoke(flag, "mine")
+    assert done.exit_code == 1
+    assert done.stderr == f"specctl: mine is no {kind} file; {flag} replaces {kind} files only\n"
+    assert (tmp_path / "mine").read_bytes() == content
+
+
+def test_two_results_are_two_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("out")
+    done = invoke("--json", "out", "--report", "link")
+    assert done.exit_code == 2
+    assert done.stderr == "specctl: json must be another file than report, both are out\n"
+
+
+def test_results_of_before_are_replaced(fakes, tmp_path):
+    timer = FakeTimer()
+    fakes(Fake("first", timer), timer=timer)
+    for _ in range(2):
+        done = invoke(*SMALL, "--json", tmp_path / "o.json", "--report", tmp_path / "o.html")
+        assert done.exit_code == 0, done.stderr
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_cuda_is_refused_where_there_is_none():
     done = invoke("--device", "cuda")

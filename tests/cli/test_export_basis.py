@@ -35,13 +35,40 @@ def test_writes_a_graph(basis, tmp_path):
     result = run(basis, tmp_path / "out.onnx", "--to", "onnx")
     assert result.exit_code == 0
     assert (tmp_path / "out.onnx").stat().st_size > 66 * 64 * 4
+    assert run(basis, tmp_path / "out.onnx", "--to", "onnx", "--overwrite").exit_code == 0
 
 
 def test_overwrites_when_asked_only(basis, tmp_path):
-    (tmp_path / "out.pth").write_text("mine")
+    torch.save({"mine": torch.ones(1)}, tmp_path / "out.pth")
     refused = run(basis, tmp_path / "out.pth", "--to", "nnaudio")
     assert refused.exit_code == 1
     assert "already exists" in refused.stderr
+    assert run(basis, tmp_path / "out.pth", "--to", "nnaudio", "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "others"),
+    [
+        ("nnaudio", "state dict", "state dicts"),
+        ("torchlibrosa", "state dict", "state dicts"),
+        ("onnx", "ONNX graph", "ONNX graphs"),
+    ],
+)
+@pytest.mark.parametrize("content", [b"RIFF1234WAVEfmt ", b"\x89HDF\r\n\x1a\n", b"a,b\n", None])
+def test_files_of_another_kind_are_not_replaced(basis, tmp_path, to, name, others, content):
+    path = basis if content is None else tmp_path / "mine"
+    if content is not None:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    result = run(basis, path, "--to", to, "--overwrite")
+    assert result.exit_code == 1
+    said = f"specctl: {path} is no {name}; --overwrite replaces {others} only\n"
+    assert result.stderr.replace("\n", "") == said.replace("\n", "")
+    assert path.read_bytes() == before
+
+
+def test_an_empty_file_is_replaced(basis, tmp_path):
+    (tmp_path / "out.pth").touch()
     assert run(basis, tmp_path / "out.pth", "--to", "nnaudio", "--overwrite").exit_code == 0
 
 

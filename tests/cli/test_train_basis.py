@@ -6,15 +6,19 @@ import shlex
 import signal
 import subprocess
 import time
+from contextlib import chdir
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from specctl import open_store
 from specctl.basis import load_basis
+from specctl.cli.commands import app
 from specctl.errors import StoreError
 from specctl.training.checkpoint import write_checkpoint
+from specctl.transforms import MelSpectrogram
 from tests.convert.commands import SPECCTL, environment, run_script
 from tests.training.audio import write_tones
 
@@ -129,6 +133,67 @@ def test_wrong_flags_end_in_one_line(arguments, code, text, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
+@pytest.mark.parametrize("by", ["--overwrite", "--resume"])
+@pytest.mark.parametrize(
+    ("output", "arguments", "code", "text"),
+    [
+        (
+            "in/low/00.wav",
+            (),
+            1,
+            "in/low/00.wav is no basis file; --overwrite replaces basis files",
+        ),
+        ("labels.csv", (), 1, "labels.csv is no basis file; --overwrite replaces basis files"),
+        (
+            "b",
+            ("--report", "in/low/00.wav"),
+            1,
+            "in/low/00.wav is no HTML file; --report replaces",
+        ),
+        ("b", ("--report", "old"), 1, "old is no HTML file; --report replaces HTML files only"),
+        ("b", ("--metrics", "in/low/00.wav"), 1, "in/low/00.wav is no JSON file; --metrics repl"),
+        ("b", ("--metrics", "labels.csv"), 1, "labels.csv is no JSON file; --metrics replaces"),
+        ("b", ("--report", "b"), 2, "output must be another file than report, both are b"),
+        (
+            "b",
+            ("--report", "r", "--metrics", "./r"),
+            2,
+            "report must be another file than metrics",
+        ),
+        ("old", ("--init", "old"), 2, "output must be another file than init, both are old"),
+    ],
+)
+def test_files_of_another_kind_are_not_replaced(by, output, arguments, code, text, tmp_path):
+    write_tones(tmp_path / "in", n_clips=3)
+    (tmp_path / "labels.csv").write_text("path,label\nlow/00.wav,low\n")
+    MelSpectrogram(n_fft=64, n_mels=8, trainable=("basis",)).save_basis(tmp_path / "old")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    if by == "--resume":
+        arguments = (*arguments, "--resume")
+    command = ["train-basis", "in", output, *map(str, ONE), *arguments, "--overwrite"]
+    with chdir(tmp_path):
+        done = CliRunner().invoke(app, command)
+    assert done.exit_code == code, done.output
+    assert text in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_was_written_before_is_replaced(folder, tmp_path):
+    written = (
+        "train-basis",
+        folder,
+        "mel-fourier",
+        *ONE,
+        "--report",
+        "r.html",
+        "--metrics",
+        "m.jsonl",
+    )
+    for flags in ((), ("--overwrite", "--init", "mel-fourier")):
+        done = run(*written, *flags, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
 def test_some_files_that_fail_end_with_3(tmp_path):
     folder = write_tones(tmp_path / "in")
     (folder / "low" / "bad.wav").write_bytes(b"RIFF")
@@ -144,7 +209,7 @@ def test_some_files_that_fail_end_with_3(tmp_path):
 )
 def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(number, code, flags, folder, tmp_path):
     if flags:
-        (tmp_path / "b").write_bytes(b"another basis")
+        MelSpectrogram(n_fft=64, n_mels=8, trainable=("basis",)).save_basis(tmp_path / "b")
     long = ("train-basis", folder, "b", *SETTINGS, "--epochs", 2000, *flags)
     long = (*long, "--metrics", "m.jsonl")
     command = [SPECCTL, *map(str, (*long, "--no-verdict", "--runs", 1))]
