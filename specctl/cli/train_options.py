@@ -42,7 +42,9 @@ Group = Annotated[
         metavar="REGEX",
     ),
 ]
-Crop = Annotated[float | None, _option(_DATA, "Length of a training clip (1).", metavar="SECONDS")]
+Crop = Annotated[
+    float | None, _option(_DATA, "Length of a training clip (1; 3600 at most).", metavar="SECONDS")
+]
 Augment = Annotated[
     list[str] | None,
     _option(

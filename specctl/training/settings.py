@@ -11,6 +11,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Weight = Annotated[float, Field(ge=0)]
 
+_MAX_CROP = 3600.0
+"""Seconds: a crop is padded in memory, where an hour at 48 kHz takes 700 MB."""
+
 
 class TrainSettings(Settings, allow_inf_nan=False):
     """Everything that decides which numbers come out of a training.
@@ -37,7 +40,7 @@ class TrainSettings(Settings, allow_inf_nan=False):
     keep_near: Weight = 0.0
     unit_norm: Weight = 0.0
     orthogonality: Weight = 0.0
-    crop: PositiveFloat = 1.0
+    crop: Annotated[PositiveFloat, Field(le=_MAX_CROP)] = 1.0
     augment: tuple[str, ...] = ()
     runs: PositiveInt = 3
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

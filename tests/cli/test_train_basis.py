@@ -113,6 +113,8 @@ def test_json_is_one_object(folder, tmp_path):
     ("arguments", "code", "text"),
     [
         (("--train", ""), 2, "train must name at least one of basis, window, mel, got none"),
+        (("--crop", "1e9"), 2, "crop must be less than or equal to 3600, got 1000000000"),
+        (("--crop", "3601"), 2, "crop must be less than or equal to 3600, got 3601"),
         (("--model", "vgg"), 2, "model must be linear, cnn, resnet18, got 'vgg'"),
         (("--labels", "none.csv"), 2, "cannot read labels: none.csv: No such file"),
         (("--group", "("), 2, "group must be a regular expression"),
@@ -179,16 +181,8 @@ def test_files_of_another_kind_are_not_replaced(by, output, arguments, code, tex
 
 
 def test_what_was_written_before_is_replaced(folder, tmp_path):
-    written = (
-        "train-basis",
-        folder,
-        "mel-fourier",
-        *ONE,
-        "--report",
-        "r.html",
-        "--metrics",
-        "m.jsonl",
-    )
+    results = ("--report", "r.html", "--metrics", "m.jsonl")
+    written = ("train-basis", folder, "mel-fourier", *ONE, *results)
     for flags in ((), ("--overwrite", "--init", "mel-fourier")):
         done = run(*written, *flags, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
