@@ -1,5 +1,6 @@
 """What a run of ``bench`` is asked for, and the workloads that follow from it."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, get_args
@@ -78,8 +79,8 @@ class Request:
             _check("sweep", self.sweep, tuple(SWEEPS))
         if self.rounds < 2:
             raise ParameterError(f"rounds must be at least 2, got {self.rounds}")
-        if self.budget <= 0:
-            raise ParameterError(f"budget must be positive, got {self.budget:g}")
+        if not 0 < self.budget < math.inf:
+            raise ParameterError(f"budget must be positive and finite, got {self.budget:g}")
         if self.sweep is not None and self.sweep in self._given:
             raise ParameterError(f"{self.sweep} must not be given with sweep {self.sweep!r}")
 

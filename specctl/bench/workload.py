@@ -17,6 +17,9 @@ WORKS: dict[Work, tuple[Output, ...]] = {
 }
 """Each work and the outputs that it is timed with."""
 
+_MAX_SECONDS = 3600.0
+"""A clip is in memory as a whole, in float64 and with its spectra where errors are measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -40,8 +43,12 @@ class Workload:
 
     def __post_init__(self) -> None:
         for name in ("batch", "seconds", "threads"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ParameterError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.seconds > _MAX_SECONDS:
+            raise ParameterError(
+                f"seconds must be at most {_MAX_SECONDS:g}, got {self.seconds:.10g}"
+            )
         if self.output not in WORKS[self.work]:
             raise ParameterError(
                 f"output of work {self.work!r} must be {' or '.join(WORKS[self.work])}, "

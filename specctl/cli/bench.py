@@ -1,6 +1,7 @@
 """``specctl bench``: speed, memory and error of the kernels, beside everybody else's."""
 
 import json as json_module
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from specctl.cli.bench_options import (
 )
 from specctl.cli.bench_table import print_report
 from specctl.durable import HTML, JSON, check_distinct, check_place, check_replaced
+from specctl.errors import ParameterError
 
 if TYPE_CHECKING:
     from specctl.bench import Report, Request
@@ -88,6 +90,8 @@ def bench(  # one flag for each setting
             memory=memory,
             verify=verify,
         )
+        if fail_below is not None and not 0 <= fail_below < math.inf:
+            raise ParameterError(f"fail_below must be finite and not negative, got {fail_below:g}")
         _check_files(json, report)
         found = _run(request, json, report, quiet=quiet)
     if json is not None and str(json) == "-":

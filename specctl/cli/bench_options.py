@@ -33,7 +33,9 @@ NFft = Annotated[int | None, _option(_WHAT, "Samples of a frame (1024, then 2048
 HopLength = Annotated[int | None, _option(_WHAT, "Samples from frame to frame (n-fft / 4).")]
 NMels = Annotated[int | None, _option(_WHAT, "Mel bands (80, then 128).")]
 Batch = Annotated[int | None, _option(_WHAT, "Clips at once; files with convert (1, 16, 40).")]
-Seconds = Annotated[float | None, _option(_WHAT, "Length of a clip (30; 20 with train).")]
+Seconds = Annotated[
+    float | None, _option(_WHAT, "Length of a clip (30; 20 with train; 3600 at most).")
+]
 SweepName = Annotated[
     str | None,
     _option(_WHAT, "See how cost grows with one setting.", metavar="n_fft|batch|seconds|n_mels"),

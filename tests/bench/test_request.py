@@ -71,7 +71,7 @@ def test_verify_goes_through_all_that_is_computed():
         ({"threads": "2"}, "threads must be 1 or all or both, got '2'"),
         ({"sweep": "hop"}, "sweep must be n_fft or batch or seconds or n_mels, got 'hop'"),
         ({"rounds": 1}, "rounds must be at least 2, got 1"),
-        ({"budget": 0.0}, "budget must be positive, got 0"),
+        ({"budget": 0.0}, "budget must be positive and finite, got 0"),
         ({"sweep": "n_fft", "n_fft": 64}, "n_fft must not be given with sweep 'n_fft'"),
     ],
     ids=["work", "threads", "sweep", "rounds", "budget", "swept twice"],

@@ -136,8 +136,13 @@ def test_ctrl_c_says_where_the_results_are(fakes, tmp_path):
         (("--n-fft", 1), "n_fft must be greater than or equal to 2, got 1"),
         (("--contenders", "kapre"), "got 'kapre'"),
         (("--device", "tpu"), "device must be auto, cpu or cuda, got 'tpu'"),
+        (("--seconds", 100_000), "seconds must be at most 3600, got 100000"),
+        (("--seconds", "nan"), "seconds must be positive, got nan"),
+        (("--budget", "nan"), "budget must be positive and finite, got nan"),
+        (("--budget", "inf"), "budget must be positive and finite, got inf"),
+        (("--fail-below", "nan"), "fail_below must be finite and not negative, got nan"),
+        (("--fail-below", "-1"), "fail_below must be finite and not negative, got -1"),
     ],
-    ids=["work", "n_fft", "contender", "device"],
 )
 def test_wrong_flags_are_one_line_and_exit_code_2(flags, text):
     done = invoke(*flags)
