@@ -186,6 +186,16 @@ def test_a_config_survives_a_store(keywords):
 
 
 @given(valid_keywords())
+def test_resolving_what_is_resolved_changes_nothing(keywords):
+    config = SpectrogramConfig.resolve(**keywords)
+    again = config.to_dict()
+    if config.n_mels is None:
+        # the exponent is the feature's own there and cannot be given
+        del again["power"]
+    assert SpectrogramConfig.resolve(**again) == config
+
+
+@given(valid_keywords())
 def test_what_a_config_was_given_resolves_to_it(keywords):
     config = SpectrogramConfig.resolve(**keywords)
     assert SpectrogramConfig.resolve(**config.given()) == config
