@@ -17,6 +17,8 @@ from specctl.errors import Stopped
 if TYPE_CHECKING:
     from specctl.convert import Control
 
+_WAKING_SECONDS = 0.2
+
 
 @contextmanager
 def stoppable(bar: ConvertProgress) -> Iterator["Control"]:
@@ -76,6 +78,9 @@ def _received(
 ) -> Iterator[None]:
     """Give signals to ``receive``, and tell the end that comes of them.
 
+    From the first signal on the process is woken again and again: Python only notes a signal that
+    comes right before a call of the system, and that call would go on, however long it takes.
+
     Parameters
     ----------
     receive : callable
@@ -93,11 +98,13 @@ def _received(
     def handle(number: int, frame: object) -> None:
         nonlocal first
         first = first or number
+        signal.setitimer(signal.ITIMER_REAL, _WAKING_SECONDS, _WAKING_SECONDS)
         # what is said at the end would be cut off by an impatient user
         if not is_over:
             receive(number)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before_waking = signal.signal(signal.SIGALRM, lambda *_: None)
     try:
         yield
     except (Stopped, KeyboardInterrupt) as stopped:
@@ -109,3 +116,5 @@ def _received(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before_waking)

@@ -4,6 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -56,13 +59,35 @@ def test_a_signal_while_the_first_one_is_told_stops_now(number):
     assert ended.value.exit_code == CODES[number]
 
 
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("is_training", [False, True], ids=["convert", "train-basis"])
+def test_a_second_signal_that_interrupts_nothing_stops_all_the_same(number, is_training):
+    # one that comes right before a call of the system is noted by Python, and the call goes on;
+    # so it is of one that comes to another thread, which can be had at will
+    def send() -> None:
+        signal.pthread_kill(threading.get_ident(), number)
+
+    lines = []
+    bar = SimpleNamespace(say=lines.append)
+    stopping = stoppable_training(lines.append) if is_training else stoppable(bar)
+    with pytest.raises(typer.Exit) as ended, stopping:
+        os.kill(os.getpid(), number)
+        threading.Timer(0.1, send).start()
+        begin = time.monotonic()
+        time.sleep(20)
+    assert time.monotonic() - begin < 10
+    assert ended.value.exit_code == CODES[number]
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
 def test_signals_mean_what_they_meant_before():
-    before = [signal.getsignal(number) for number in CODES]
+    numbers = [*CODES, signal.SIGALRM]
+    before = [signal.getsignal(number) for number in numbers]
     with stoppable_training(lambda _: None) as is_stopped:
         assert not is_stopped()
         os.kill(os.getpid(), signal.SIGTERM)
         assert is_stopped()
-    assert [signal.getsignal(number) for number in CODES] == before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 AT_THE_END = """
