@@ -77,7 +77,12 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
 
 def _complete_lines(summary: "Summary") -> list[str]:
     lines = [f"{summary.store} is complete: {counted(summary.n_items, 'item')}, nothing to do"]
-    if summary.n_unchanged:
+    if summary.n_failed:
+        lines.append(
+            f"{counted(summary.n_found, 'file')} found: {summary.n_failed:,} failed as before"
+            f"{_and(summary.n_skipped, 'skipped')}{_and(summary.n_unchanged, 'unchanged')}"
+        )
+    elif summary.n_unchanged:
         lines.append(f"{counted(summary.n_unchanged, 'file')} unchanged")
     if summary.n_failed_before:
         lines.append(

@@ -84,6 +84,17 @@ class PartsRun:
         """Whether every part is there."""
         return len(self.receipts) == len(self.plan.parts)
 
+    @property
+    def n_items(self) -> int:
+        """Items of all parts that are there."""
+        return sum(receipt.n_items for receipt in self.receipts.values())
+
+    @property
+    def failures(self) -> tuple[tuple[str, str], ...]:
+        """Key and reason of each file that failed, in the order of the plan."""
+        receipts = [self.receipts[number] for number in sorted(self.receipts)]
+        return tuple(failure for receipt in receipts for failure in receipt.failures)
+
     def _resumed(self, number: int, beats: Beats) -> bool:
         part = self.folder.finished_part(number)
         if part is None:

@@ -144,6 +144,11 @@ class Conversion:
             )
             parts.run(executor)
             self._check_made(folder, job, parts)
+            if job.update and job.repaired is None and not parts.n_items:
+                base = Finished.read(self.store)
+                if base.has_failed_alike(parts.plan.sources, parts.failures):
+                    folder.remove()
+                    return base.summary(job.n_unchanged, len(job.skipped), parts.failures)
             n_sources = len(parts.plan.sources)
             self.report(Progress("writing the store", n_sources, n_sources))
             merge_started = time.perf_counter()
@@ -160,13 +165,12 @@ class Conversion:
         if not parts.is_complete:
             done = f"{len(parts.receipts)} of {len(parts.plan.parts)} parts are done"
             raise Stopped(f"stopped: {done}; the same command goes on from there")
-        receipts = [parts.receipts[number] for number in sorted(parts.receipts)]
-        if not job.update and not any(receipt.n_items for receipt in receipts):
-            key, reason = receipts[0].failures[0]
-            n_failed = sum(len(receipt.failures) for receipt in receipts)
+        if not job.update and not parts.n_items:
+            (key, reason), *others = parts.failures
             folder.remove()
-            if n_failed == 1:
+            if not others:
                 raise AudioError(f"cannot convert {key}: {reason}")
+            n_failed = 1 + len(others)
             raise AudioError(f"none of {n_failed} files could be converted; {key}: {reason}")
 
     def _layout(self, executor: Executor, config: ConvertConfig) -> tuple[Layout, np.ndarray]:
@@ -184,7 +188,6 @@ class Conversion:
         walls: dict[str, float],
     ) -> Summary:
         receipts = [parts.receipts[number] for number in sorted(parts.receipts)]
-        failures = tuple(failure for receipt in receipts for failure in receipt.failures)
         truncated = tuple(each for receipt in receipts for each in receipt.truncated)
         n_converted = sum(receipt.n_converted for receipt in receipts)
         stages = {
@@ -193,9 +196,9 @@ class Conversion:
         return Summary(
             store=self.store,
             status="updated" if job.update else "converted",
-            n_found=n_converted + len(failures) + len(job.skipped) + job.n_unchanged,
+            n_found=n_converted + len(parts.failures) + len(job.skipped) + job.n_unchanged,
             n_converted=n_converted,
-            n_failed=len(failures),
+            n_failed=len(parts.failures),
             n_skipped=len(job.skipped),
             n_unchanged=job.n_unchanged,
             n_truncated=len(truncated),
@@ -213,7 +216,7 @@ class Conversion:
             kernel_reason=description.kernel_reason,
             seconds={**stages, **walls},
             rates=job.rates,
-            failures=failures,
+            failures=parts.failures,
             truncated=truncated,
             skipped=job.skipped,
         )

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from specctl.audio.discover import Source
+from specctl.convert.plan import PlannedSource
+from specctl.convert.summary import Summary
 from specctl.durable import Kind
 from specctl.errors import StoreError
 from specctl.store.hdf5 import is_from_system
@@ -21,7 +23,8 @@ STORE = Kind("HDF5 file", "stores", lambda start: start.startswith(_HDF5))
 class Finished:
     """A finished store; the columns are one entry for each source, failed ones included.
 
-    ``known`` has size and time of change of each, ``labels`` the label of each that is not failed.
+    ``known`` has size and time of change of each, ``failed`` the reason of each that failed,
+    ``labels`` the label of each that did not.
     """
 
     path: Path
@@ -31,7 +34,7 @@ class Finished:
     n_items: int
     n_frames: int
     known: dict[str, tuple[int, int]]
-    failed: frozenset[str]
+    failed: dict[str, str]
     labels: dict[str, str]
 
     @classmethod
@@ -62,7 +65,7 @@ class Finished:
                 n_items=len(store),
                 n_frames=store.n_frames,
                 known={key: (int(size), int(mtime)) for key, (size, mtime) in known.items()},
-                failed=frozenset(each.key for each in failures),
+                failed={each.key: each.reason for each in failures},
                 labels=dict(zip(index["source"], index["label"], strict=True)),
             )
 
@@ -77,6 +80,16 @@ class Finished:
             or not self._has(source)
             or (labels is not None and labels.get(source.key, "") != self.labels[source.key])
         ]
+
+    def has_failed_alike(
+        self, sources: Sequence[PlannedSource], failures: Sequence[tuple[str, str]]
+    ) -> bool:
+        """Whether all of these failed before, unchanged since and for the reasons given."""
+        reasons = dict(failures)
+        return all(
+            self._has(source) and self.failed.get(source.key) == reasons.get(source.key, "")
+            for source in sources
+        )
 
     def check_related(self, sources: Sequence[Source]) -> None:
         """Raise StoreError if these are other files of the same names, or the same under others.
@@ -99,7 +112,27 @@ class Finished:
             if here.endswith(f"/{key}") or (here and key.endswith(f"/{here}")):
                 raise StoreError(f"{self.path} has {key} already, as {here}; {advice}")
 
-    def _has(self, source: Source) -> bool:
+    def summary(
+        self,
+        n_unchanged: int = 0,
+        n_skipped: int = 0,
+        failures: Sequence[tuple[str, str]] = (),
+    ) -> Summary:
+        """What a run that leaves it as it is tells of it."""
+        return Summary(
+            store=self.path,
+            status="complete",
+            n_found=n_unchanged + n_skipped + len(failures),
+            n_failed=len(failures),
+            n_unchanged=n_unchanged,
+            n_skipped=n_skipped,
+            n_items=self.n_items,
+            n_frames=self.n_frames,
+            sample_rate=int(self.config.get("sample_rate", 0)),
+            failures=tuple(failures),
+        )
+
+    def _has(self, source: Source | PlannedSource) -> bool:
         return self.known.get(source.key) == (source.size, source.mtime_ns)
 
 

@@ -58,16 +58,14 @@ class Target:
                 f"{self.store} already exists, made from {differing}; pass --overwrite to replace "
                 "it or --update to add to it"
             )
-        return replace(
-            _complete(finished, n_unchanged=0, n_skipped=0), n_failed_before=len(finished.failed)
-        )
+        return replace(finished.summary(), n_failed_before=len(finished.failed))
 
     def nothing_new(self, base: Finished, found: planning.Found) -> Summary:
         """The store has all that was found."""
         differing = self._differences(base.config)
         if differing:
             raise StoreError(f"{self.store} was made with other settings: {differing}")
-        return _complete(base, n_unchanged=found.n_unchanged, n_skipped=len(found.skipped))
+        return base.summary(found.n_unchanged, len(found.skipped))
 
     def _differences(self, stored: Mapping[str, Any]) -> str:
         """In what these settings differ from ``stored``, had they found the rate it has."""
@@ -150,16 +148,3 @@ def reported_disk(store: Path) -> Iterator[None]:
         if not isinstance(path, str) or not Path(path).is_relative_to(store.parent):
             raise
         raise StoreError(f"cannot use {path}: {error.strerror}") from error
-
-
-def _complete(finished: Finished, *, n_unchanged: int, n_skipped: int) -> Summary:
-    return Summary(
-        store=finished.path,
-        status="complete",
-        n_found=n_unchanged + n_skipped,
-        n_unchanged=n_unchanged,
-        n_skipped=n_skipped,
-        n_items=finished.n_items,
-        n_frames=finished.n_frames,
-        sample_rate=int(finished.config.get("sample_rate", 0)),
-    )

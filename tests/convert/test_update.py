@@ -110,6 +110,42 @@ def test_nothing_new_touches_nothing(folder, store):
     assert_nothing_beside(store)
 
 
+def test_files_that_fail_as_before_leave_the_store_alone(folder, store):
+    before = store.stat()
+    done = run(folder, store, *FLAGS, "--update")
+    assert done.returncode == 3
+    *failed, complete, counts = done.stderr.splitlines()
+    assert [line.split(": ")[:2] for line in failed] == [
+        ["failed", "x/bad.wav"],
+        ["failed", "z/worse.wav"],
+    ]
+    assert complete == f"{store} is complete: 6 items, nothing to do"
+    assert counts == "8 files found: 2 failed as before, 6 unchanged"
+    after = store.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert_nothing_beside(store)
+
+
+@pytest.mark.parametrize("change", ["time", "reason", "another"])
+def test_files_that_fail_otherwise_are_noted(folder, store, tmp_path, change):
+    bad = folder / "x" / "bad.wav"
+    if change == "time":
+        os.utime(bad, ns=(1, 1))
+    if change == "reason":
+        times = bad.stat()
+        bad.write_bytes(b"OggS")
+        os.utime(bad, ns=(times.st_atime_ns, times.st_mtime_ns))
+    if change == "another":
+        shutil.copy(bad, folder / "y" / "bad.wav")
+    summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert (summary.status, summary.n_converted, summary.n_unchanged) == ("updated", 0, 6)
+    assert_is_updated(store, folder, tmp_path)
+    with open_store(store) as opened:
+        assert ("x/bad.wav", bad.stat().st_mtime_ns) in {
+            (failure.key, failure.mtime_ns) for failure in opened.failures
+        }
+
+
 def test_a_file_that_is_bad_now_leaves_the_store(folder, store, tmp_path):
     (folder / "y" / "001.flac").write_bytes(b"fLaC")
     summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
