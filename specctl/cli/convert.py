@@ -94,7 +94,7 @@ def convert(  # one flag for each setting; they go on as one dict
         names = set(ConvertConfig.model_fields) - {"basis"}
         settings = {name: flags[name] for name in sorted(names)}
         preset, given = _given(settings, preset, config)
-        sources, store = _sources(paths, files_from, dry_run)
+        places = _places(paths, files_from, dry_run)
         options = Options(
             include=tuple(include or ()),
             exclude=tuple(exclude or ()),
@@ -114,9 +114,9 @@ def convert(  # one flag for each setting; they go on as one dict
         with ConvertProgress(err, quiet=quiet) as bar, stoppable(bar) as control:
             run: Any = {"preset": preset, "options": options, "progress": bar, "control": control}
             if dry_run:
-                print_estimate(estimate_conversion(sources, **run, **given), as_json=json)
+                print_estimate(estimate_conversion(**places, **run, **given), as_json=json)
                 return
-            summary = convert_audio(sources, store, **run, **given)
+            summary = convert_audio(**places, **run, **given)
         print_summary(summary, as_json=json, quiet=quiet, verbose=verbose)
     if summary.n_failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
@@ -133,28 +133,31 @@ def _given(
     return preset or named, {**given, **o.given_settings(settings)}
 
 
-def _sources(paths: list[Path], files_from: Path | None, dry_run: bool) -> tuple[list[Path], Path]:
-    """What to convert, and the store, which is the last path."""
+def _places(paths: list[Path], files_from: Path | None, dry_run: bool) -> dict[str, Any]:
+    """What to convert and the store, which is the last path; a dry run can do without one."""
     *sources, store = paths
     if dry_run:
         from specctl.convert.stored import may_be_store
 
-        # a dry run can do without a store
         if not may_be_store(store) or not (sources or files_from):
-            sources, store = paths, Path("none.h5")
-    if files_from is not None:
-        from specctl.audio.discover import read_file_list
-
-        if str(files_from) == "-":
-            return [*sources, *read_file_list(sys.stdin.buffer.read(), Path.cwd())], store
-        from specctl.given_files import MAX_TABLE_BYTES, check_finite
-
-        check_finite(files_from, "file list", MAX_TABLE_BYTES)
-        try:
-            listed = files_from.read_bytes()
-        except OSError as error:
-            raise ParameterError(f"cannot read {files_from}: {error.strerror}") from error
-        return [*sources, *read_file_list(listed, files_from.absolute().parent)], store
-    if not sources:
+            return {"sources": paths + _listed(files_from)}
+    if not sources and files_from is None:
         raise ParameterError("SOURCE and STORE must both be given, got one path")
-    return sources, store
+    return {"sources": sources + _listed(files_from), "store": store}
+
+
+def _listed(files_from: Path | None) -> list[Path]:
+    """The files that a list names, if there is one."""
+    if files_from is None:
+        return []
+    from specctl.audio.discover import read_file_list
+    from specctl.given_files import MAX_TABLE_BYTES, check_finite
+
+    if str(files_from) == "-":
+        return read_file_list(sys.stdin.buffer.read(), Path.cwd())
+    check_finite(files_from, "file list", MAX_TABLE_BYTES)
+    try:
+        listed = files_from.read_bytes()
+    except OSError as error:
+        raise ParameterError(f"cannot read {files_from}: {error.strerror}") from error
+    return read_file_list(listed, files_from.absolute().parent)

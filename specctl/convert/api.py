@@ -69,6 +69,7 @@ def convert_audio(
 
 def estimate_conversion(
     sources: str | Path | Iterable[str | Path],
+    store: str | Path | None = None,
     *,
     preset: str | None = None,
     options: Options = Options(),  # noqa: B008 - frozen
@@ -76,8 +77,14 @@ def estimate_conversion(
     control: Control | None = None,
     **settings: Any,
 ) -> Estimate:
-    """How large a store would be and how long its conversion would take; see `convert_audio`."""
-    return estimate(_conversion(sources, "none.h5", preset, options, progress, control, settings))
+    """How large a store would be and how long its conversion would take; see `convert_audio`.
+
+    Without ``store`` it is one that is not there yet. Where it is complete already, or has all
+    that an update finds, there is nothing left to convert.
+    """
+    given = preset, options, progress, control, settings
+    conversion = _conversion(sources, "none.h5" if store is None else store, *given)
+    return estimate(conversion, None if store is None else conversion.target())
 
 
 def _conversion(

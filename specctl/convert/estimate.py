@@ -13,7 +13,8 @@ from specctl.convert.patience import patience
 from specctl.convert.plan import Plan, PlannedSource, stored_bytes
 from specctl.convert.run import Conversion
 from specctl.convert.settings import ConvertConfig
-from specctl.convert.summary import Estimate
+from specctl.convert.summary import Estimate, Summary
+from specctl.convert.target import Target
 from specctl.errors import Stopped
 
 _SAMPLES = 8
@@ -21,20 +22,33 @@ _LONGEST_SAMPLE = 600.0
 """Seconds of audio; a longer file says nothing that shorter ones do not."""
 
 
-def estimate(conversion: Conversion) -> Estimate:
+def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
     """Find files, read headers, and convert a few of them into a folder that is thrown away.
+
+    Parameters
+    ----------
+    conversion : Conversion
+    target : Target, optional
+        The store to be; without one, any that is not there yet.
 
     Raises
     ------
-    ParameterError, KernelError, AudioError
+    ParameterError, KernelError, AudioError, StoreError
         As the conversion itself would, before the first part.
     """
     conversion.given.check()
+    if target is not None:
+        target.check()
+        if target.is_finished:
+            return _of_summary(target.already_there())
+    base = target.base() if target is not None else None
     with conversion.executor(("cpu",)) as executor:
-        found = planning.find(conversion.request, None)
+        found = planning.find(conversion.request, base)
+        if base is not None and target is not None and not found.sources:
+            return _of_summary(target.nothing_new(base, found))
         conversion.limit_workers(len(found.sources))
         description = planning.describe(executor, conversion.given, conversion.options)
-        made = conversion.planner().plan(executor, found, None)
+        made = conversion.planner().plan(executor, found, base)
         if made is None:
             raise Stopped("stopped before the estimate was made")
         job, plan = made
@@ -46,15 +60,26 @@ def estimate(conversion: Conversion) -> Estimate:
     share = expected / sampled if sampled else 0.0
     workers = max(1, conversion.options.n_workers)
     return Estimate(
-        n_found=len(sources) + len(found.skipped),
+        n_found=len(sources) + len(found.skipped) + found.n_unchanged,
+        sample_rate=config.sample_rate,
         n_skipped=len(found.skipped),
+        n_unchanged=found.n_unchanged,
         n_unreadable=sum(source.sample_rate == 0 for source in sources),
         audio_hours=sum(source.seconds for source in sources) / 3600,
         n_bytes=round(n_bytes * share),
         seconds=sum(receipt.seconds.values()) * share / workers,
-        sample_rate=config.sample_rate,
         rates=job.rates,
         n_resampled=sum(source.sample_rate not in (0, config.sample_rate) for source in sources),
+    )
+
+
+def _of_summary(summary: Summary) -> Estimate:
+    """Of a store that is complete, as its summary tells."""
+    return Estimate(
+        n_found=summary.n_found,
+        sample_rate=summary.sample_rate,
+        n_skipped=summary.n_skipped,
+        n_unchanged=summary.n_unchanged,
     )
 
 

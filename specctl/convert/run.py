@@ -53,7 +53,7 @@ class Conversion:
 
     def _run(self) -> Summary:
         self.given.check()
-        target = Target(self.store, self.request, self.given, self.options, self.repaired)
+        target = self.target()
         target.check()
         if target.is_finished and not WorkFolder(self.store).path.exists():
             return target.already_there()
@@ -79,6 +79,10 @@ class Conversion:
                     return self._convert(folder, *begun, executor, description)
             with self.executor(description.devices) as executor:
                 return self._convert(folder, *begun, executor, description)
+
+    def target(self) -> Target:
+        """The store, and what is asked for."""
+        return Target(self.store, self.request, self.given, self.options, self.repaired)
 
     def limit_workers(self, n_files: int) -> None:
         """Have no more workers than there are files: those above would start for nothing."""

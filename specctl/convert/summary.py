@@ -78,17 +78,27 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What ``--dry-run`` tells: nothing was converted for good."""
+    """What ``--dry-run`` tells: nothing was converted for good.
+
+    ``n_unchanged`` of the files found are in the store already; hours, bytes, seconds and rates
+    are those of the others.
+    """
 
     n_found: int
-    n_skipped: int
-    n_unreadable: int
-    audio_hours: float
-    n_bytes: int
-    seconds: float
     sample_rate: int
-    rates: Mapping[str, int]
-    n_resampled: int
+    n_skipped: int = 0
+    n_unchanged: int = 0
+    n_unreadable: int = 0
+    audio_hours: float = 0.0
+    n_bytes: int = 0
+    seconds: float = 0.0
+    rates: Mapping[str, int] = field(default_factory=dict)
+    n_resampled: int = 0
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether the store has all that was found."""
+        return self.n_found == self.n_unchanged + self.n_skipped
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

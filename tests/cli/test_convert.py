@@ -154,6 +154,38 @@ def test_a_dry_run_of_several_folders_takes_them_all(folder, tmp_path):
     assert "2 files" in result.stdout
 
 
+def test_a_dry_run_says_what_is_left_to_do(folder, store, tmp_path):
+    def dry(*flags):
+        result = invoke(folder, store, *FLAGS, "--dry-run", *flags)
+        assert_nothing_beside(store)
+        return result.exit_code, result.stdout or result.stderr
+
+    assert run(folder, store, *FLAGS).returncode == 0
+    assert dry() == (0, "nothing to do\n")
+    assert dry("--update") == (0, "nothing to do, 4 unchanged\n")
+    write_noise(folder / "new.wav")
+    assert dry() == (0, "nothing to do\n")
+    code, told = dry("--update")
+    assert (code, told.splitlines()[0]) == (0, "5 files, 1 s of audio, 4 unchanged")
+    code, told = dry("--overwrite")
+    assert (code, told.splitlines()[0]) == (0, "5 files, 5.06 s of audio")
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "message"),
+    [
+        ("out/o.h5", ("--n-mels", 9), "with other settings: n_mels 20 there, 9 here"),
+        ("out/o.h5", ("--include", "*"), "already exists, made from other files"),
+        ("out/none/o.h5", (), "no such folder"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_conversion_would(folder, store, name, flags, message):
+    assert run(folder, store, *FLAGS).returncode == 0
+    result = invoke(folder, store.parent.parent / name, *FLAGS, "--dry-run", *flags)
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
 def test_settings_of_a_file_give_way_to_flags(folder, store, tmp_path):
     toml = tmp_path / "settings.toml"
     toml.write_text('preset = "librosa"\nn_fft = 1024\nn_mels = 30\ndtype = "float16"\n')
