@@ -65,7 +65,8 @@ def read_label_rows(
     ------
     line : int
     row : dict
-        Column to text, without spaces around it; empty where there is none.
+        Column to text, without spaces around it; empty where there is none. Paths are without
+        ``./`` at the start.
 
     Raises
     ------
@@ -85,7 +86,8 @@ def read_label_rows(
         reader.fieldnames = columns
         for row in reader:
             names = ("path", "label", *others)
-            yield reader.line_num, {name: (row.get(name) or "").strip() for name in names}
+            cells = {name: (row.get(name) or "").strip() for name in names}
+            yield reader.line_num, {**cells, "path": cells["path"].removeprefix("./")}
 
 
 @contextmanager

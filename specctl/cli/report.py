@@ -128,6 +128,9 @@ def _lines(summary: "Summary") -> list[str]:
         )
     if summary.n_unlabelled:
         lines.append(f"{counted(summary.n_unlabelled, 'file')} without a label")
+    if summary.n_labels_unused:
+        n_unused = counted(summary.n_labels_unused, "label")
+        lines.append(f"{n_unused} for files that were not found")
     return [*lines, _where_time_went(summary)]
 
 

@@ -28,6 +28,7 @@ class Job:
     rates: Mapping[str, int]
     n_unchanged: int
     n_unlabelled: int
+    n_labels_unused: int
     repaired: tuple[str, ...] | None = None
 
     def to_json(self) -> str:

@@ -1,8 +1,8 @@
 """Before the first part: find the files, read their headers, settle the settings, divide."""
 
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from specctl.audio.discover import Skipped, Source
 from specctl.audio.info import AudioInfo
@@ -22,7 +22,7 @@ from specctl.convert.request import Options, Request
 from specctl.convert.settings import ConvertConfig, GivenSettings, differences
 from specctl.convert.stored import Finished
 from specctl.convert.summary import Progress
-from specctl.errors import AudioError, StoreError
+from specctl.errors import AudioError, ParameterError, StoreError
 from specctl.version import __version__
 
 _FALLBACK_RATE = 48_000
@@ -33,13 +33,16 @@ _FALLBACK_RATE = 48_000
 class Found:
     """The files to convert; ``n_unchanged`` more are in the store already.
 
-    ``is_due`` has the store written anew even if there are none: a repair.
+    ``labels`` are by key, ``n_labels_unused`` more are for files that were not found.
+    ``is_due`` has the store written anew even if there are no files: a repair.
     """
 
     sources: tuple[Source, ...]
     skipped: tuple[Skipped, ...]
     n_unchanged: int = 0
     replaced: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    n_labels_unused: int = 0
     is_due: bool = False
 
 
@@ -50,6 +53,8 @@ def find(request: Request, base: Finished | None) -> Found:
     ------
     AudioError
         If there are none at all.
+    ParameterError
+        If the labels cannot be read, or none of them is of a file that was found.
     StoreError
         If an update would take other files for those of the store.
     """
@@ -58,14 +63,34 @@ def find(request: Request, base: Finished | None) -> Found:
         where = ", ".join(str(path) for path in request.paths[:3])
         hint = "" if not (request.include or request.exclude) else " that the patterns allow"
         raise AudioError(f"no audio files{hint}: {where}")
-    if base is None:
-        return Found(discovery.sources, discovery.skipped)
-    if base.request != request.identity():
-        base.check_related(discovery.sources)
-    labels = None if request.labels is None else request.labels_of(discovery.sources)
-    fresh = tuple(base.changed(discovery.sources, labels))
-    replaced = tuple(source.key for source in fresh if source.key in base.known)
-    return Found(fresh, discovery.skipped, len(discovery.sources) - len(fresh), replaced)
+    labels, n_unused = _labels(request, discovery.sources)
+    fresh = discovery.sources
+    replaced: tuple[str, ...] = ()
+    if base is not None:
+        if base.request != request.identity():
+            base.check_related(discovery.sources)
+        fresh = tuple(base.changed(fresh, None if request.labels is None else labels))
+        replaced = tuple(source.key for source in fresh if source.key in base.known)
+    return Found(
+        sources=fresh,
+        skipped=discovery.skipped,
+        n_unchanged=len(discovery.sources) - len(fresh),
+        replaced=replaced,
+        labels=labels,
+        n_labels_unused=n_unused,
+    )
+
+
+def _labels(request: Request, sources: Sequence[Source]) -> tuple[dict[str, str], int]:
+    """Labels of the files that were found, and how many there are of others."""
+    labels = request.labels_of(sources)
+    found = {source.key: labels[source.key] for source in sources if source.key in labels}
+    if labels and not found and request.labels != "folder":
+        raise ParameterError(
+            f"path must be as files are called here, such as {sources[0].key!r}, all of "
+            f"{request.labels} are others, such as {next(iter(labels))!r}"
+        )
+    return found, len(labels) - len(found)
 
 
 def early_config(given: GivenSettings) -> ConvertConfig:
@@ -100,11 +125,10 @@ class Planner:
         self, executor: Executor, found: Found, base: Finished | None
     ) -> tuple[Job, Plan] | None:
         """Read headers and settle everything; ``None`` if the run was stopped meanwhile."""
-        labels = self.request.labels_of(found.sources)
         infos, poison = self._probe(executor, found.sources)
         if self.control.draining:
             return None
-        sources = planned(found.sources, infos, labels)
+        sources = planned(found.sources, infos, found.labels)
         config = self._config(sources, base)
         plan = divide(sources, config).poisoned(poison)
         job = Job(
@@ -120,6 +144,7 @@ class Planner:
             n_unlabelled=0
             if self.request.labels is None
             else sum(not source.label for source in sources),
+            n_labels_unused=found.n_labels_unused,
             repaired=found.replaced if found.is_due else None,
         )
         return job, plan

@@ -4,9 +4,9 @@ A repair is an update: the new store is written beside the old one and then take
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from specctl.audio.discover import Source
@@ -53,18 +53,13 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class _Again(Request):
-    """The sources of a store that are converted again, with the labels that they have in it."""
+    """The sources of a store that are converted again."""
 
     stated: str = ""
-    stored_labels: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> str:
         """That of the request which the store was made for."""
         return self.stated
-
-    def labels_of(self, sources: object) -> dict[str, str]:
-        """Source key to label, as stored."""
-        return dict(self.stored_labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +145,7 @@ def repair_store(
             save_basis(basis_file, damaged.basis)
         Conversion(
             store=path,
-            request=_Again(
-                *(request.paths, (), (), None),
-                stated=damaged.request,
-                stored_labels=damaged.labels,
-            ),
+            request=_Again(request.paths, (), (), None, stated=damaged.request),
             given=GivenSettings(_without_basis(damaged.config), None, damaged.basis),
             options=_options(options, damaged.made_with, basis_file),
             control=control or Control(),
@@ -228,7 +219,14 @@ def _difference(source: Source, sha256: str) -> str | None:
 def _found(again: Sequence[Source], damaged: _Damaged, base: Finished | None) -> Found:
     n_sources = len(base.known) if base is not None else 0
     replaced = tuple(damaged.hashes)
-    return Found(tuple(again), (), n_sources - len(replaced), replaced, is_due=True)
+    return Found(
+        sources=tuple(again),
+        skipped=(),
+        n_unchanged=n_sources - len(replaced),
+        replaced=replaced,
+        labels=damaged.labels,
+        is_due=True,
+    )
 
 
 def _outcome(path: Path, found: tuple[Problem, ...], damaged: _Damaged) -> Repair:

@@ -212,6 +212,7 @@ class Conversion:
             n_frames=merged.n_frames,
             n_bytes=merged.n_bytes,
             n_unlabelled=job.n_unlabelled,
+            n_labels_unused=job.n_labels_unused,
             sample_rate=parts.config.sample_rate,
             audio_seconds=sum(receipt.audio_seconds for receipt in receipts),
             workers=self.options.n_workers,

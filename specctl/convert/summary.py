@@ -25,10 +25,11 @@ class Summary:
     """What came of a conversion.
 
     ``n_found`` is ``n_converted + n_failed + n_skipped + n_unchanged``, always; ``truncated``
-    are those of the converted ones that are cut short, or may be. ``n_failed_before`` files of a
-    store that is complete failed when it was made. ``seconds`` holds the
-    processor time of each stage, summed over workers, and as ``total``, ``startup`` and
-    ``merge`` wall time of the whole, until all workers were ready, and of joining the parts.
+    are those of the converted ones that are cut short, or may be. ``n_labels_unused`` labels are
+    for files that were not found; ``n_failed_before`` files of a store that is complete failed
+    when it was made. ``seconds`` holds the processor time of each stage, summed over workers,
+    and as ``total``, ``startup`` and ``merge`` wall time of the whole, until all workers were
+    ready, and of joining the parts.
     """
 
     store: Path
@@ -45,6 +46,7 @@ class Summary:
     n_frames: int = 0
     n_bytes: int = 0
     n_unlabelled: int = 0
+    n_labels_unused: int = 0
     n_failed_before: int = 0
     sample_rate: int = 0
     audio_seconds: float = 0.0

@@ -1,6 +1,7 @@
 """How files become items: segments, stored types, labels, names, and which files are taken."""
 
 import os
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -167,6 +168,29 @@ def test_labels_by_table(tmp_path):
     with open_store(tmp_path / "o.h5") as store:
         assert [record.label for record in store.records] == ["dog, large", "Käfer", ""]
         assert store.classes == ["Käfer", "dog, large"]
+
+
+def test_labels_of_files_that_are_not_there_are_counted(tmp_path):
+    corpus(tmp_path / "in", 2)
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\n./x/000.wav,dog\nx/gone.wav,cat\nin/y/001.flac,cat\n")
+    options = Options(workers=0, labels=table)
+    summary, _ = convert(tmp_path / "in", tmp_path / "o.h5", options, **STFT)
+    assert (summary.n_unlabelled, summary.n_labels_unused) == (1, 2)
+    # what an update finds unchanged is there
+    write_noise(tmp_path / "in" / "new.wav")
+    summary, _ = convert(tmp_path / "in", tmp_path / "o.h5", replace(options, update=True), **STFT)
+    assert (summary.n_converted, summary.n_unlabelled, summary.n_labels_unused) == (1, 1, 2)
+
+
+def test_labels_of_other_files_only_are_refused(tmp_path):
+    corpus(tmp_path / "in", 2)
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\nin/x/000.wav,dog\n")
+    words = "such as 'x/000.wav', all of .*labels.csv are others, such as 'in/x/000.wav'"
+    with pytest.raises(ParameterError, match=words):
+        convert(tmp_path / "in", tmp_path / "o.h5", Options(workers=0, labels=table), **STFT)
+    assert sorted(os.listdir(tmp_path)) == ["in", "labels.csv"]
 
 
 def test_spaces_around_the_cells_of_a_table_say_nothing(tmp_path):
