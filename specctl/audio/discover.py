@@ -77,7 +77,8 @@ def discover(
         Files and folders. Keys are relative to the only folder given, else to the deepest
         folder that holds everything given.
     include, exclude : sequence of str
-        ``fnmatch`` patterns for the whole key or the bare name; ``exclude`` wins.
+        ``fnmatch`` patterns for the whole key, the bare name, or a folder that the file lies in
+        at any depth, by its key or name; ``exclude`` wins.
 
     Raises
     ------
@@ -294,9 +295,11 @@ class _Walk:
     def _is_wanted(self, key: str) -> bool:
         if not self.include and not self.exclude:
             return True
-        names = (key, key.rsplit("/", 1)[-1])
+        names = key.split("/")
+        names += ("/".join(names[:end]) for end in range(2, len(names) + 1))
 
         def matches(patterns: tuple[str, ...]) -> bool:
+            patterns = tuple(pattern.rstrip("/") for pattern in patterns)
             return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
         return not matches(self.exclude) and (not self.include or matches(self.include))

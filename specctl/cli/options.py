@@ -122,9 +122,14 @@ FilesFrom = Annotated[
     _option(_ITEMS, "Read paths from a file, - for standard input; one per line, or NUL between."),
 ]
 Include = Annotated[
-    list[str] | None, _option(_ITEMS, "Only files that match, such as '*.flac'.", metavar="GLOB")
+    list[str] | None,
+    _option(
+        _ITEMS, "Only files or folders that match, such as '*.flac' or speech.", metavar="GLOB"
+    ),
 ]
-Exclude = Annotated[list[str] | None, _option(_ITEMS, "Not these files.", metavar="GLOB")]
+Exclude = Annotated[
+    list[str] | None, _option(_ITEMS, "Not these files or folders.", metavar="GLOB")
+]
 Labels = Annotated[
     str | None,
     _option(

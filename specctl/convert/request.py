@@ -26,7 +26,8 @@ class Options:
     Parameters
     ----------
     include, exclude : str or sequence of str
-        Patterns such as ``"*.flac"``, matched against keys and file names.
+        Patterns such as ``"*.flac"`` or ``"speech"``, matched against keys and the names of files
+        and of the folders that they lie in.
     labels : "folder", Path or None
         Class of each file: the first folder of its key, or a CSV file with columns ``path``
         (relative, as keys are) and ``label``.

@@ -244,16 +244,24 @@ def test_any_name_comes_back_from_its_key(tree, name):
 @pytest.mark.parametrize(
     ("include", "exclude", "expected"),
     [
-        (["*.wav"], [], ["a.wav", "en/b.wav"]),
-        (["en/*"], [], ["en/b.wav", "en/c.ogg"]),
+        (["*.wav"], [], ["a.wav", "en/b.wav", "en/x/d.wav"]),
+        (["en/*"], [], ["en/b.wav", "en/c.ogg", "en/x/d.wav"]),
         (["b.*", "c.*"], ["*.ogg"], ["en/b.wav"]),
         ([], ["en/*"], ["a.wav"]),
         (["*"], ["*"], []),
+        ([], ["en"], ["a.wav"]),
+        (["en/"], [], ["en/b.wav", "en/c.ogg", "en/x/d.wav"]),
+        (["x"], [], ["en/x/d.wav"]),
+        ([], ["en/x"], ["a.wav", "en/b.wav", "en/c.ogg"]),
+        (["e"], [], []),
     ],
-    ids=["extension", "folder", "both", "exclude", "exclude-wins"],
+    ids=[
+        *("extension", "in-folder", "both", "exclude", "exclude-wins", "folder", "folder-slash"),
+        *("folder-below", "folder-path", "part-of-a-name"),
+    ],
 )
-def test_patterns_match_the_key_or_the_name(tree, include, exclude, expected):
-    root = tree("a.wav", "en/b.wav", "en/c.ogg")
+def test_patterns_match_keys_names_and_folders(tree, include, exclude, expected):
+    root = tree("a.wav", "en/b.wav", "en/c.ogg", "en/x/d.wav")
     assert keys(discover([root], include=include, exclude=exclude)) == expected
 
 
