@@ -47,7 +47,7 @@ _HOMES = {
     "MFCC": "specctl.transforms",
 }
 
-_MODULES = ("augment", "training")
+_MODULES = ("augment", "convert", "training")
 
 __all__ = [
     "MFCC",

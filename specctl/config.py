@@ -101,8 +101,9 @@ class SpectrogramConfig(StftConfig):
 
     ``power`` is the exponent of the magnitude (``None`` for complex spectra); ``ref`` is a
     number or ``"max"`` for the peak of each item; ``amin`` is a floor in the units of the
-    feature; ``top_db`` cuts each item that many decibels below its own peak. With scale
-    ``"pcen"``, ``amin`` is what is added to the running mean.
+    feature; ``top_db`` cuts each item that many decibels below its own peak, and not if it is
+    ``None``, to `resolve` also ``"none"``. With scale ``"pcen"``, ``amin`` is what is added to the
+    running mean.
     """
 
     feature: Feature
@@ -171,6 +172,9 @@ class SpectrogramConfig(StftConfig):
     @classmethod
     def filled_in(cls, given: Mapping[str, Any], preset_name: str | None = None) -> dict[str, Any]:
         """Every field's value for what was given, not yet checked."""
+        if given.get("top_db") == "none":
+            # as the command line and TOML, which has no null, say it
+            given = {**given, "top_db": None}
         values = super().filled_in(given, preset_name)
         fill_in(values, "feature", "mel")
         feature: Feature = values["feature"]

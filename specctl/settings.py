@@ -20,6 +20,22 @@ _Model = TypeVar("_Model", bound=BaseModel)
 class Settings(BaseModel, frozen=True, extra="forbid"):
     """What all settings can do: be resolved, read, written, and told apart."""
 
+    def __init__(self, **values: Any) -> None:
+        """Take every field as it is given; `resolve` is what fills in those that are not.
+
+        Raises
+        ------
+        ParameterError
+            If a field is missing.
+        """
+        for name, field in type(self).model_fields.items():
+            if field.is_required() and name not in values:
+                made_by = f"{type(self).__name__}.resolve"
+                raise ParameterError(
+                    f"setting {name!r} is missing; {made_by} fills in what is not given"
+                )
+        super().__init__(**values)
+
     @classmethod
     def resolve(cls, preset: str | None = None, **given: Any) -> Self:
         """Fill in everything that was not given.
@@ -111,8 +127,6 @@ def checked(model: type[_Model], values: Mapping[str, Any]) -> _Model:
             raise cause from error
         name = ".".join(str(part) for part in first["loc"][:1])
         rule = first["msg"].removeprefix("Input should ").lower()
-        if first["type"] == "missing":
-            raise ParameterError(f"setting {name!r} is missing") from error
         rule = rule if rule.startswith("be ") else f"be valid ({rule})"
         raise ParameterError(f"{name} must {rule}, got {first['input']!r}") from error
 

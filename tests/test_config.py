@@ -289,6 +289,23 @@ def test_a_stored_config_with_a_field_missing_is_refused():
         SpectrogramConfig.from_dict(stored)
 
 
+def test_a_config_made_without_resolve_says_how():
+    with pytest.raises(
+        ParameterError, match="'n_fft' is missing; SpectrogramConfig.resolve fills"
+    ):
+        SpectrogramConfig(sample_rate=16000)
+    config = SpectrogramConfig.resolve()
+    assert SpectrogramConfig(**config.to_dict()) == config
+
+
+def test_toml_can_say_that_there_is_no_top_db(tmp_path):
+    file = tmp_path / "mfcc.toml"
+    file.write_text('feature = "mfcc"\ntop_db = "none"\n')
+    assert SpectrogramConfig.from_toml(file).top_db is None
+    file.write_text('feature = "mfcc"\n')
+    assert SpectrogramConfig.from_toml(file).top_db == 80.0
+
+
 def test_a_config_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         SpectrogramConfig.resolve().n_fft = 4

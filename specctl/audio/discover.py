@@ -295,8 +295,8 @@ class _Walk:
     def _is_wanted(self, key: str) -> bool:
         if not self.include and not self.exclude:
             return True
-        names = key.split("/")
-        names += ("/".join(names[:end]) for end in range(2, len(names) + 1))
+        parts = key.split("/")
+        names = [*parts, *("/".join(parts[:end]) for end in range(2, len(parts) + 1))]
 
         def matches(patterns: tuple[str, ...]) -> bool:
             patterns = tuple(pattern.rstrip("/") for pattern in patterns)

@@ -210,8 +210,7 @@ def given_settings(flags: dict[str, Any]) -> dict[str, Any]:
     """What was given on the command line, as settings by name."""
     given = {name: value for name, value in flags.items() if value is not None}
     if "top_db" in given:
-        top_db = parse_number("top_db", given["top_db"], "none")
-        given["top_db"] = None if top_db == "none" else top_db
+        given["top_db"] = parse_number("top_db", given["top_db"], "none")
     if "ref" in given:
         given["ref"] = parse_number("ref", given["ref"], "max")
     if given.get("sample_rate") not in (None, "auto"):

@@ -12,7 +12,7 @@ from specctl.convert.estimate import estimate
 from specctl.convert.executors import Control
 from specctl.convert.request import Options, Request
 from specctl.convert.run import Conversion
-from specctl.convert.settings import GivenSettings
+from specctl.convert.settings import ConvertConfig, GivenSettings
 from specctl.convert.summary import Estimate, Progress, Summary
 from specctl.errors import ParameterError
 
@@ -96,6 +96,12 @@ def _conversion(
     control: Control | None,
     settings: dict[str, Any],
 ) -> Conversion:
+    for name in settings:
+        if name in Options.__dataclass_fields__ and name not in ConvertConfig.model_fields:
+            raise ParameterError(
+                f"{name} is no setting of the spectrograms, pass options=specctl.convert."
+                f"Options({name}=...)"
+            )
     basis, preset = _basis(options.basis, preset, settings)
     if basis is not None and is_ordinary(basis):
         # its settings are all there is to it

@@ -68,3 +68,8 @@ def test_an_option_that_can_only_mean_one_thing_is_taken():
     assert Options(workers="2", timeout="5", include=["*.wav"], basis=Path("b")) == Options(
         workers=2, timeout=5.0, include=("*.wav",), basis="b"
     )
+
+
+def test_an_option_given_as_a_setting_is_told_where_it_belongs(tmp_path):
+    with pytest.raises(ParameterError, match=r"pass options=specctl\.convert\.Options\(workers="):
+        convert_audio(tmp_path, tmp_path / "o.h5", workers=2)
