@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 from typing import IO, Any, Self
 
+from specctl.durable import check_place, reported_os_errors
 from specctl.errors import ParameterError, StoreError
 
 
 class JsonLines:
     """One line of JSON for each event, in a file that can be read while it grows.
+
+    The file is opened for the first event: until then a training may refuse to begin.
 
     Parameters
     ----------
@@ -27,29 +30,29 @@ class JsonLines:
 
     def __init__(self, path: Path, *, append: bool = False, overwrite: bool = False) -> None:
         self._path = path
-        mode = "a" if append else "w" if overwrite else "x"
-        try:
-            self._file: IO[str] = path.open(mode, encoding="utf-8")
-        except FileExistsError as error:
-            raise StoreError(f"{path} already exists; pass --overwrite to replace it") from error
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        self._mode = "a" if append else "w" if overwrite else "x"
+        self._file: IO[str] | None = None
+        check_place(path)
+        with reported_os_errors(path):
+            if self._mode == "x" and path.exists():
+                raise StoreError(f"{path} already exists; pass --overwrite to replace it")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Write an event; those of decoding are left out."""
         if event["event"] == "decode":
             return
-        try:
+        with reported_os_errors(self._path):
+            if self._file is None:
+                self._file = self._path.open(self._mode, encoding="utf-8")
             self._file.write(json.dumps(event) + "\n")
             self._file.flush()
-        except OSError as error:
-            raise StoreError(f"cannot write {self._path}: {error.strerror or error}") from error
 
 
 class TensorBoardFolder:

@@ -163,11 +163,13 @@ def test_wrong_flags_end_in_one_line(arguments, code, text, tmp_path):
             "report must be another file than metrics",
         ),
         ("old", ("--init", "old"), 2, "output must be another file than init, both are old"),
+        ("b", ("--metrics", "m.jsonl", "--labels", "no.csv"), 2, "cannot read labels: no.csv"),
     ],
 )
 def test_files_of_another_kind_are_not_replaced(by, output, arguments, code, text, tmp_path):
     write_tones(tmp_path / "in", n_clips=3)
     (tmp_path / "labels.csv").write_text("path,label\nlow/00.wav,low\n")
+    (tmp_path / "m.jsonl").write_text('{"event": "step"}\n')
     MelSpectrogram(n_fft=64, n_mels=8, trainable=("basis",)).save_basis(tmp_path / "old")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     if by == "--resume":

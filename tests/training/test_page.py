@@ -53,8 +53,11 @@ def test_figures_are_lines_that_can_be_gone_on_with(tmp_path):
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 1]
     with pytest.raises(StoreError, match="already exists; pass --overwrite"):
         JsonLines(path)
-    with JsonLines(path, overwrite=True):
-        assert path.read_text() == ""
+    with JsonLines(path, overwrite=True) as lines:
+        # a training that is refused replaces nothing
+        assert len(path.read_text().splitlines()) == 2
+        lines({"event": "step", "step": 9})
+        assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [9]
 
 
 def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path, monkeypatch):
