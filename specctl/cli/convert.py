@@ -130,7 +130,7 @@ def _given(
 
     given = read_settings(config) if config is not None else {}
     named = given.pop("preset", None)
-    return preset or named, {**given, **o.given_settings(settings)}
+    return named if preset is None else preset, {**given, **o.given_settings(settings)}
 
 
 def _places(paths: list[Path], files_from: Path | None, dry_run: bool) -> dict[str, Any]:

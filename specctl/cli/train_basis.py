@@ -185,7 +185,7 @@ def _settings(flags: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     given.update({name: flags[name] for name in _TRAINING if flags[name] is not None})
     if isinstance(given.get("train"), str):
         given["train"] = tuple(filter(None, given["train"].split(",")))
-    return flags["preset"] or named, given
+    return named if flags["preset"] is None else flags["preset"], given
 
 
 def _train(

@@ -49,6 +49,8 @@ def verify(
     with reported_errors():
         if repair != bool(sources):
             raise ParameterError("--repair and SOURCE must be given together")
+        if workers is not None and not repair:
+            raise ParameterError("workers has no effect without --repair")
         repaired = _repaired(store, sources, workers) if sources else None
         problems = list(repaired.problems) if repaired is not None else _problems(store)
         n_items, n_frames = (None, None) if problems else _counts(store)

@@ -198,8 +198,15 @@ def test_the_command_fails_in_one_line_where_a_source_is_gone(folder, store):
     assert done.stderr == f"specctl: cannot repair {store}: {first} is missing\n"
 
 
-def test_repair_and_sources_go_together(folder, store):
-    for arguments in ([store, "--repair"], [store, folder]):
-        done = run_script("verify", *arguments)
-        assert done.returncode == 2
-        assert done.stderr == "specctl: --repair and SOURCE must be given together\n"
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--repair",), "--repair and SOURCE must be given together"),
+        (("in",), "--repair and SOURCE must be given together"),
+        (("--workers", 2), "workers has no effect without --repair"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(store, flags, text):
+    done = run_script("verify", store, *flags)
+    assert done.returncode == 2
+    assert done.stderr == f"specctl: {text}\n"
