@@ -11,10 +11,10 @@ from specctl.audio.decode import AudioReader, open_audio
 from specctl.convert.beats import Beat
 from specctl.convert.clock import Clock
 from specctl.convert.compute import Computer, OutOfDeviceMemoryError
+from specctl.convert.items import Counted, Item, items
 from specctl.convert.jobs import PartJob, Receipt
 from specctl.convert.memory import decoding_limited
 from specctl.convert.plan import PlannedSource
-from specctl.convert.signals import Counted, Item, items
 from specctl.convert.tiles import TileMemory, tiles
 from specctl.errors import AudioError, StoreError
 from specctl.store.layout import FailureRecord
