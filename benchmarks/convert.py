@@ -25,6 +25,8 @@ from contenders import CONTENDERS, why_missing
 from job import Job, Settings
 from rounds import HERE, Plan, run_all, say, warm_up
 
+from specctl.cores import usable_cores
+
 FORMATS = ("wav", "flac", "mp3", "ogg")
 CLIP_SECONDS = 30
 SCHEMA = "specctl-benchmark-convert/1"
@@ -55,7 +57,7 @@ def parse() -> argparse.Namespace:
     add("--n-fft", type=int, default=1024, help="samples (default 1024)")
     add("--hop", type=int, default=256, help="samples (default 256)")
     add("--mels", type=int, default=80, help="mel bands (default 80)")
-    add("--workers", type=int, default=record.n_cores(), help="processes (default: all cores)")
+    add("--workers", type=int, default=usable_cores(), help="processes (default: all cores)")
     add("--repeats", type=int, default=3, help="rounds over all contenders (default 3)")
     add(
         "--only",

@@ -3,12 +3,13 @@
 import json
 import os
 import platform
-import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from specctl.cores import usable_cores
 
 PACKAGES = (
     "specctl-audio",
@@ -30,18 +31,11 @@ def machine() -> dict[str, Any]:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "cpu": _cpu_model(),
-        "cores": n_cores(),
+        "cores": usable_cores(),
         "memory_gb": round(pages / 2**30, 1),
         "system": platform.platform(),
         "load_at_start": round(os.getloadavg()[0], 2),
     }
-
-
-def n_cores() -> int:
-    """Cores this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _cpu_model() -> str:

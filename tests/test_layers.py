@@ -20,12 +20,14 @@ BASE = {
     "presets",
     "settings",
     "config",
+    "cores",
     "version",
     "words",
 }
 LAYERS = {
     "errors": set(),
     "version": set(),
+    "cores": set(),
     "words": set(),
     "durable": {"errors"},
     "eager": set(),

@@ -3,13 +3,13 @@
 import os
 import platform
 import re
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from specctl.cores import usable_cores
 from specctl.errors import ParameterError
 
 PACKAGES = (
@@ -36,19 +36,12 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def n_cores() -> int:
-    """Cores this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def describe_machine(device: str) -> dict[str, Any]:
     """Processor, cores, memory, system, load and, where it is used, the GPU."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     found: dict[str, Any] = {
         "cpu": _cpu_model(),
-        "cores": n_cores(),
+        "cores": usable_cores(),
         "memory_bytes": pages,
         "cache_bytes": cache_bytes("cpu"),
         "system": platform.platform(),

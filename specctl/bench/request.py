@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, get_args
 
-from specctl.bench.machine import n_cores
 from specctl.bench.workload import WORKS, Work, Workload
+from specctl.cores import usable_cores
 from specctl.errors import ParameterError
 
 _Value = TypeVar("_Value")
@@ -122,7 +122,7 @@ class Request:
         is_plain = not (self._given or self.settings or self.sweep or self.verify)
         if device == "cpu" or "train" not in self.works or not is_plain:
             return []
-        size = (LARGE_BATCH, LARGE_SECONDS, device, n_cores())
+        size = (LARGE_BATCH, LARGE_SECONDS, device, usable_cores())
         return [Workload("train", "log-mel", *LARGE, *size)]
 
     def _works(self) -> tuple[Work, ...]:
@@ -131,7 +131,7 @@ class Request:
         return self.works
 
     def _threads(self, device: str) -> tuple[int, ...]:
-        cores = n_cores()
+        cores = usable_cores()
         if device != "cpu" or self.verify:
             return (cores,)
         chosen = {"1": (1,), "all": (cores,), "both": (1, cores)}[self.threads]

@@ -154,7 +154,12 @@ Device = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    _option(_RUN, "Processes; 0 works in this one (a process for each core).", "--workers", "-j"),
+    _option(
+        _RUN,
+        "Processes; 0 works in this one (one for each core that may be used).",
+        "--workers",
+        "-j",
+    ),
 ]
 VramBudget = Annotated[
     str | None,

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any, Self, get_type_hints
 from pydantic import BaseModel, create_model
 
 from specctl.audio.discover import Discovery, Source, discover
+from specctl.cores import usable_cores
 from specctl.errors import ParameterError
 from specctl.given_files import MAX_TABLE_BYTES, check_given, read_label_rows, reported
 from specctl.settings import checked
@@ -38,7 +38,7 @@ class Options:
     basis : str, optional
         Basis file with trained weights; its settings are those of the store.
     workers : int, optional
-        Processes; 0 works in this one. By default one for each core.
+        Processes; 0 works in this one. By default one for each core that may be used.
     vram_budget : int, optional
         Bytes of device memory for the packs of all workers of a device; by default a quarter
         of what is free.
@@ -100,9 +100,7 @@ class Options:
             return self.workers
         if current_process().daemon:
             return 0
-        if sys.platform == "linux":
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        return usable_cores()
 
 
 @cache

@@ -5,15 +5,14 @@ import os
 import platform
 import resource
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from specctl.cores import core_quota, n_cores
 from specctl.doctor.system import (
-    cpu_quota,
     file_system,
     has_nvidia_driver,
     memory_bytes,
@@ -121,8 +120,8 @@ def examine(folder: Path) -> Machine:
         packages={name: _version(name) for name in modules},
         broken=broken,
         has_nvidia_driver=has_nvidia_driver(),
-        cores=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1,
-        core_quota=cpu_quota(),
+        cores=n_cores(),
+        core_quota=core_quota(),
         memory_bytes=memory_bytes(),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         shm_bytes=_or_none(lambda: shutil.disk_usage("/dev/shm").total),

@@ -1,5 +1,6 @@
 """What is known to go wrong, and the cure; pure functions of a `Machine`."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -167,7 +168,8 @@ def _container(machine: Machine) -> Iterator[Finding]:
     quota = machine.core_quota
     if quota is not None and quota < machine.cores:
         message = f"{machine.cores} cores are seen, the container may use {quota:g} of them"
-        yield Finding("note", "cores", message, f"convert with --workers {max(1, int(quota))}")
+        cure = f"for torch: OMP_NUM_THREADS={math.ceil(quota)}; convert keeps to it"
+        yield Finding("note", "cores", message, cure)
 
 
 _RULES: tuple[Callable[[Machine], Iterator[Finding]], ...] = (

@@ -28,14 +28,6 @@ def memory_bytes() -> int | None:
     return min(memory, int(limit)) if limit.isdecimal() else memory
 
 
-def cpu_quota() -> float | None:
-    """Cores' worth of time that a container may use, ``None`` where there is no limit."""
-    quota, _, period = _first_line(Path("/sys/fs/cgroup/cpu.max")).partition(" ")
-    if not quota.isdecimal() or not period.isdecimal() or int(period) == 0:
-        return None
-    return int(quota) / int(period)
-
-
 def file_system(folder: Path) -> str | None:
     """Type of the file system of a folder, such as ``ext4``; Linux only."""
     if sys.platform != "linux":

@@ -1,8 +1,8 @@
 import pytest
 
 from specctl.bench import Request, Workload
-from specctl.bench.machine import n_cores
 from specctl.bench.request import SWEEPS
+from specctl.cores import usable_cores
 from specctl.errors import ParameterError
 
 
@@ -17,10 +17,10 @@ def test_two_settings_of_log_mel_are_the_default():
 
 
 def test_threads_are_told_apart_on_a_cpu(monkeypatch):
-    monkeypatch.setattr("specctl.bench.request.n_cores", lambda: 8)
+    monkeypatch.setattr("specctl.bench.request.usable_cores", lambda: 8)
     assert [each.threads for each in Request(n_fft=512).workloads("cpu")] == [1, 8]
     assert [each.threads for each in Request(n_fft=512).workloads("cuda")] == [8]
-    monkeypatch.setattr("specctl.bench.request.n_cores", lambda: 1)
+    monkeypatch.setattr("specctl.bench.request.usable_cores", lambda: 1)
     assert [each.threads for each in Request(n_fft=512).workloads("cpu")] == [1]
 
 
@@ -61,7 +61,7 @@ def test_verify_goes_through_all_that_is_computed():
     found = Request(verify=True).workloads("cpu")
     assert {each.work for each in found} == {"mel", "stft", "train"}
     assert {each.n_fft for each in found} == {400, 1024, 2048}
-    assert {each.threads for each in found} == {n_cores()}
+    assert {each.threads for each in found} == {usable_cores()}
 
 
 @pytest.mark.parametrize(
