@@ -3,12 +3,16 @@
 import contextlib
 import hashlib
 import json
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from specctl.cores import usable_cores
 from specctl.errors import StoreError
 from specctl.store.basis_table import stored_basis
 from specctl.store.layout import FILL_VALUE
@@ -19,6 +23,12 @@ from specctl.store.values import ValueDecoder
 
 # float64 sums of a long store, in another order than they were made in
 _STATS_TOLERANCE = 1e-8
+
+_MOST_THREADS = 8
+"""Of one store; what they all wait for, HDF5 among it, leaves more of them idle."""
+
+_BATCH_BYTES = 4 << 20
+"""Items that a thread checks in one go; of small ones there may be millions."""
 
 
 class Problem(NamedTuple):
@@ -68,15 +78,26 @@ def find_problems(
         return _Check(file, progress).run()
 
 
+class _Span(NamedTuple):
+    """An item: its row in the index, its first row in the array, and the one after its last."""
+
+    row: int
+    start: int
+    stop: int
+
+
 class _Check:
-    """One pass over a store."""
+    """One pass over a store; items are read by several threads, and told in their order."""
 
     def __init__(self, file: StoreFile, progress: Callable[[int, int], None] | None) -> None:
         self._file = file
         self._progress = progress
         self._problems: list[Problem] = []
         self._decode = ValueDecoder(file.layout)
-        self._gatherer = MomentsGatherer(file.layout.width)
+        self._own = threading.local()
+        # compiled once, by this thread
+        self._gatherer()
+        self._is_over = False
         self._moments = Moments.empty(file.layout.width)
 
     def run(self) -> list[Problem]:
@@ -140,32 +161,81 @@ class _Check:
 
     def _check_rows(self) -> None:
         done = 0
-        for row, start, stop in zip(*(column.tolist() for column in self._spans()), strict=True):
-            self._check_padding(done, start)
-            key = bytes(self._file.index["key"][row])
-            with self._reported(key):
-                self._check_item(row, start, stop)
-            done = stop
+        for span, found in self._examined():
+            self._check_padding(done, span.start)
+            if isinstance(found, Moments):
+                self._moments.add(found)
+            else:
+                self._report(str(found), bytes(self._file.index["key"][span.row]))
+            done = span.stop
             if self._progress is not None:
                 self._progress(done, self._file.n_rows)
         self._check_padding(done, self._file.n_rows)
 
-    def _check_item(self, row: int, start: int, stop: int) -> None:
+    def _examined(self) -> Iterator[tuple[_Span, Moments | StoreError]]:
+        """Each item, and what it holds or what is wrong with it."""
+        n_threads = min(usable_cores(), _MOST_THREADS)
+        waiting: deque[Any] = deque()
+        with ThreadPoolExecutor(n_threads) as pool:
+            try:
+                for batch in self._batches():
+                    waiting.append(pool.submit(self._examine, batch))
+                    if len(waiting) > 2 * n_threads:
+                        yield from waiting.popleft().result()
+                while waiting:
+                    yield from waiting.popleft().result()
+            finally:
+                self._is_over = True
+                pool.shutdown(cancel_futures=True)
+
+    def _batches(self) -> Iterator[list[_Span]]:
+        columns = (column.tolist() for column in self._spans())
+        size = max(_BATCH_BYTES // self._file.layout.row_bytes, 1)
+        batch: list[_Span] = []
+        n_rows = 0
+        for span in map(_Span, *columns):
+            batch.append(span)
+            n_rows += span.stop - span.start
+            if n_rows >= size:
+                yield batch
+                batch, n_rows = [], 0
+        yield batch
+
+    def _examine(self, batch: list[_Span]) -> list[tuple[_Span, Moments | StoreError]]:
+        found: list[tuple[_Span, Moments | StoreError]] = []
+        for span in batch:
+            try:
+                found.append((span, self._moments_of(span)))
+            except StoreError as error:
+                found.append((span, error))
+        return found
+
+    def _moments_of(self, span: _Span) -> Moments:
         digest = hashlib.sha256()
-        self._gatherer.reset()
+        gatherer = self._gatherer()
         not_finite = None
-        for rows in self._slabs(start, stop):
+        for rows in self._slabs(span.start, span.stop):
+            if self._is_over:
+                raise StoreError("not read to its end")
             digest.update(rows.data)
             if not_finite is None:
                 try:
-                    self._gatherer.add(self._decode(rows))
+                    gatherer.add(self._decode(rows))
                 except StoreError as error:
                     not_finite = error
-        if digest.hexdigest().encode() != self._file.index["digest"][row]:
+        if digest.hexdigest().encode() != self._file.index["digest"][span.row]:
             raise StoreError("frames do not match their digest")
         if not_finite is not None:
             raise not_finite
-        self._moments.add(self._gatherer.finish())
+        return gatherer.finish()
+
+    def _gatherer(self) -> MomentsGatherer:
+        """The one of this thread, with nothing in it."""
+        if not hasattr(self._own, "gatherer"):
+            self._own.gatherer = MomentsGatherer(self._file.layout.width)
+        gatherer: MomentsGatherer = self._own.gatherer
+        gatherer.reset()
+        return gatherer
 
     def _check_padding(self, start: int, stop: int) -> None:
         with self._reported(b""):

@@ -1,3 +1,5 @@
+import threading
+
 import h5py
 import numpy as np
 import pytest
@@ -37,6 +39,41 @@ def test_damage_to_a_chunk_names_the_items_in_it(tmp_path):
     damaged[place] ^= 1
     made.path.write_bytes(damaged)
     assert [problem.key for problem in verify_store(made.path)] == ["anna/0.wav", "anna/1.wav"]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 8])
+@pytest.mark.parametrize("batch_bytes", [1, 4 << 20])
+def test_problems_are_told_in_the_order_of_the_rows(tmp_path, monkeypatch, n_threads, batch_bytes):
+    monkeypatch.setattr("specctl.store.verify.usable_cores", lambda: n_threads)
+    monkeypatch.setattr("specctl.store.verify._BATCH_BYTES", batch_bytes)
+    made = make_store(tmp_path, small_layout(compression="none"), lengths=tuple(range(1, 60)))
+    rng = np.random.default_rng(3)
+    with h5py.File(made.path) as file:
+        dataset = file["spectrogram"].id
+        places = [dataset.get_chunk_info(i).byte_offset for i in range(dataset.get_num_chunks())]
+    damaged = bytearray(made.path.read_bytes())
+    for place in rng.choice(places, 9, replace=False).tolist():
+        damaged[place + 2] ^= 64
+    made.path.write_bytes(damaged)
+    done = []
+    found = [problem.key for problem in verify_store(made.path, lambda *rows: done.append(rows))]
+    assert done == sorted(done)
+    order = list(made.values)
+    assert found == sorted(found, key=order.index)
+    assert len(found) >= 9
+
+
+def test_an_interrupt_ends_all_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr("specctl.store.verify._BATCH_BYTES", 1)
+    made = make_store(tmp_path, lengths=tuple(range(1, 60)))
+    before = threading.active_count()
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify_store(made.path, interrupt)
+    assert threading.active_count() == before
 
 
 def seal_again(path):
