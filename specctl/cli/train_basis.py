@@ -16,6 +16,7 @@ from specctl.cli.app import ExitCode, app, err, importing, out, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.stopping import stoppable_training
 from specctl.cli.train_progress import TrainProgress
+from specctl.cores import usable_cores
 from specctl.durable import HTML, JSON, check_distinct, check_place, check_replaced
 from specctl.errors import OtherProcessError, ParameterError, SpecctlError
 
@@ -196,7 +197,12 @@ def _train(
     should_stop: Callable[[], bool],
 ) -> "Summary":
     with importing():
+        import torch
+
         from specctl.training import Options, train_basis
+
+    # torch takes the cores that a container sees, and waits for those that it may not use
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
 
     def tell(event: dict[str, Any]) -> None:
         for sink in sinks:
