@@ -147,7 +147,8 @@ def costs_itself_alone(path: Path) -> bool:
 def main() -> None:
     """The child."""
     name, folder, seed, first, last, until = sys.argv[1:]
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    # not of addresses: a torch for GPUs maps gigabytes of libraries
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     result = read_all(name, Path(folder), int(seed), int(first), int(last), float(until))
     print(json.dumps(vars(result)))  # noqa: T201 - the parent reads it
