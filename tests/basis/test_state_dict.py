@@ -6,14 +6,18 @@ import os
 import pickle
 import re
 import zipfile
+from contextlib import chdir
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from typer.testing import CliRunner
 
 from specctl import MelSpectrogram, open_store
 from specctl.basis.foreign import to_state_dict
 from specctl.basis.state_dict import load_state_dict, settings_of
+from specctl.cli.commands import app
 from specctl.errors import BasisError, ParameterError
 from tests.convert.commands import environment, run_script
 from tests.dsp.signals import noise
@@ -22,6 +26,12 @@ from tests.training.audio import write_tones
 ONE_THREAD = environment(OMP_NUM_THREADS="1")
 SETTINGS = {"sample_rate": 8000, "n_fft": 64, "hop_length": 16, "n_mels": 8}
 FLAGS = ("--hop-length", "16", "--sample-rate", "8000")
+
+
+def invoke(*arguments, cwd):
+    """In this process, which has imported all that takes seconds."""
+    with chdir(cwd):
+        return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 def trained():
@@ -61,18 +71,16 @@ def test_commands_take_them(weights, tmp_path):
     with open_store(tmp_path / "o.h5") as store:
         key = next(iter(store))
         stored = np.asarray(store[key])
-    import soundfile
-
     waveform = torch.from_numpy(soundfile.read(folder / key, dtype="float32")[0])
     with torch.no_grad():
         expected = trained()(waveform).numpy()
     np.testing.assert_allclose(stored, expected, atol=1e-3)
-    again = run_script(*convert, cwd=tmp_path, env=ONE_THREAD)
+    again = invoke(*convert, cwd=tmp_path)
     assert "nothing to do" in again.stderr
     given = ("--epochs", 1, "--runs", 1, "--no-verdict", "--model", "linear", "--crop", 0.08)
     trains = ("train-basis", folder, "b", "--init", "w.pt", *given, *FLAGS, "--json")
-    done = run_script(*trains, "--basis-lr", 1e-9, cwd=tmp_path, env=ONE_THREAD)
-    assert done.returncode == 0, done.stderr
+    done = invoke(*trains, "--basis-lr", 1e-9, cwd=tmp_path)
+    assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["n_trained"] == 66 * 64
 
 
@@ -92,8 +100,8 @@ def test_settings_that_do_not_fit_are_named(flags, text, tmp_path):
     folder = write_tones(tmp_path / "in", n_clips=1)
     torch.save(to_state_dict(trained().to_basis(), "nnaudio"), tmp_path / "w.pt")
     convert = ("convert", folder, "o.h5", "--basis", "w.pt", *flags)
-    done = run_script(*convert, cwd=tmp_path, env=ONE_THREAD)
-    assert done.returncode == 2
+    done = invoke(*convert, cwd=tmp_path)
+    assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
     assert text in line
     assert not (tmp_path / "o.h5").exists()
