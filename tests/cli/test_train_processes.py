@@ -79,6 +79,11 @@ def wait_for_steps(metrics, n_steps, process):
         time.sleep(0.05)
 
 
+def epochs(metrics):
+    events = [json.loads(line) for line in metrics.read_text().splitlines()]
+    return [each for each in events if each["event"] == "epoch"]
+
+
 def steps(metrics):
     # the last line may be half written
     whole = metrics.read_text().rpartition("\n")[0]
@@ -87,16 +92,21 @@ def steps(metrics):
 
 
 def test_two_processes_give_the_basis_of_one(folder, tmp_path):
-    """Of 36 training clips a batch is of 32: two processes have 16 each."""
-    given = ("train-basis", folder)
-    alone = finished(BIN / "specctl", *given, "one", *SETTINGS, "--epochs", 6, cwd=tmp_path)
-    both = finished(*TORCHRUN, *given, "two", *SETTINGS, "--epochs", 6, cwd=tmp_path)
+    """Of 36 training clips a batch is of 32: two processes have two groups of eight each."""
+    given = ("train-basis", folder, *SETTINGS, "--epochs", 6)
+    alone = finished(BIN / "specctl", *given, "one", "--metrics", "one.jsonl", cwd=tmp_path)
+    both = finished(*TORCHRUN, *given, "two", "--metrics", "two.jsonl", cwd=tmp_path)
     assert (alone, both) == ((0, []), (0, []))
     one, two = (torch.from_numpy(load_basis(tmp_path / name).basis) for name in ("one", "two"))
     torch.testing.assert_close(two, one, **ROUNDING)
     start = torch.from_numpy(MelSpectrogram(n_fft=64, n_mels=16).to_basis().basis)
     assert (one - start).abs().max() > 50 * ROUNDING["atol"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    one, two = (epochs(tmp_path / f"{name}.jsonl") for name in ("one", "two"))
+    assert len(one) == 6
+    for a, b in zip(one, two, strict=True):
+        for name in ("train_loss", "validation_loss", "validation_accuracy"):
+            assert a[name] == pytest.approx(b[name], abs=1e-3)
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "one.jsonl", "two", "two.jsonl"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What may go wrong while a network is trained: numbers, memory, other processes."""
 
-import json
 import os
 import re
 import subprocess
@@ -115,53 +114,9 @@ def test_too_little_memory_for_anything_is_said(more_tones, tmp_path):
         train_basis(more_tones, tmp_path / "b", **{**TINY, "batch_size": 16, "model": Smallest})
 
 
-RANK = """
-import sys, json, torch
-torch.set_num_threads(1)
-from specctl.training import train_basis
-from tests.training.audio import TINY
-folder, output, batch_size = sys.argv[1:]
-settings = {**TINY, "batch_size": int(batch_size), "epochs": 6, "model": "cnn", "n_mels": 16}
-settings |= {"augment": ("noise", "mixup"), "lr": 1e-3}
-summary = train_basis(folder, output, **settings)
-if len(sys.argv) == 4 and __import__("os").environ.get("RANK", "0") == "0":
-    torch.save(summary.trained, output + ".pt")
-    history = summary.results[0].history
-    open(output + ".json", "w").write(json.dumps(history))
-"""
-
-
-def environment(**more):
+def environment():
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
-
-
-def test_two_processes_equal_one(more_tones, tmp_path):
-    """Of 36 training clips a batch is of 32: two processes have two groups of eight each."""
-    port = str(20000 + os.getpid() % 20000)
-    alone = tmp_path / "alone"
-    command = [sys.executable, "-c", RANK, str(more_tones)]
-    subprocess.run([*command, str(alone), "32"], env=environment(), check=True, timeout=120)
-    ranks = [
-        subprocess.Popen(
-            [*command, str(tmp_path / "shared"), "32"],
-            env=environment(
-                RANK=str(rank),
-                LOCAL_RANK=str(rank),
-                WORLD_SIZE="2",
-                MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=port,
-            ),
-        )
-        for rank in range(2)
-    ]
-    assert [process.wait(timeout=120) for process in ranks] == [0, 0]
-    bases = [torch.load(tmp_path / f"{name}.pt") for name in ("alone", "shared")]
-    torch.testing.assert_close(*bases, **ROUNDING)
-    one, other = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("alone", "shared"))
-    for a, b in zip(one, other, strict=True):
-        for name in ("train_loss", "validation_loss", "validation_accuracy"):
-            assert a[name] == pytest.approx(b[name], abs=1e-3)
+    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 KILLED = """
