@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,11 +154,20 @@ def test_the_end_of_one_ends_the_other_with_one_line(victim, folder, tmp_path):
     assert list((tmp_path / "b.work").glob("*.checkpoint"))
 
 
-def test_ctrl_c_saves_once_and_resume_goes_on_in_two_processes(folder, tmp_path):
-    process = long_training(folder, tmp_path)
+@pytest.fixture(scope="module")
+def stopped(folder, tmp_path_factory):
+    """A folder in which Ctrl-C has stopped a training, and what was said; not to be changed."""
+    place = tmp_path_factory.mktemp("stopped")
+    process = long_training(folder, place)
     # as a terminal does: to torchrun and both processes at once
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
+    return place, stderr
+
+
+def test_ctrl_c_saves_once_and_resume_goes_on_in_two_processes(stopped, tmp_path):
+    place, stderr = stopped
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     said = [line for line in stderr.splitlines() if line.startswith("specctl:")]
     assert re.fullmatch(r"specctl: stopped after step \d+ of 5000", said[0])
     assert len(said) == 2
@@ -173,10 +183,8 @@ def test_ctrl_c_saves_once_and_resume_goes_on_in_two_processes(folder, tmp_path)
     assert taken == list(range(1, len(taken) + 1))
 
 
-def test_resume_with_another_number_of_processes_is_refused(folder, tmp_path):
-    process = long_training(folder, tmp_path)
-    os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+def test_resume_with_another_number_of_processes_is_refused(stopped, folder, tmp_path):
+    shutil.copytree(stopped[0], tmp_path, dirs_exist_ok=True)
     code, said = finished(BIN / "specctl", *LONG, folder, "b", "--resume", cwd=tmp_path)
     assert code == 1
     assert "holds a training with another processes" in said[0]
