@@ -4,7 +4,7 @@ import torch
 from tests.training.audio import write_phases, write_tones
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
     """The smallest products are faster so, and sums come out the same on every machine."""
     before = torch.get_num_threads()

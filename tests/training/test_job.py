@@ -139,14 +139,20 @@ def stopping_after(n_steps):
     return report, lambda: len(seen) >= n_steps
 
 
+STOPPED = {**TINY, "model": "cnn", "augment": ("noise", "mixup"), "verdict": True}
+
+
+@pytest.fixture(scope="module")
+def whole(tones, tmp_path_factory):
+    return train_basis(tones, tmp_path_factory.mktemp("whole") / "b", **STOPPED)
+
+
 @pytest.mark.parametrize("stop_after", [1, 4, 5, 9])
-def test_resumed_equals_uninterrupted_bit_for_bit(stop_after, tones, tmp_path):
-    settings = {**TINY, "model": "cnn", "augment": ("noise", "mixup"), "verdict": True}
-    whole = train_basis(tones, tmp_path / "whole", **settings)
+def test_resumed_equals_uninterrupted_bit_for_bit(stop_after, whole, tones, tmp_path):
     report, should_stop = stopping_after(stop_after)
     with pytest.raises(Stopped, match="stopped after"):
-        train_basis(tones, tmp_path / "cut", report=report, should_stop=should_stop, **settings)
-    resumed = train_basis(tones, tmp_path / "cut", options=Options(resume=True), **settings)
+        train_basis(tones, tmp_path / "cut", report=report, should_stop=should_stop, **STOPPED)
+    resumed = train_basis(tones, tmp_path / "cut", options=Options(resume=True), **STOPPED)
     assert torch.equal(whole.trained, resumed.trained)
     for one, other in zip(whole.results, resumed.results, strict=True):
         assert one.history == other.history

@@ -132,8 +132,16 @@ train_basis(folder, output, report=report, **{**TINY, "checkpoint_every": 3})
 """
 
 
+@pytest.fixture(scope="module")
+def whole(tones, tmp_path_factory):
+    output = tmp_path_factory.mktemp("whole") / "b"
+    return train_basis(tones, output, **{**TINY, "checkpoint_every": 3})
+
+
 @pytest.mark.parametrize("killed_at", [3, 5, 9])
-def test_a_kill_loses_at_most_the_steps_since_the_last_checkpoint(killed_at, tones, tmp_path):
+def test_a_kill_loses_at_most_the_steps_since_the_last_checkpoint(
+    killed_at, whole, tones, tmp_path
+):
     output = tmp_path / "b"
     command = [sys.executable, "-c", KILLED, str(tones), str(output), str(killed_at)]
     done = subprocess.run(command, env=environment(), check=False, timeout=120)
@@ -149,7 +157,6 @@ def test_a_kill_loses_at_most_the_steps_since_the_last_checkpoint(killed_at, ton
     first = next(step for step in steps if step is not None)
     # the step in which it was killed was done and not yet saved
     assert first == (killed_at - 1) // 3 * 3 + 1
-    whole = train_basis(tones, tmp_path / "whole", **{**TINY, "checkpoint_every": 3})
     assert torch.equal(whole.trained, resumed.trained)
 
 
