@@ -13,9 +13,15 @@ from specctl.errors import ParameterError
 if TYPE_CHECKING:
     from specctl.store.reader import Store
 
+_TIME = 1
+"""Axis of the frames; parts of undecoded complex values come behind it."""
+
 
 class Item(NamedTuple):
-    """One item: ``spec`` (freq, time), ``label`` the index of its class, -1 without one."""
+    """One item: ``spec`` (freq, time), ``label`` the index of its class, -1 without one.
+
+    Complex ones of a store that was opened undecoded are (freq, time, 2).
+    """
 
     spec: Tensor
     label: int
@@ -102,7 +108,7 @@ class SpectrogramDataset(Dataset[Item]):
 
 def collate(items: Sequence[Item], pad_value: float = 0.0) -> Batch:
     """Join items to a batch, padded at the end to the longest."""
-    lengths = [item.spec.shape[-1] for item in items]
+    lengths = [item.spec.shape[_TIME] for item in items]
     return Batch(
         spec=torch.stack([_padded(item.spec, max(lengths), pad_value) for item in items]),
         lengths=torch.tensor(lengths),
@@ -112,7 +118,8 @@ def collate(items: Sequence[Item], pad_value: float = 0.0) -> Batch:
 
 
 def _padded(spec: Tensor, n_frames: int, value: float) -> Tensor:
-    """``spec`` with ``n_frames`` frames, shape (freq, n_frames)."""
-    padded = spec.new_full((*spec.shape[:-1], n_frames), value)
-    padded[..., : spec.shape[-1]] = spec
+    """``spec`` with ``n_frames`` frames, shape (freq, n_frames), or (freq, n_frames, 2)."""
+    n_bins, n_given, *parts = spec.shape
+    padded = spec.new_full((n_bins, n_frames, *parts), value)
+    padded[:, :n_given] = spec
     return padded

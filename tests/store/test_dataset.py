@@ -40,6 +40,17 @@ def test_complex_items_are_complex(tmp_path):
         assert store.dataset()[0].spec.dtype == torch.complex64
 
 
+def test_undecoded_complex_items_are_padded_by_frames(tmp_path):
+    made = make_store(tmp_path, small_layout(is_complex=True))
+    with open_store(made.path, decode=False) as store:
+        assert {item.spec.shape for item in store.dataset(frames=6)} == {(7, 6, 2)}
+        batch = collate(list(store.dataset()))
+    assert batch.spec.shape == (6, 7, 19, 2)
+    assert batch.lengths.tolist() == [5, 19, 1] * 2
+    assert (batch.spec[0, :, :5].numpy() == made.values["anna/0.wav"].swapaxes(0, 1)).all()
+    assert (batch.spec[0, :, 5:] == 0).all()
+
+
 def test_batches_come_in_the_order_asked_for(made):
     with open_store(made.path) as store:
         dataset = store.dataset()
