@@ -47,7 +47,8 @@ class Store(Mapping[str, np.ndarray]):
     """A store open for reading: ``store[key]`` is a spectrogram, shape (freq, time).
 
     Nothing but the index is kept in memory. A store can be pickled and used after a fork: each
-    process opens the file for itself. Closing is optional, as a context manager or by `close`.
+    process opens the file for itself, which must be the same still. Closing is optional, as a
+    context manager or by `close`.
     """
 
     __hash__ = object.__hash__
@@ -57,14 +58,18 @@ class Store(Mapping[str, np.ndarray]):
         self.path = path
         self.decode = decode
         self._opened: StoreFile | None = StoreFile(path)
+        # other processes find it from other folders
+        self._place = path.absolute()
+        self._tables_digest = self._opened.tables_digest
         self._pid = os.getpid()
         self._is_closed = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "decode": self.decode}
+        return {"path": self._place, "decode": self.decode, "tables": self._tables_digest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.path, self.decode = state["path"], state["decode"]
+        self.path = self._place = state["path"]
+        self.decode, self._tables_digest = state["decode"], state["tables"]
         self._opened, self._pid, self._is_closed = None, os.getpid(), False
 
     def __repr__(self) -> str:
@@ -223,10 +228,18 @@ class Store(Mapping[str, np.ndarray]):
         if self._is_closed:
             raise StoreError(f"{self.path} is closed")
         if self._opened is None:
-            self._opened, self._pid = StoreFile(self.path), os.getpid()
+            self._opened, self._pid = self._unpickled(), os.getpid()
         elif self._pid != os.getpid():
             self._opened, self._pid = self._opened.reopened(), os.getpid()
         return self._opened
+
+    def _unpickled(self) -> StoreFile:
+        """The store that was pickled, and no other that has its name by now."""
+        file = StoreFile(self._place)
+        if file.tables_digest != self._tables_digest:
+            file.close()
+            raise StoreError(f"{self.path} has changed since it was opened")
+        return file
 
     @cached_property
     def _rows(self) -> dict[str, int]:

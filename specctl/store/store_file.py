@@ -46,6 +46,7 @@ class StoreFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._checked = CheckedFile(path)
+        self._place = path.absolute()
         try:
             self._read_contents()
         except BaseException:
@@ -68,7 +69,7 @@ class StoreFile:
     def reopened(self) -> "StoreFile":
         """The same store opened once more, for another process; the index is shared."""
         twin = copy.copy(self)
-        twin._checked = CheckedFile(self.path)
+        twin._checked = CheckedFile(self._place)
         if twin._checked.identity != self._checked.identity:
             twin.close()
             raise StoreError(f"{self.path} has changed since it was opened")
@@ -97,6 +98,11 @@ class StoreFile:
     def attributes(self) -> dict[str, Any]:
         """Attributes of the root, those that hold one plain value."""
         return self._checked.attributes()
+
+    @property
+    def tables_digest(self) -> Any:
+        """What the file says its tables are: another in every store that has other items."""
+        return self._checked.attribute("tables_sha256")
 
     @property
     def spectrogram_attributes(self) -> dict[str, Any]:

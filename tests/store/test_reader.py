@@ -174,6 +174,25 @@ def test_a_store_replaced_before_a_fork_is_noticed(made, tmp_path, monkeypatch):
         monkeypatch.undo()
 
 
+def test_a_store_replaced_before_it_is_unpickled_is_noticed(made, tmp_path):
+    with open_store(made.path) as store:
+        pickled = pickle.dumps(store)
+    assert len(pickle.loads(pickled)) == 6
+    make_store(tmp_path / "..", lengths=(2, 3)).path.replace(made.path)
+    with pytest.raises(StoreError, match="has changed since it was opened"):
+        len(pickle.loads(pickled))
+
+
+def test_is_found_by_other_processes_after_a_change_of_folder(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with open_store("out.h5") as store:
+        monkeypatch.chdir("/")
+        assert len(pickle.loads(pickle.dumps(store))) == 6
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        assert (store["anna/1.wav"] == made.values["anna/1.wav"].T).all()
+        monkeypatch.undo()
+
+
 def test_threads_may_share_a_store(made):
     from concurrent.futures import ThreadPoolExecutor
 
