@@ -3,7 +3,8 @@
 ``out.h5.parts/`` holds ``lock`` (flock), ``job.json`` (what is being made; written last, so a
 folder without it is a job that never began), ``plan.jsonl`` (every source and its part),
 ``poison.json`` (sources that killed a worker twice) and the finished ``NNNNNN.part`` files.
-A part is complete or absent; everything else can be made again.
+A part is complete or absent; everything else can be made again. Files of other names are not ours
+and stay.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Self
@@ -22,6 +24,10 @@ from specctl.errors import StoreError
 from specctl.store.part import Part, read_part
 
 _MOST_RACES = 100
+_OWN_NAME = re.compile(
+    r"(job\.json|plan\.jsonl|poison\.json|merged\.h5|beats|\d{6,}\.part)(\.tmp-\d+)?"
+)
+"""What may lie in the folder besides the lock."""
 
 
 class WorkFolder:
@@ -159,14 +165,13 @@ class WorkFolder:
 
     def sweep(self) -> None:
         """Remove what killed workers left half-written."""
-        with reported_os_errors(self.path, "read"):
-            strays = list(self.path.glob("*.tmp-*"))
-        for stray in strays:
-            _remove_file(stray)
+        for stray in self._own_files():
+            if ".tmp-" in stray.name:
+                _remove_file(stray)
         _remove_file(self.merged)
 
     def remove(self) -> None:
-        """Remove the folder with everything in it.
+        """Remove the folder, unless files that are not ours lie in it.
 
         Raises
         ------
@@ -184,13 +189,14 @@ class WorkFolder:
                 raise StoreError(f"cannot remove {self.path}: {error.strerror}") from error
 
     def clear(self) -> None:
-        """Remove everything but the lock, ``job.json`` last."""
+        """Remove everything of ours but the lock, ``job.json`` last."""
         # parts first: a kill in between leaves a job whose parts are made again
+        for path in sorted(self._own_files(), key=lambda path: path.name == "job.json"):
+            _remove_file(path)
+
+    def _own_files(self) -> list[Path]:
         with reported_os_errors(self.path, "read"):
-            names = sorted(self.path.iterdir(), key=lambda path: path.name in ("job.json", "lock"))
-        for path in names:
-            if path.name != "lock":
-                _remove_file(path)
+            return [path for path in self.path.iterdir() if _OWN_NAME.fullmatch(path.name)]
 
     def _has_job(self) -> bool:
         path = self.path / "job.json"
@@ -198,6 +204,8 @@ class WorkFolder:
             return path.exists()
 
     def _locked(self) -> int:
+        if self.path.is_symlink() or self.path.is_file():
+            raise StoreError(f"cannot write {self.path}: it is no folder")
         for _ in range(_MOST_RACES):
             with contextlib.suppress(FileNotFoundError, FileExistsError):
                 lock = self._locked_unless_removed()

@@ -270,3 +270,29 @@ def test_a_job_that_cannot_be_read_is_an_error_until_it_is_overwritten(folder, s
             convert_audio(folder, store, options=HERE, **SETTINGS)
     convert_audio(folder, store, options=Options(workers=0, overwrite=True), **SETTINGS)
     assert_nothing_beside(store)
+
+
+def test_files_of_others_in_the_working_folder_stay(folder, store):
+    work = store.parent / "o.h5.parts"
+    (work / "mine").mkdir(parents=True)
+    for name in ("notes.txt", "mine/notes.txt", "draft.tmp-old"):
+        (work / name).write_text("mine")
+    leave_unfinished(folder, store)
+    convert_audio(folder, store, options=HERE, **SETTINGS)
+    assert {path.name for path in work.rglob("*")} == {"mine", "notes.txt", "draft.tmp-old"}
+    assert (work / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["file", "link to a folder", "link to nowhere"])
+def test_a_working_folder_that_is_none_is_refused_before_the_work(folder, store, kind):
+    work, elsewhere = store.parent / "o.h5.parts", store.parent / "elsewhere"
+    if kind == "file":
+        work.write_text("mine")
+    else:
+        work.symlink_to(elsewhere)
+    if kind == "link to a folder":
+        elsewhere.mkdir()
+    before = sorted(store.parent.iterdir())
+    with pytest.raises(StoreError, match=r"cannot write .*o\.h5\.parts: it is no folder"):
+        convert_audio(folder, store, options=HERE, **SETTINGS)
+    assert sorted(store.parent.iterdir()) == before
