@@ -28,6 +28,8 @@ _OWN_NAME = re.compile(
     r"(job\.json|plan\.jsonl|poison\.json|merged\.h5|beats|\d{6,}\.part)(\.tmp-\d+)?"
 )
 """What may lie in the folder besides the lock."""
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, RecursionError)
+"""What reading JSON raises that is damaged, or of another version."""
 
 
 class WorkFolder:
@@ -88,19 +90,17 @@ class WorkFolder:
             return None
         try:
             return Job.from_json((self.path / "job.json").read_text())
-        except (OSError, ValueError, TypeError) as error:
-            raise StoreError(
-                f"cannot read {self.path / 'job.json'}: {error}; pass --overwrite to start anew"
-            ) from error
+        except _UNREADABLE as error:
+            raise _unreadable(self.path / "job.json", error) from error
 
     def read_plan(self) -> Plan:
         """The plan of the job, with poisoned sources marked."""
         try:
             plan = Plan.from_json_lines((self.path / "plan.jsonl").read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError) as error:
-            raise StoreError(
-                f"cannot read {self.path / 'plan.jsonl'}: {error}; pass --overwrite to start anew"
-            ) from error
+            if not plan.parts:
+                raise ValueError("it is empty")
+        except _UNREADABLE as error:
+            raise _unreadable(self.path / "plan.jsonl", error) from error
         return plan.poisoned(self.read_poison())
 
     def begin(self, job: Job, plan: Plan) -> None:
@@ -115,14 +115,11 @@ class WorkFolder:
         """Source key to why it must not be opened again."""
         path = self.path / "poison.json"
         try:
-            reasons: dict[str, str] = json.loads(path.read_text())
+            return dict(json.loads(path.read_text()))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise StoreError(
-                f"cannot read {path}: {error}; pass --overwrite to start anew"
-            ) from error
-        return reasons
+        except _UNREADABLE as error:
+            raise _unreadable(path, error) from error
 
     def add_poison(self, key: str, reason: str) -> None:
         """Remember that a source killed its worker twice."""
@@ -239,6 +236,11 @@ class WorkFolder:
                 f"{self.store} is being written by {holder or 'another process'}; "
                 "wait for it or stop it"
             ) from error
+
+
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    reason = f"{error} is missing" if isinstance(error, KeyError) else error
+    return StoreError(f"cannot read {path}: {reason}; pass --overwrite to start anew")
 
 
 def _is_damage(error: StoreError) -> bool:

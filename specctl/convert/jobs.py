@@ -39,6 +39,8 @@ class Job:
     def from_json(cls, text: str) -> Self:
         """What `to_json` gave."""
         values = json.loads(text)
+        if not isinstance(values["config"], dict):
+            raise TypeError("config is no object")
         values["replaced"] = tuple(values["replaced"])
         repaired = values.get("repaired")
         values["repaired"] = None if repaired is None else tuple(repaired)

@@ -262,10 +262,15 @@ def test_changed_labels_are_other_labels(folder, store, tmp_path):
         convert_audio(folder, store, options=options, **SETTINGS)
 
 
-def test_a_job_that_cannot_be_read_is_an_error_until_it_is_overwritten(folder, store):
+@pytest.mark.parametrize(
+    "text",
+    ["{", "", "3", "{}", '{"config": 3}', "[" * 100_000],
+    ids=["half", "empty", "number", "no fields", "no settings", "deep"],
+)
+def test_a_job_that_cannot_be_read_is_an_error_until_it_is_overwritten(folder, store, text):
     leave_unfinished(folder, store)
     for name in ("plan.jsonl", "job.json"):
-        (store.parent / "o.h5.parts" / name).write_text("{")
+        (store.parent / "o.h5.parts" / name).write_text(text)
         with pytest.raises(StoreError, match=f"cannot read .*{name}.*; pass --overwrite"):
             convert_audio(folder, store, options=HERE, **SETTINGS)
     convert_audio(folder, store, options=Options(workers=0, overwrite=True), **SETTINGS)
