@@ -6,9 +6,10 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
+from typing import Any
 
 from specctl.errors import StoreError
 
@@ -36,6 +37,7 @@ def ensure_fork_server() -> None:
         # starting this one, as the fork server would, unblocks the signals
         resource_tracker.ensure_running()
         _have_folder_for_sockets()
+        _forget_that_of_another()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
         try:
             forkserver.ensure_running()
@@ -49,6 +51,21 @@ def _reported() -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(f"cannot start workers: {error.strerror or error}") from error
+
+
+def _forget_that_of_another() -> None:
+    """Leave the server to the process that this one was forked from, and that is its parent."""
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid is None:
+        return
+    try:
+        # looks, and leaves it to multiprocessing to see that one is dead
+        os.waitid(os.P_PID, server._forkserver_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        # open here, it would keep the server alive when its parent is gone
+        with suppress(OSError):
+            os.close(server._forkserver_alive_fd)
+        server._forkserver_pid = server._forkserver_address = server._forkserver_alive_fd = None
 
 
 def _have_folder_for_sockets() -> None:

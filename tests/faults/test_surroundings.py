@@ -191,6 +191,43 @@ def test_a_long_name_for_temporary_files_is_no_matter(scenario, place, tmp_path)
     assert list(deep.iterdir()) == []
 
 
+def run_program(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+        env=environment(),
+    )
+
+
+FORKED_LATER = """
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from specctl import convert_audio
+from specctl.convert import Options
+
+def convert(store):
+    return convert_audio(sys.argv[1], store, options=Options(workers=1)).n_items
+
+store = Path(sys.argv[2])
+print(convert(store.with_name("first.h5")))
+with ProcessPoolExecutor(1, get_context("fork")) as pool:
+    print(*pool.map(convert, [store, store.with_name("third.h5")]))
+print(convert(store.with_name("fourth.h5")))
+"""
+
+
+def test_a_process_that_was_forked_after_a_conversion_has_workers_of_its_own(scenario, place):
+    source = command(scenario, place)[0]
+    done = run_program(FORKED_LATER, source, place / "o.h5")
+    assert done.stdout.split() == ["3"] * 4, done.stderr
+    assert verify_store(place / "o.h5") == []
+
+
 IN_A_POOL = """
 import sys
 from multiprocessing import get_context
@@ -216,14 +253,7 @@ with get_context("fork").Pool(1) as pool:
 
 def test_a_worker_of_somebody_converts_in_its_own_process(scenario, place):
     source = command(scenario, place)[0]
-    done = subprocess.run(
-        [sys.executable, "-c", IN_A_POOL, source, place / "o.h5"],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-        env=environment(),
-    )
+    done = run_program(IN_A_POOL, source, place / "o.h5")
     assert done.stdout.splitlines() == [
         "('workers must be 0 in a worker of multiprocessing.Pool, got 2', True)",
         "(3, True)",
