@@ -1,10 +1,15 @@
 """``specctl`` and ``python -m specctl``: where the command begins, before slow imports."""
 
+import os
 import sys
 
 
 def main() -> None:
     """Entry point; Ctrl-C while modules are imported ends it like any other."""
+    for name in ("COLUMNS", "LINES"):
+        # of a terminal that has no size: nothing would be printed on so many
+        if not os.environ.get(name, "").strip("0"):
+            os.environ.pop(name, None)
     try:
         from specctl.cli.commands import main as run
 

@@ -153,8 +153,9 @@ def _listed(files_from: Path | None) -> list[Path]:
     from specctl.audio.discover import read_file_list
     from specctl.given_files import MAX_TABLE_BYTES, check_finite
 
-    if str(files_from) == "-":
-        return read_file_list(sys.stdin.buffer.read(), Path.cwd())
+    if files_from == Path("-"):
+        # none at all where it was closed
+        return read_file_list(sys.stdin.buffer.read() if sys.stdin else b"", Path.cwd())
     check_finite(files_from, "file list", MAX_TABLE_BYTES)
     try:
         listed = files_from.read_bytes()

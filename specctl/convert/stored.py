@@ -8,7 +8,7 @@ from typing import Any
 from specctl.audio.discover import Source
 from specctl.convert.plan import PlannedSource
 from specctl.convert.summary import Summary
-from specctl.durable import Kind
+from specctl.durable import Kind, reported_os_errors
 from specctl.errors import StoreError
 from specctl.store.hdf5 import is_from_system
 from specctl.store.reader import open_store
@@ -160,10 +160,17 @@ def job_of(path: Path) -> str:
 
 
 def may_be_store(path: Path) -> bool:
-    """Whether nothing but a store, damaged perhaps, would be lost with a file."""
-    if not path.exists():
-        return True
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_HDF5)) in (b"", _HDF5)
+    """Whether nothing but a store, damaged perhaps, would be lost with a file.
+
+    Raises
+    ------
+    StoreError
+        If the system does not let the file be read.
+    """
+    with reported_os_errors(path, "read"):
+        if not path.exists():
+            return True
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_HDF5)) in (b"", _HDF5)

@@ -44,7 +44,7 @@ def test_the_report_goes_to_stderr_in_plain_lines(folder, store):
     assert lines[0].startswith(f"{store}: 4 items, ")
     assert lines[1] == "4 files found: 4 converted"
     assert lines[2] == "sample rate 16000 Hz"
-    assert re.fullmatch(r"[\d.]+ s of audio in .* s, [\d,]+ × real time", lines[3])
+    assert re.fullmatch(r"[\d.]+ s of audio in .* s, [\d,.]+ × real time", lines[3])
     assert "bottleneck: " in lines[4]
     for stage in ("decode", "resample", "transform", "compress", "write"):
         assert f"{stage} " in lines[4]
@@ -177,6 +177,7 @@ def test_a_dry_run_says_what_is_left_to_do(folder, store, tmp_path):
         ("out/o.h5", ("--n-mels", 9), "with other settings: n_mels 20 there, 9 here"),
         ("out/o.h5", ("--include", "*"), "already exists, made from other files"),
         ("out/none/o.h5", (), "no such folder"),
+        (f"out/{'n' * 300}.h5", (), "File name too long"),
     ],
 )
 def test_a_dry_run_refuses_what_the_conversion_would(folder, store, name, flags, message):

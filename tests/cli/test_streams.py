@@ -102,3 +102,24 @@ def test_a_terminal_that_is_gone_does_not_stop_a_conversion(store, tmp_path):
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert verify_store(tmp_path / "o.h5") == []
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("info", "{store}")], ids=" ".join)
+def test_a_terminal_without_a_size_is_no_reason_to_be_silent(store, arguments):
+    arguments = [each.format(store=store) for each in arguments]
+    done = run_script(*arguments, env=environment(COLUMNS="0", LINES="0"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "store" in done.stdout
+
+
+def test_a_list_from_a_closed_stdin_is_empty(tmp_path):
+    command = [SPECCTL, "convert", "--files-from", "-", tmp_path / "o.h5"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 2
+    assert done.stderr == "specctl: sources must name at least one file or folder, got none\n"
