@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -145,7 +146,10 @@ def write_png(shown: Picture, path: Path) -> None:
     axes.set_title(printable(shown.title), parse_math=False)
     figure.colorbar(image, label=shown.level_name)
     try:
-        figure.savefig(path, format="png", dpi=150)
+        with warnings.catch_warnings():
+            # that a font lacks a character of the name
+            warnings.simplefilter("ignore", UserWarning)
+            figure.savefig(path, format="png", dpi=150)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from specctl.cli.app import app, out, reported_errors
 from specctl.cli.draw import MAX_PNG_COLUMNS, picture, printable, text_lines, write_png
+from specctl.cli.options import given_path
 from specctl.errors import ParameterError, StoreError
 from specctl.words import duration, size
 
@@ -27,10 +28,16 @@ _TEXT_WIDTH = 86
 
 @app.command("info")
 def info(
-    store: Annotated[Path, typer.Argument(help="Store to look into.")],
+    store: Annotated[Path, typer.Argument(help="Store to look into.", parser=given_path)],
     key: Annotated[str | None, typer.Argument(help="Item to show and to draw.")] = None,
     png: Annotated[
-        Path | None, typer.Option("--png", help="Write the item's picture to this PNG file.")
+        Path | None,
+        typer.Option(
+            "--png",
+            help="Write the item's picture to this PNG file.",
+            metavar="FILE",
+            parser=given_path,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     keys: Annotated[bool, typer.Option("--keys", help="Print the keys only, one a line.")] = False,
@@ -47,7 +54,7 @@ def info(
             elif key is None:
                 _print_store(opened, as_json)
             else:
-                _print_item(opened, key, png, as_json)
+                _print_item(opened, _key_as_printed(opened, key), png, as_json)
 
 
 def _check_options(key: str | None, png: Path | None, as_json: bool, keys: bool) -> None:
@@ -168,6 +175,19 @@ def _store_facts(store: Store) -> dict[str, Any]:
         "n_failures": len(store.errors),
         "failures": [{"key": key, "reason": reason} for key, reason in store.errors],
     }
+
+
+def _key_as_printed(store: Store, key: str) -> str:
+    """The key that is meant, which may be given as ``--keys`` prints it, with escapes."""
+    if "\\" not in key or key in store:
+        return key
+    meant = [name for name in store if key in (printable(name), _escaped(printable(name)))]
+    return meant[0] if len(meant) == 1 else key
+
+
+def _escaped(text: str) -> str:
+    """What stdout makes of a text that its encoding lacks characters of."""
+    return text.encode(out.encoding, "backslashreplace").decode(out.encoding)
 
 
 def _print_item(store: Store, key: str, png: Path | None, as_json: bool) -> None:

@@ -13,17 +13,20 @@ _STORED = "What is stored"
 _RUN = "How the job is run"
 
 
-def _option(panel: str, help_text: str, *names: str, metavar: str | None = None) -> Any:
-    return typer.Option(
-        *names, help=help_text, rich_help_panel=panel, metavar=metavar, show_default=False
-    )
+def _option(panel: str, help_text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, show_default=False, **more)
 
 
 def given_path(text: str) -> Path:
     """A path as it was given; ``""`` is that of no folder, but of a variable without a value."""
+    return Path(not_empty(text))
+
+
+def not_empty(text: str) -> str:
+    """What is a path, perhaps, and therefore not empty."""
     if not text:
         raise typer.BadParameter("a path is empty; has a variable of the shell no value?")
-    return Path(text)
+    return text
 
 
 Preset = Annotated[
@@ -31,7 +34,14 @@ Preset = Annotated[
     _option(_TRANSFORM, "Settings that a model expects; flags win. See specctl presets."),
 ]
 ConfigFile = Annotated[
-    Path | None, _option(_TRANSFORM, "TOML file of settings; flags win.", "--config")
+    Path | None,
+    _option(
+        _TRANSFORM,
+        "TOML file of settings; flags win.",
+        "--config",
+        metavar="FILE",
+        parser=given_path,
+    ),
 ]
 FeatureName = Annotated[
     str | None,
@@ -95,6 +105,7 @@ BasisFile = Annotated[
         "Trained basis; its settings are taken. Or nnAudio or torchlibrosa weights in a .pt.",
         "--basis",
         metavar="FILE",
+        parser=given_path,
     ),
 ]
 Kernel = Annotated[str, _option(_TRANSFORM, "Implementation (auto).", metavar="auto|fft|conv")]
@@ -119,7 +130,12 @@ TailName = Annotated[
 ]
 FilesFrom = Annotated[
     Path | None,
-    _option(_ITEMS, "Read paths from a file, - for standard input; one per line, or NUL between."),
+    _option(
+        _ITEMS,
+        "Read paths from a file, - for standard input; one per line, or NUL between.",
+        metavar="FILE",
+        parser=given_path,
+    ),
 ]
 Include = Annotated[
     list[str] | None,
@@ -136,6 +152,7 @@ Labels = Annotated[
         _ITEMS,
         "Class of each file: its first folder, or a CSV with columns path and label.",
         metavar="folder|FILE.csv",
+        parser=not_empty,
     ),
 ]
 

@@ -126,6 +126,13 @@ def test_a_variable_without_a_value_is_not_this_folder(folder, store, monkeypatc
         convert_audio("", store)
 
 
+@pytest.mark.parametrize("option", ["--files-from", "--config", "--basis", "--labels"])
+def test_an_option_without_a_value_is_not_this_folder(folder, store, option):
+    result = invoke(folder, store, option, "")
+    assert result.exit_code == 2, result.output
+    assert "path is empty" in result.stderr
+
+
 def test_one_path_is_too_few(folder):
     result = invoke(folder)
     assert (result.exit_code, result.stderr) == (

@@ -127,6 +127,34 @@ def test_an_item_without_frames_is_shown_but_not_drawn(nasty, tmp_path):
     assert "has no frames, so there is no picture of it" in result.stderr
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_key_may_be_given_as_it_is_printed(tmp_path, encoding):
+    layout, names = small_layout(), [NASTY, "日本\u3000語.wav", "back\\nslash.wav"]
+    values = {name: random_values(layout, 3, i) for i, name in enumerate(names)}
+    merge([write_part(tmp_path / "a", layout, values)], tmp_path / "out.h5", layout)
+    runner = CliRunner(env={"PYTHONIOENCODING": encoding}, charset=encoding)
+    printed = runner.invoke(app, ["info", str(tmp_path / "out.h5"), "--keys"]).stdout.splitlines()
+    for name, given in zip(names, printed, strict=True):
+        item = runner.invoke(app, ["info", str(tmp_path / "out.h5"), given, "--json"])
+        assert json.loads(item.stdout)["key"] == name
+
+
+def test_a_name_that_the_font_lacks_is_no_warning(tmp_path):
+    pytest.importorskip("matplotlib")
+    layout, name = small_layout(), "日本.wav"
+    part = write_part(tmp_path / "a", layout, {name: random_values(layout, 3, 0)})
+    merge([part], tmp_path / "out.h5", layout)
+    result = run(tmp_path / "out.h5", name, "--png", tmp_path / "a.png")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("place", [("",), ("{store}", "a", "--png", "")], ids=["store", "png"])
+def test_a_variable_without_a_value_is_not_this_folder(made, place):
+    result = run(*(each.format(store=made.path) for each in place))
+    assert result.exit_code == 2
+    assert "a path is empty" in result.stderr
+
+
 def test_a_png_is_written_once(made, tmp_path):
     pytest.importorskip("matplotlib")
     png = tmp_path / "a.png"
