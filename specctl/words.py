@@ -30,5 +30,10 @@ def duration(seconds: float) -> str:
     return f"{hours:,} h {minutes} min"
 
 
+def ratio(value: float) -> str:
+    """How many times as much: ``1,107``, ``0.4``."""
+    return f"{value:,.0f}" if round(value, 1) >= 10 else f"{value:.1f}"
+
+
 def _three_digits(value: float) -> float:
     return float(f"{value:.3g}")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from specctl.words import counted, duration, size
+from specctl.words import counted, duration, ratio, size
 
 BYTES = {"byte": 1, "bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 SECONDS = {"s": 1, "min": 60, "h": 3600}
@@ -85,3 +85,10 @@ def test_one_thing_is_not_several(n):
     value, thing = counted(n, "file").split()
     assert number(value) == n
     assert thing == ("file" if n == 1 else "files")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.18, "0.2"), (9.96, "10"), (9.94, "9.9"), (0, "0.0"), (1107.4, "1,107")]
+)
+def test_a_ratio_is_not_rounded_to_nothing(value, text):
+    assert ratio(value) == text

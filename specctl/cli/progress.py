@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from specctl.cli.display import Display
-from specctl.words import counted, duration
+from specctl.words import counted, duration, ratio
 
 if TYPE_CHECKING:
     from specctl.convert import Progress
@@ -41,7 +41,7 @@ class ConvertProgress(Display):
         done = progress.audio_seconds - self._audio_at_start
         if done and elapsed > _SECONDS_BEFORE_RATES:
             speed = done / elapsed
-            parts.append(f"{speed:,.0f} × real time")
+            parts.append(f"{ratio(speed)} × real time")
             left = progress.total_audio_seconds - progress.audio_seconds
             if left > 0:
                 parts.append(f"{duration(left / speed)} left")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from specctl.audio.reasons import CUT_SHORT, NO_LAST_PAGE
 from specctl.cli.app import err, out
 from specctl.cli.draw import printable
-from specctl.words import counted, duration, size
+from specctl.words import counted, duration, ratio, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ def print_summary(summary: "Summary", *, as_json: bool, quiet: bool, verbose: bo
         return
     if verbose:
         for key, reason in summary.skipped:
-            _say(f"skipped: {printable(key)}: {reason}")
+            _say(printable(f"skipped: {key}: {reason}"))
         if summary.kernel:
             _say(
                 f"kernel {summary.kernel} on {', '.join(summary.devices)}: {summary.kernel_reason}"
@@ -54,7 +54,7 @@ def _say_some(
 ) -> None:
     """A line for each file, up to a number that can be read."""
     for key, reason in files[:_MOST_FILES_SHOWN]:
-        _say(f"{what}: {printable(key)}: {reason}", style=style)
+        _say(printable(f"{what}: {key}: {reason}"), style=style)
     more = len(files) - _MOST_FILES_SHOWN
     if more > 0:
         _say(f"… and {more:,} more, all in {where}: specctl info {summary.store}", style=style)
@@ -109,7 +109,7 @@ def _lines(summary: "Summary") -> list[str]:
         + (
             f" ({counted(summary.n_resumed, 'part')} done before)"
             if summary.n_resumed
-            else f", {summary.audio_seconds / total:,.0f} × real time"
+            else f", {ratio(summary.audio_seconds / total)} × real time"
         ),
     ]
     n_kept, n_doubtful = map(len, _truncated(summary))
