@@ -1,6 +1,7 @@
 """Joining parts to one store, under its name, with nothing left beside it."""
 
 import contextlib
+import shutil
 from collections.abc import Container
 from functools import partial
 from pathlib import Path
@@ -113,6 +114,10 @@ class Joining:
                 raise StoreError(f"{error}; the same command makes it again") from error
             raise
         summary = merger.summary(self._folder.merged.stat().st_size)
+        if self._job.update:
+            # who may read the old one, and nobody else; not every file system has such modes
+            with contextlib.suppress(OSError):
+                shutil.copymode(self._folder.store, self._folder.merged)
         publish(self._folder.merged, self._folder.store)
         try:
             self._folder.remove()

@@ -19,7 +19,7 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
         start, length first row in /spectrogram and number of rows (frames)
         sample_rate   of the file, Hz
         n_samples     length of the item at the store's rate
-        channel       channel of the file; -1: mixed down, or the only one
+        channel       channel of the file, from 0; -1: all of them, mixed down
         offset        first sample of a segment at the store's rate; 0 without segments
         label         class name; empty: none
         size, mtime_ns, sha256

@@ -314,3 +314,10 @@ def test_a_killed_update_leaves_the_old_store_and_is_finished(folder, store, tmp
     assert "nothing to do" in again.stderr
     assert store.stat().st_mtime_ns == updated.st_mtime_ns
     assert_nothing_beside(store)
+
+
+def test_who_may_read_a_store_is_not_changed(folder, store):
+    store.chmod(0o640)
+    change(folder)
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert store.stat().st_mode & 0o777 == 0o640
