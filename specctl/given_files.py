@@ -71,17 +71,17 @@ def read_label_rows(
     Raises
     ------
     ParameterError
-        If the file cannot be read, is too large or lacks a column.
+        If the file cannot be read, is too large, lacks a column or has it twice.
     """
     check_given(path, "labels", MAX_TABLE_BYTES)
     with reported(path, "labels"), path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, strict=True)
         columns = [name.strip() for name in reader.fieldnames or ()]
-        if not {"path", "label"} <= set(columns):
+        if not columns.count("path") == columns.count("label") == 1:
             there = (", ".join(columns) or "none")[:200]
             there = "".join(each if each.isprintable() else " " for each in there)
             raise ParameterError(
-                f"labels must have the columns path and label, {path} has {there}"
+                f"labels must have the columns path and label, each once, {path} has {there}"
             )
         reader.fieldnames = columns
         for row in reader:

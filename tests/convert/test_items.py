@@ -209,8 +209,12 @@ def test_spaces_around_the_cells_of_a_table_say_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"path,class\na,b\n", "must have the columns path and label, .* has path, class"),
-        (b"", "must have the columns path and label, .* has none"),
+        (
+            b"path,class\na,b\n",
+            "must have the columns path and label, each once, .* has path, class",
+        ),
+        (b"path,label,label\na,b,c\n", "each once, .* has path, label, label"),
+        (b"", "must have the columns path and label, each once, .* has none"),
         (b"path,label\n\xff,b\n", "cannot read labels: .*utf-8"),
         (b'path,label\n"a,b\n', "cannot read labels: .*unexpected end of data"),
     ],

@@ -287,8 +287,11 @@ def test_labels_splits_and_groups_from_a_csv(tones, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\n", "labels must have the columns path and label, .* has file, label"),
-        ("", "labels must have the columns path and label, .* has none"),
+        (
+            "file,label\n",
+            "labels must have the columns path and label, each once, .* has file, label",
+        ),
+        ("", "labels must have the columns path and label, each once, .* has none"),
         ("path,label\nx.wav,a\n", "path must be an audio file in .*, line 2 of .* has 'x.wav'"),
         ("path,label\nlow/00.wav,\n", "label must not be empty, line 2 of .* has none for 'low/"),
         (
