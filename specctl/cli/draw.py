@@ -12,6 +12,7 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
+from specctl.durable import reported_os_errors
 from specctl.errors import ParameterError, StoreError
 
 if TYPE_CHECKING:
@@ -119,8 +120,9 @@ def text_lines(shown: Picture, width: int, height: int, *, colour: bool) -> list
 
 def write_png(shown: Picture, path: Path) -> None:
     """Write the picture as a PNG with matplotlib; nothing is overwritten."""
-    if path.exists():
-        raise StoreError(f"{path} already exists; give --png another name")
+    with reported_os_errors(path):
+        if path.exists():
+            raise StoreError(f"{path} already exists; give --png another name")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -167,6 +167,13 @@ def test_a_png_is_written_once(made, tmp_path):
     )
 
 
+def test_a_png_whose_name_is_too_long_is_an_error_in_a_line(made, tmp_path):
+    result = run(made.path, "anna/1.wav", "--png", tmp_path / ("n" * 300))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("specctl: cannot write ")
+    assert result.stderr.endswith("File name too long\n")
+
+
 def test_a_png_without_matplotlib_says_what_to_install(made, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
