@@ -47,7 +47,9 @@ def check_given(path: Path, what: str, max_bytes: int) -> None:
 
 def check_finite(path: Path, what: str, max_bytes: int) -> None:
     """As `check_given`, but what comes through a pipe is good: whoever writes it ends it."""
-    if not path.is_fifo():
+    with reported(path, what):
+        is_pipe = path.is_fifo()
+    if not is_pipe:
         check_given(path, what, max_bytes)
 
 

@@ -1,6 +1,7 @@
 """Where the weights of a transform start, and which of them may be trained."""
 
 import math
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -80,7 +81,7 @@ def start_weights(config: SpectrogramConfig, init: str | Path | Basis, seed: int
     if isinstance(init, Basis):
         return _from_basis(config, init)
     if init not in INITS:
-        if not Path(init).exists():
+        if not os.path.exists(init):  # noqa: PTH110 - a name that is too long is not there either
             raise ParameterError(
                 f"init must be {', '.join(INITS)} or a basis file, got {str(init)!r}"
             )

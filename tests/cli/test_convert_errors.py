@@ -74,6 +74,7 @@ def store(tmp_path):
         ("--device cpu,tpu", "device 'tpu' is not on this machine; here: cpu"),
         ("--labels nope.csv", "cannot read labels: nope.csv: No such file or directory"),
         ("--files-from nope", "cannot read file list: nope: No such file or directory"),
+        (f"--files-from {'n' * 300}", "nnn: File name too long"),
     ],
 )
 def test_a_wrong_setting_is_a_usage_error_in_one_line(folder, store, flags, message):

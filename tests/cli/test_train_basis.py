@@ -129,6 +129,7 @@ def test_json_is_one_object(folder, tmp_path):
         (("--report", "none/r.html"), 1, "cannot write none/r.html: no such folder; make "),
         (("--report", "in"), 1, "cannot write in: it is a folder"),
         (("--init", "none.st"), 2, "random or a basis file, got 'none.st'"),
+        (("--init", "n" * 300), 2, "random or a basis file, got 'nnn"),
     ],
 )
 def test_wrong_flags_end_in_one_line(arguments, code, text, tmp_path):

@@ -154,6 +154,7 @@ def test_other_rows_than_those_of_fourier_need_the_dense_kernel(init):
     ("settings", "message"),
     [
         ({"init": "fouriér"}, "init must be fourier, mel-fourier, random or a basis file"),
+        ({"init": "n" * 300}, "init must be fourier, mel-fourier, random or a basis file"),
         ({"init": "random", "trainable": ("frequencies",)}, "not name frequencies"),
     ],
 )
