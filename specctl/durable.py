@@ -45,6 +45,13 @@ def reported_os_errors(path: Path, doing: str = "write") -> Iterator[None]:
         raise StoreError(f"cannot {doing} {path}: {error.strerror or error}") from error
 
 
+def real_place(path: str | Path) -> Path:
+    """Where a file is to be written, which is not where a symbolic link to it lies."""
+    # unlike those of pathlib, these take names of any length
+    is_link = os.path.islink(path)  # noqa: PTH114
+    return Path(os.path.realpath(path) if is_link else path)
+
+
 def check_place(path: Path) -> None:
     """Refuse before the work a file that could not be written after it.
 

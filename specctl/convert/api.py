@@ -14,6 +14,7 @@ from specctl.convert.request import Options, Request
 from specctl.convert.run import Conversion
 from specctl.convert.settings import ConvertConfig, GivenSettings
 from specctl.convert.summary import Estimate, Progress, Summary
+from specctl.durable import real_place
 from specctl.errors import ParameterError
 
 __all__ = ["convert_audio", "estimate_conversion"]
@@ -107,7 +108,7 @@ def _conversion(
         # its settings are all there is to it
         options = replace(options, basis=None)
     return Conversion(
-        store=Path(store),
+        store=real_place(store),
         request=Request.of(sources, options),
         given=GivenSettings(settings, preset, basis),
         options=options,

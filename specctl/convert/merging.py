@@ -37,6 +37,8 @@ class Joining:
         Of the whole job.
     basis : str, optional
         File of the trained basis, if the settings name one.
+    replaces : bool
+        Whether a store of that name goes.
     """
 
     def __init__(
@@ -46,11 +48,14 @@ class Joining:
         layout: Layout,
         n_parts: int,
         basis: str | None = None,
+        *,
+        replaces: bool = False,
     ) -> None:
         self._folder, self._job, self._layout = folder, job, layout
         self._config = ConvertConfig.from_dict(job.config)
         self._basis = basis
         self._n_parts = n_parts
+        self._replaces = replaces
         self._n_joined = 0
         self._stack = contextlib.ExitStack()
         self._merger: Merger | None = None
@@ -114,6 +119,7 @@ class Joining:
                 raise StoreError(f"{error}; the same command makes it again") from error
             raise
         summary = merger.summary(self._folder.merged.stat().st_size)
+        self._check_place()
         if self._job.update:
             # who may read the old one, and nobody else; not every file system has such modes
             with contextlib.suppress(OSError):
@@ -126,6 +132,15 @@ class Joining:
                 f"{error}; {self._folder.store} is complete, the same command tidies up"
             ) from error
         return summary
+
+    def _check_place(self) -> None:
+        """Refuse to replace a store that nobody knew of when this one was begun."""
+        store = self._folder.store
+        if not (self._job.update or self._replaces) and store.exists():
+            raise StoreError(
+                f"{store} has come from elsewhere meanwhile; pass --overwrite to finish the "
+                f"conversion in {self._folder.path} and replace it"
+            )
 
     def _opened(self) -> Merger:
         if self._merger is None:

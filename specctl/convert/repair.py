@@ -20,6 +20,7 @@ from specctl.convert.settings import ConvertConfig, GivenSettings
 from specctl.convert.stored import Finished
 from specctl.convert.summary import Progress
 from specctl.convert.target import tidy_up
+from specctl.durable import real_place
 from specctl.errors import AudioError, ParameterError, StoreError
 from specctl.store.layout import ItemRecord
 from specctl.store.reader import Store, open_store
@@ -129,7 +130,7 @@ def repair_store(
     Stopped
         If ``control`` stopped the run.
     """
-    path = Path(store)
+    path = real_place(store)
     found = tuple(find_problems(path))
     tidy_up(path)
     if not found:

@@ -135,7 +135,8 @@ class Conversion:
         folder.sweep()
         config = ConvertConfig.from_dict(job.config)
         layout, frequencies = self._layout(executor, config)
-        with Joining(folder, job, layout, len(plan.parts), self.options.basis) as joining:
+        basis, replaces = self.options.basis, self.options.overwrite
+        with Joining(folder, job, layout, len(plan.parts), basis, replaces=replaces) as joining:
             parts = PartsRun(
                 folder=folder,
                 plan=plan,

@@ -45,7 +45,7 @@ class SpectrogramDataset(Dataset[Item]):
     ----------
     store : Store
         Each worker opens it for itself.
-    keys : sequence of str, optional
+    keys : str or sequence of str, optional
         Items to take; all by default.
     frames : int, optional
         Give every item this many frames: longer ones are cropped, shorter ones padded at the end.
@@ -59,7 +59,7 @@ class SpectrogramDataset(Dataset[Item]):
         self,
         store: "Store",
         *,
-        keys: Sequence[str] | None = None,
+        keys: str | Sequence[str] | None = None,
         frames: int | None = None,
         crop: Literal["random", "first"] = "random",
         pad_value: float = 0.0,
@@ -69,6 +69,9 @@ class SpectrogramDataset(Dataset[Item]):
         if crop not in ("random", "first"):
             raise ParameterError(f"crop must be 'random' or 'first', got {crop!r}")
         self.store = store
+        if isinstance(keys, str):
+            # its characters are keys, too, perhaps
+            keys = [keys]
         self.keys = list(store) if keys is None else list(keys)
         self.frames = frames
         self.crop = crop

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -301,3 +303,39 @@ def test_a_working_folder_that_is_none_is_refused_before_the_work(folder, store,
     with pytest.raises(StoreError, match=r"cannot write .*o\.h5\.parts: it is no folder"):
         convert_audio(folder, store, options=HERE, **SETTINGS)
     assert sorted(store.parent.iterdir()) == before
+
+
+def test_a_store_that_comes_from_elsewhere_meanwhile_is_kept(folder, store, tmp_path):
+    other = write_noise(tmp_path / "other" / "a.wav")
+    convert_audio(other, tmp_path / "other.h5", options=HERE, **SETTINGS)
+
+    def bring(progress):
+        if progress.stage == "converting" and not store.exists():
+            shutil.copy(tmp_path / "other.h5", store)
+
+    with pytest.raises(StoreError, match=r"has come from elsewhere meanwhile; pass --overwrite"):
+        convert_audio(folder, store, options=HERE, progress=bring, **SETTINGS)
+    assert store.read_bytes() == (tmp_path / "other.h5").read_bytes()
+    with pytest.raises(StoreError, match="pass --overwrite to finish the conversion in"):
+        convert_audio(folder, store, options=HERE, **SETTINGS)
+    done = convert_audio(folder, store, options=replace(HERE, overwrite=True), **SETTINGS)
+    assert done.n_resumed > 0
+    assert_nothing_beside(store)
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["dangling", "store"])
+def test_a_store_is_made_where_a_link_leads(folder, store, tmp_path, is_there):
+    link = tmp_path / "home" / "link.h5"
+    link.parent.mkdir()
+    link.symlink_to(store)
+    if is_there:
+        convert_audio(folder / "x", store, options=HERE, **SETTINGS)
+    write_noise(folder / "late.wav")
+    convert_audio(folder, link, options=replace(HERE, overwrite=True), **SETTINGS)
+    write_noise(folder / "later.wav")
+    convert_audio(folder, link, options=replace(HERE, update=True), **SETTINGS)
+    assert link.is_symlink()
+    assert_nothing_beside(store)
+    assert_nothing_beside(link)
+    with open_store(link) as opened:
+        assert "later.wav" in opened

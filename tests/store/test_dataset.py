@@ -32,6 +32,7 @@ def test_takes_the_keys_asked_for_in_their_order(made):
         dataset = store.dataset(keys=["ben/0.wav", "anna/2.wav"])
         assert [item.key for item in dataset] == ["ben/0.wav", "anna/2.wav"]
         assert dataset.labels == [1, 0]
+        assert store.dataset(keys="ben/0.wav").keys == ["ben/0.wav"]
 
 
 def test_complex_items_are_complex(tmp_path):
