@@ -80,7 +80,10 @@ def test_a_real_group_limits_a_process():
     except OSError as error:
         pytest.skip(f"control groups of version 1 cannot be made here: {error.strerror}")
     try:
-        (group / "cpu.cfs_quota_us").write_text("70000")
+        limit = group / "cpu.cfs_quota_us"
+        if not limit.exists() or not os.access(limit, os.W_OK):
+            pytest.skip("control groups of version 1 cannot be limited here")
+        limit.write_text("70000")
         program = (
             f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid()));"
             "from specctl.cores import core_quota, usable_cores;"
