@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from specctl import open_store
@@ -140,6 +141,21 @@ def test_wrong_flags_end_in_one_line(arguments, code, text, tmp_path):
     assert text in done.stderr
     assert done.stdout == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_threads_are_no_more_than_the_cores_that_may_be_used(tmp_path, monkeypatch):
+    write_tones(tmp_path / "in", n_clips=3)
+    before = torch.get_num_threads()
+    try:
+        for n_cores, n_threads in ((64, 2), (1, 1)):
+            torch.set_num_threads(2)
+            monkeypatch.setattr("specctl.cli.train_basis.usable_cores", lambda n=n_cores: n)
+            with chdir(tmp_path):
+                command = ["train-basis", "in", "b", "--labels", "none.csv"]
+                assert CliRunner().invoke(app, command).exit_code == 2
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("by", ["--overwrite", "--resume"])
