@@ -60,6 +60,8 @@ def check_place(path: Path) -> None:
     StoreError
         The path is that of a folder, or lies in one that is not there.
     """
+    if "\0" in str(path):
+        raise StoreError(f"cannot write {str(path)!r}: NUL in its name")
     with reported_os_errors(path):
         if path.is_dir():
             raise StoreError(f"cannot write {path}: it is a folder")

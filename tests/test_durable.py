@@ -39,6 +39,7 @@ def test_write_atomically_leaves_only_the_file(tmp_path):
     [
         (".", r"cannot write \.: it is a folder"),
         ("/", "cannot write /: it is a folder"),
+        ("a\0b", r"cannot write 'a\\x00b': NUL in its name"),
         ("link", "cannot write link: it is a folder"),
         ("no/file", "cannot write no/file: no such folder; make .*/no first"),
         ("file/file", "cannot write file/file: no such folder; make .*/file first"),

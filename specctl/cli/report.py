@@ -75,6 +75,8 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
         f"sample rate {estimate.sample_rate} Hz{_resampled(estimate.n_resampled)}",
         f"about {size(estimate.n_bytes)}, {duration(estimate.seconds)} of work on this machine",
     ]
+    if estimate.n_parts_done:
+        lines.append(f"{estimate.n_parts_done:,} of {estimate.n_parts:,} parts are done before")
     for line in lines:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 

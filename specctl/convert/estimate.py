@@ -8,6 +8,7 @@ from pathlib import Path
 from specctl.convert import planning, work_names
 from specctl.convert.beats import Beats, Watch
 from specctl.convert.executors import Executor, Outcome, Task
+from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, PartJob, Receipt, part_path
 from specctl.convert.patience import patience
 from specctl.convert.plan import Plan, PlannedSource, stored_bytes
@@ -37,39 +38,49 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
         As the conversion itself would, before the first part.
     """
     conversion.given.check()
+    begun, there = None, dict[int, int]()
     if target is not None:
         target.check()
-        if target.is_finished:
+        folder = WorkFolder(target.store)
+        begun = target.begun(folder, tidies=False)
+        if begun is not None:
+            there = folder.sizes(len(begun[1].parts))
+        elif target.is_finished:
             return _of_summary(target.already_there())
     base = target.base() if target is not None else None
     with conversion.executor(("cpu",)) as executor:
-        found = planning.find(conversion.request, base)
-        if base is not None and target is not None and not found.sources:
-            return _of_summary(target.nothing_new(base, found))
-        conversion.limit_workers(len(found.sources))
+        if begun is None:
+            found = planning.find(conversion.request, base)
+            if base is not None and target is not None and not found.sources:
+                return _of_summary(target.nothing_new(base, found))
+            conversion.limit_workers(len(found.sources))
         description = planning.describe(executor, conversion.given, conversion.options)
-        made = conversion.planner().plan(executor, found, base)
-        if made is None:
+        if begun is None:
+            begun = conversion.planner().plan(executor, found, base)
+        if begun is None:
             raise Stopped("stopped before the estimate was made")
-        job, plan = made
+        job, plan = begun
+        left = Plan(tuple(part for number, part in enumerate(plan.parts) if number not in there))
         config = ConvertConfig.from_dict(job.config)
-        receipt, n_bytes, sample = _rehearsal(conversion, executor, plan, config, description)
+        receipt, n_bytes, sample = _rehearsal(conversion, executor, left, config, description)
     sources = plan.sources
-    expected = sum(stored_bytes(source, config) for source in sources)
+    expected = sum(stored_bytes(source, config) for source in left.sources)
     sampled = sum(stored_bytes(source, config) for source in sample)
     share = expected / sampled if sampled else 0.0
     workers = max(1, conversion.options.n_workers)
     return Estimate(
-        n_found=len(sources) + len(found.skipped) + found.n_unchanged,
+        n_found=len(sources) + len(job.skipped) + job.n_unchanged,
         sample_rate=config.sample_rate,
-        n_skipped=len(found.skipped),
-        n_unchanged=found.n_unchanged,
+        n_skipped=len(job.skipped),
+        n_unchanged=job.n_unchanged,
         n_unreadable=sum(source.sample_rate == 0 for source in sources),
         audio_hours=sum(source.seconds for source in sources) / 3600,
-        n_bytes=round(n_bytes * share),
+        n_bytes=round(n_bytes * share) + sum(there.values()),
         seconds=sum(receipt.seconds.values()) * share / workers,
         rates=job.rates,
         n_resampled=sum(source.sample_rate not in (0, config.sample_rate) for source in sources),
+        n_parts=len(plan.parts),
+        n_parts_done=len(there),
     )
 
 

@@ -146,6 +146,15 @@ class WorkFolder:
             _remove_file(path)
             return None
 
+    def sizes(self, n_parts: int) -> dict[int, int]:
+        """Bytes of each part that is there, by its number; takes no lock."""
+        sizes = {}
+        with reported_os_errors(self.path, "read"):
+            for number in range(n_parts):
+                with contextlib.suppress(FileNotFoundError):
+                    sizes[number] = part_path(self.path, number).stat().st_size
+        return sizes
+
     def remove_damaged(self, n_parts: int) -> bool:
         """Remove parts of which a byte has changed since they were written; whether any was."""
         found = False

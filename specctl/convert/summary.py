@@ -83,7 +83,8 @@ class Estimate:
     """What ``--dry-run`` tells: nothing was converted for good.
 
     ``n_unchanged`` of the files found are in the store already; hours, bytes, seconds and rates
-    are those of the others.
+    are those of the others. Of a conversion that was begun, ``n_parts_done`` of ``n_parts`` are
+    done; ``seconds`` are those of the rest.
     """
 
     n_found: int
@@ -96,6 +97,8 @@ class Estimate:
     seconds: float = 0.0
     rates: Mapping[str, int] = field(default_factory=dict)
     n_resampled: int = 0
+    n_parts: int = 0
+    n_parts_done: int = 0
 
     @property
     def is_nothing(self) -> bool:

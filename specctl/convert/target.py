@@ -73,22 +73,26 @@ class Target:
         config = self.given.resolve(rate if isinstance(rate, int) and rate > 0 else 48_000)
         return differences(dict(stored), config.to_dict())
 
-    def begun(self, folder: WorkFolder) -> tuple[Job, Plan] | None:
-        """The unfinished job to go on with; ``None`` to plan a new one."""
+    def begun(self, folder: WorkFolder, *, tidies: bool = True) -> tuple[Job, Plan] | None:
+        """The unfinished job to go on with; ``None`` to plan a new one.
+
+        Of a store that was finished just before a kill, ``tidies`` removes what is left.
+        """
         try:
-            job = self._same_job(folder)
+            job = self._same_job(folder, tidies)
             return (job, folder.read_plan()) if job is not None else None
         except StoreError:
             if self.options.overwrite:
                 return None
             raise
 
-    def _same_job(self, folder: WorkFolder) -> Job | None:
+    def _same_job(self, folder: WorkFolder, tidies: bool) -> Job | None:
         """The unfinished job, if there is one; an error if it is not what was asked for."""
         job = folder.read_job()
         if job is not None and job.id == job_of(self.store):
             # killed between giving the store its name and removing the folder
-            folder.clear()
+            if tidies:
+                folder.clear()
             return None
         if job is None:
             return None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -64,10 +65,12 @@ class SpectrogramDataset(Dataset[Item]):
         crop: Literal["random", "first"] = "random",
         pad_value: float = 0.0,
     ) -> None:
-        if frames is not None and not (isinstance(frames, Integral) and frames >= 1):
+        is_number = isinstance(frames, Integral) and not isinstance(frames, bool)
+        if frames is not None and not (is_number and frames >= 1):
             raise ParameterError(f"frames must be a whole number of at least 1, got {frames}")
         if crop not in ("random", "first"):
             raise ParameterError(f"crop must be 'random' or 'first', got {crop!r}")
+        _check_pad_value(pad_value, store)
         self.store = store
         if isinstance(keys, str):
             # its characters are keys, too, perhaps
@@ -118,6 +121,16 @@ def collate(items: Sequence[Item], pad_value: float = 0.0) -> Batch:
         labels=torch.tensor([item.label for item in items]),
         keys=[item.key for item in items],
     )
+
+
+def _check_pad_value(value: float, store: "Store") -> None:
+    """Refuse what would wrap around in the integers of a store that was opened undecoded."""
+    kind = store.layout.stored_dtype
+    if store.decode or kind.kind not in "iu":
+        return
+    limits = np.iinfo(kind)
+    if not (limits.min <= value <= limits.max and value == int(value)):
+        raise ParameterError(f"pad_value must fit {kind}, as the store is undecoded, got {value}")
 
 
 def _padded(spec: Tensor, n_frames: int, value: float) -> Tensor:

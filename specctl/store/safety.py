@@ -51,7 +51,8 @@ def open_file(path: Path) -> h5py.File:
             raise StoreError(f"{path} is not a file")
         with path.open("rb") as file:
             signature = file.read(len(_SIGNATURE))
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # a name with NUL raises ValueError
         raise StoreError(f"cannot open {path}: {error_text(error)}") from error
     if signature != _SIGNATURE:
         raise StoreError(f"{path} is not an HDF5 file")

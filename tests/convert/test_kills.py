@@ -155,6 +155,9 @@ def test_a_kill_between_publishing_and_tidying_up_is_mended(folder, store, wante
     work.mkdir()
     for name, content in copy.items():
         (work / name).write_bytes(content)
+    asked = run(folder, store, *FLAGS, "--dry-run")
+    assert asked.stdout == "nothing to do\n"
+    assert {path.name for path in work.iterdir()} == set(copy)
     done = run(folder, store, *FLAGS)
     assert done.returncode == 0
     assert "is complete: 40 items, nothing to do" in done.stderr

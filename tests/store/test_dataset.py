@@ -136,12 +136,24 @@ def test_default_collate_works_for_items_of_one_length(made):
     [
         ({"frames": 0}, "frames must be a whole number of at least 1, got 0"),
         ({"frames": 2.5}, "frames must be a whole number of at least 1, got 2.5"),
+        ({"frames": True}, "frames must be a whole number of at least 1, got True"),
         ({"crop": "last"}, "crop must be 'random' or 'first', got 'last'"),
     ],
 )
 def test_refuses(made, options, message):
     with open_store(made.path) as store, pytest.raises(ParameterError, match=message):
         store.dataset(**options)
+
+
+@pytest.mark.parametrize("value", [-80.0, 256.0, 0.5, float("nan")])
+def test_padding_that_integers_cannot_hold_is_refused(tmp_path, value):
+    made = make_store(tmp_path, small_layout(dtype="uint8"))
+    with open_store(made.path, decode=False) as store:
+        assert store.dataset(pad_value=255.0).pad_value == 255.0
+        with pytest.raises(ParameterError, match=r"pad_value must fit uint8, as .*, got"):
+            store.dataset(pad_value=value)
+    with open_store(made.path) as store:
+        assert store.dataset(pad_value=value).keys
 
 
 def test_names_an_unknown_key(made):

@@ -125,6 +125,11 @@ def test_a_key_that_is_no_string_is_in_no_store(made, key):
     assert caught.value.args[0] == f"{made.path} has no item {key!r}; its keys are strings"
 
 
+def test_a_name_with_nul_is_no_store():
+    with pytest.raises(StoreError, match=r"cannot open .*: embedded null byte"):
+        open_store("a\0.h5")
+
+
 def test_a_closed_store_says_so(made):
     store = open_store(made.path)
     store.close()
