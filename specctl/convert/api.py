@@ -97,6 +97,10 @@ def _conversion(
     control: Control | None,
     settings: dict[str, Any],
 ) -> Conversion:
+    if not isinstance(options, Options):
+        raise ParameterError(
+            f"options must be specctl.convert.Options(...), got {type(options).__name__}"
+        )
     for name in settings:
         if name in Options.__dataclass_fields__ and name not in ConvertConfig.model_fields:
             raise ParameterError(

@@ -123,6 +123,8 @@ class Request:
     @classmethod
     def of(cls, sources: Path | str | Iterable[Path | str], options: Options) -> Self:
         """What ``sources`` and ``options`` ask for."""
+        if isinstance(sources, bytes) or not isinstance(sources, (str, Path, Iterable)):
+            raise ParameterError(f"sources must name files or folders, got {sources!r}")
         given = [sources] if isinstance(sources, (str, Path)) else list(sources)
         if not given:
             raise ParameterError("sources must name at least one file or folder, got none")

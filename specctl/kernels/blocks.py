@@ -66,9 +66,11 @@ def _in_pieces(
     """At most so many frames of each item at once, of which only the samples are kept."""
     n_pieces = -(-n_frames // n_at_once)
     ends = [n_frames * (piece + 1) // n_pieces for piece in range(n_pieces)]
+    # what is computed again is computed from what is there then
+    unchanged = _Unchanged((padded, *chain.weights))
     pieces = [
         checkpoint(
-            _whole,
+            unchanged.whole,
             kernel,
             padded[:, first * chain.hop_length : (last - 1) * chain.hop_length + chain.n_fft],
             chain,
@@ -78,6 +80,27 @@ def _in_pieces(
         for first, last in zip([0, *ends[:-1]], ends, strict=True)
     ]
     return torch.cat(pieces, dim=-1)
+
+
+class _Unchanged:
+    """Sees to it that nothing is computed again from other numbers, as autograd does."""
+
+    def __init__(self, tensors: tuple[Tensor, ...]) -> None:
+        self._tensors = tensors
+        self._versions = [_version(tensor) for tensor in tensors]
+
+    def whole(self, kernel: FrameKernel, padded: Tensor, chain: Chain) -> Tensor:
+        """`_whole`, or RuntimeError."""
+        if self._versions != [_version(tensor) for tensor in self._tensors]:
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an "
+                "inplace operation: a waveform or a weight of the transform"
+            )
+        return _whole(kernel, padded, chain)
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _whole(kernel: FrameKernel, padded: Tensor, chain: Chain) -> Tensor:

@@ -8,12 +8,12 @@ Only the products of a small batch are kept, which saves a quarter of the work.
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from specctl.config import PadMode
 from specctl.dsp.padding import pad_waveform
@@ -25,6 +25,7 @@ from specctl.kernels.gradients import GradientSums, Steps, Weighed
 from specctl.kernels.overlap import Overlap
 from specctl.kernels.precision import owned_precision, product
 from specctl.kernels.sizes import whole_columns
+from specctl.kernels.traced import followed_gradients, is_followed_again
 
 Run = Callable[[Tensor, int, Chain, Overlap | None, Tensor | None], Tensor]
 """Samples of a block and its number of frames to values (n_bins, n_frames), no gradients.
@@ -45,7 +46,7 @@ _SMALLEST_BLOCK, _LARGEST_BLOCK = 256, 1024
 def recomputed(
     waveform: Tensor, padding: int, pad_mode: PadMode, chain: Chain, run: Run
 ) -> Tensor:
-    """All of ``chain`` with a basis; differentiable once, in little memory.
+    """All of ``chain`` with a basis; differentiable in little memory, a second time in more.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def recomputed(
 
     mel = chain.bands.mel if chain.bands is not None else None
     spec: Tensor = _Recomputed.apply(  # type: ignore[no-untyped-call]
-        waveform, chain.basis, mel, plan, steps, chain.bands, forward
+        waveform, chain.basis, mel, plan, steps, chain, forward
     )
     return spec
 
@@ -181,7 +182,7 @@ class _Recomputed(torch.autograd.Function):
         mel: Tensor | None,
         plan: _Plan,
         steps: Steps,
-        bands: Bands | None,
+        chain: Chain,
         forward: Callable[[Tensor, int, Tensor | None], Tensor],
     ) -> Tensor:
         kept = plan.kept(waveform, len(basis))
@@ -197,18 +198,25 @@ class _Recomputed(torch.autograd.Function):
             tasks = [partial(run, block) for block in plan.blocks(waveform)]
             side_by_side(tasks, waveform.device)
         ctx.save_for_backward(waveform, basis, mel, kept)
-        ctx.plan, ctx.steps, ctx.bands = plan, steps, bands
+        # the basis is kept above, where autograd sees when somebody changes it
+        ctx.plan, ctx.steps, ctx.chain = plan, steps, replace(chain, basis=None)
         return spec
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        waveform, basis, _, kept = ctx.saved_tensors
+        waveform, basis, mel, kept = ctx.saved_tensors
         wants_waveform, wants_basis, wants_mel = ctx.needs_input_grad[:3]
         plan: _Plan = ctx.plan
+        if is_followed_again(gradient):
+            chain = replace(ctx.chain, basis=basis, bands=None if mel is None else Bands(mel))
+            inputs = zip((waveform, basis, mel), ctx.needs_input_grad, strict=False)
+            wanted = [tensor if is_wanted else None for tensor, is_wanted in inputs]
+            padded = (plan.padding, plan.pad_mode)
+            found = followed_gradients(gradient, waveform, *padded, chain, wanted)
+            return (*found, None, None, None, None)
         sums = GradientSums(
             basis,
-            ctx.bands,
+            ctx.chain.bands,
             ctx.steps,
             hop_length=plan.hop_length,
             wants_basis=wants_basis,

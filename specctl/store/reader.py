@@ -98,7 +98,7 @@ class Store(Mapping[str, np.ndarray]):
         return len(self._file.index["key"])
 
     def __contains__(self, key: object) -> bool:
-        return key in self._rows
+        return isinstance(key, str) and key in self._rows
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Frames ``start`` to ``stop`` of an item, counted as in a slice.
@@ -129,7 +129,8 @@ class Store(Mapping[str, np.ndarray]):
         """Row of an item in the index; KeyError with the nearest key where there is none."""
         try:
             return self._rows[key]
-        except KeyError:
+        except (KeyError, TypeError):
+            # a list cannot even be looked for
             raise KeyError(self._unknown_key(key)) from None
 
     def record(self, key: str) -> ItemRecord:
@@ -199,17 +200,17 @@ class Store(Mapping[str, np.ndarray]):
     @property
     def frequency(self) -> np.ndarray:
         """Centre of each bin, shape (n_bins,), Hz."""
-        return self._file.frequency
+        return self._file.frequency.copy()
 
     @property
     def mean(self) -> np.ndarray:
         """Mean of each bin over all frames, shape (n_bins,), complex stores (n_bins, 2)."""
-        return self._file.mean
+        return self._file.mean.copy()
 
     @property
     def std(self) -> np.ndarray:
         """Standard deviation of each bin over all frames, as `mean`."""
-        return self._file.std
+        return self._file.std.copy()
 
     @property
     def n_frames(self) -> int:

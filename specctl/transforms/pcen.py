@@ -65,7 +65,11 @@ class Pcen(nn.Module):
             raise ParameterError(f"eps must be above 0, got {eps}")
         self.eps = eps
         values = {"gain": gain, "bias": bias, "power": power, "smoothing": smoothing}
-        rows = {name: torch.full((n_bands,), float(value)) for name, value in values.items()}
+        # of float32, whatever the default of torch is
+        rows = {
+            name: torch.full((n_bands,), float(value), dtype=torch.float32)
+            for name, value in values.items()
+        }
         weight = _to_weight(rows).float()
         if trainable:
             self.weight = nn.Parameter(weight)

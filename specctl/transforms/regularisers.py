@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from specctl.errors import ParameterError
 
@@ -71,8 +70,8 @@ def orthogonality_penalty(basis: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape ()
-        0 where all rows are orthogonal, 1 where all are parallel. Differentiable once; never holds
-        the cosines of all pairs.
+        0 where all rows are orthogonal, 1 where all are parallel. Never holds the cosines of all
+        pairs, but for second derivatives.
 
     Notes
     -----
@@ -121,13 +120,15 @@ class _Overlap(torch.autograd.Function):
             total += cosines.square().sum()
             # each pair is met twice, once from either side
             torch.mm(cosines, unit, out=gradient[first:last])
-        ctx.save_for_backward(gradient.mul_(4))
+        ctx.save_for_backward(unit, gradient.mul_(4))
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (of_total,) = ctx.saved_tensors
+        unit, of_total = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            cosines = unit @ unit.T
+            of_total = 4 * (cosines - torch.diag(cosines.diagonal())) @ unit
         result: Tensor = gradient * of_total
         return result
 

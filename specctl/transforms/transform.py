@@ -102,6 +102,8 @@ class Transform(Weighted):
                 )
             fields = SpectrogramConfig.model_fields.keys() & config.keys()
             config = SpectrogramConfig.from_dict({name: config[name] for name in fields})
+        if not isinstance(config, SpectrogramConfig):
+            raise ParameterError(f"config must be a SpectrogramConfig or a dict, got {config!r}")
         transform = cls.__new__(cls)
         nn.Module.__init__(transform)
         transform._build(config, kernel, precision, trainable, init, seed)
@@ -147,6 +149,7 @@ class Transform(Weighted):
         chain, padding = self._chain(), (self.config.padding, self.config.pad_mode)
         with without_autocast(batch.device):
             if is_followed(batch, *chain.weights):
+                self._check_memory(batch, chain)
                 spec = run_followed(batch, *padding, chain)
             else:
                 spec = self._choice.kernel.run_centred(batch, *padding, self._renewed(chain))
@@ -218,6 +221,10 @@ class Transform(Weighted):
                 f"feature of {type(self).__name__} must be {' or '.join(self.features)}, "
                 f"got {config.feature!r}"
             )
+        if precision not in get_args(Precision):
+            raise ParameterError(
+                f"precision must be {', '.join(get_args(Precision))}, got {precision!r}"
+            )
         device = torch.get_default_device()
         self._kernel = kernel
         self._precision: Precision = precision
@@ -243,6 +250,19 @@ class Transform(Weighted):
         self._choose(self.window.device)
         return self
 
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
+        super()._load_from_state_dict(state_dict, *args)
+        _, local_metadata, *_ = args
+        if not local_metadata.get("assign_to_params_buffers") or self._has_memory():
+            return
+        # a checkpoint has no constants; they go where its weights are, if it has any of ours
+        given = (value.device for value in state_dict.values() if isinstance(value, Tensor))
+        devices = (device for device in given if device.type != "meta")
+        device = next(devices, torch.device("cpu"))
+        self._give_constants(device)
+        self._bands = None
+        self._choose(device)
+
     def _chain(self) -> Chain:
         mel, bands = self.mel, self._bands
         if mel is not None and "mel" in self._trainable:
@@ -267,6 +287,14 @@ class Transform(Weighted):
             return chain
         self._bands = Bands(chain.bands.mel)
         return replace(chain, bands=self._bands)
+
+    def _check_memory(self, batch: Tensor, chain: Chain) -> None:
+        """Refuse what torch multiplies all the same, with whatever lies in memory."""
+        if not batch.is_meta and any(weight.is_meta for weight in chain.weights):
+            raise ParameterError(
+                "weights must have memory, some are on the meta device: to_empty and "
+                "load_state_dict(..., assign=True) give it to them"
+            )
 
     def _check(self, waveform: Tensor) -> None:
         if not isinstance(waveform, Tensor):

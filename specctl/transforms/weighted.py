@@ -90,20 +90,38 @@ class Weighted(nn.Module):
             pcen.set_stacked(start.pcen)
         return pcen
 
+    def _has_memory(self) -> bool:
+        """Whether no weight is on the meta device."""
+        pcen = None if self.pcen is None else self.pcen.weight
+        weights = (self.window, self.mel, self.dct, self.frequencies, self.basis, pcen)
+        return not any(weight is not None and weight.is_meta for weight in weights)
+
+    def _first_again(self) -> tuple[dict[str, Tensor | None], Pcen | None]:
+        with torch.device("cpu"):
+            start = start_weights(self.config, self._init, self._seed)
+            return self._first(start), self._first_pcen(start)
+
     @torch.no_grad()
     def _fill(self) -> None:
         """Give the weights the numbers they start with; there is memory, with nothing in it."""
-        with torch.device("cpu"):
-            start = start_weights(self.config, self._init, self._seed)
-            first, pcen = self._first(start), self._first_pcen(start)
+        first, pcen = self._first_again()
         for name, value in first.items():
             if value is not None:
                 getattr(self, name).copy_(value)
         if pcen is not None and self.pcen is not None:
             self.pcen.weight.copy_(pcen.weight)
 
+    def _give_constants(self, device: torch.device) -> None:
+        """Memory and their numbers to the weights that are not trained and have neither."""
+        first, pcen = self._first_again()
+        for name, value in first.items():
+            if value is not None and name not in self._trainable and getattr(self, name).is_meta:
+                setattr(self, name, value.to(device))
+        if pcen is not None and self.pcen is not None and "pcen" not in self._trainable:
+            self.pcen.weight = pcen.weight.to(device)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        had_memory = not self.window.is_meta
+        had_memory = self._has_memory()
         # a move to another device leaves both as they are
         asked = {fn(self.window.new_empty(0, dtype=dtype)).dtype for dtype in _REDUCED}
         if len(asked) == 1:
@@ -115,7 +133,7 @@ class Weighted(nn.Module):
             return tensor.to(moved.device) if moved.dtype in _REDUCED else moved
 
         super()._apply(move, recurse)  # type: ignore[no-untyped-call]
-        if not had_memory and not self.window.is_meta:
+        if not had_memory and self._has_memory():
             self._fill()
         return self
 

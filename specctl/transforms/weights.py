@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,9 @@ from specctl.errors import ParameterError
 INITS = ("fourier", "mel-fourier", "random")
 """Named starts; anything else is the path of a basis file."""
 
-_SAME = ("sample_rate", "n_fft", "n_mels", "scale")
+_OF_WINDOW = ("window", "win_length")
+_OF_BANDS = ("n_mels", "fmin", "fmax", "mel_scale", "mel_norm")
+_SAME = ("sample_rate", "n_fft", *_OF_WINDOW, *_OF_BANDS, "scale")
 """Settings in which a transform and the basis file it starts from must agree."""
 
 # a basis file whose rows are off by less was not trained; float32 rounds them by 6e-8
@@ -80,6 +82,10 @@ def start_weights(config: SpectrogramConfig, init: str | Path | Basis, seed: int
     """
     if isinstance(init, Basis):
         return _from_basis(config, init)
+    if not isinstance(init, (str, os.PathLike)):
+        raise ParameterError(f"init must be {', '.join(INITS)} or a basis file, got {init!r}")
+    if not (isinstance(seed, int) and abs(seed) < 2**63):
+        raise ParameterError(f"seed must be a whole number below 2**63, got {seed!r}")
     if init not in INITS:
         if not os.path.exists(init):  # noqa: PTH110 - a name that is too long is not there either
             raise ParameterError(
@@ -102,6 +108,8 @@ def start_weights(config: SpectrogramConfig, init: str | Path | Basis, seed: int
 
 def checked_names(trainable: Sequence[str], config: SpectrogramConfig) -> frozenset[str]:
     """Names of weights to train; ParameterError for one that would train nothing."""
+    if not isinstance(trainable, Iterable):
+        raise ParameterError(f"trainable must be names of weights, got {trainable!r}")
     names = (trainable,) if isinstance(trainable, str) else tuple(trainable)
     able = ["basis", "window", "frequencies"]
     able += ["mel"] if config.n_mels is not None else []

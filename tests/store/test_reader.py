@@ -115,7 +115,7 @@ def test_tells_what_the_store_holds(made):
         assert store.records[4] == record
 
 
-@pytest.mark.parametrize("key", [0, b"a", Path("a"), None, 1.5, ("a",)])
+@pytest.mark.parametrize("key", [0, b"a", Path("a"), None, 1.5, ("a",), ["a"]])
 def test_a_key_that_is_no_string_is_in_no_store(made, key):
     with open_store(made.path) as store:
         assert key not in store

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from specctl.errors import KernelError
 from specctl.kernels.bands import Bands
@@ -19,6 +18,7 @@ from specctl.kernels.blocks import raised
 from specctl.kernels.gpu.pieces import Piece, frames_in, pieces
 from specctl.kernels.gpu.tiles import device_of
 from specctl.kernels.precision import product
+from specctl.kernels.traced import followed_gradients, is_followed_again
 
 Compute = Callable[[Tensor, Chain], Tensor]
 
@@ -27,7 +27,7 @@ _SAMPLES = 2**22
 
 
 def run(compute: Compute, padded: Tensor, chain: Chain) -> Tensor:
-    """``compute``, differentiable once in the waveforms and in every weight of the chain."""
+    """``compute``, differentiable in the waveforms and in every weight of the chain."""
     if padded.stride(-1) != 1:
         padded = padded.contiguous()
     with device_of(padded):
@@ -57,10 +57,19 @@ class _Replayed(torch.autograd.Function):
         return compute(padded, chain)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, chain = ctx.saved_tensors, ctx.chain
         wants = ctx.needs_input_grad[: len(inputs)]
+        if is_followed_again(gradient):
+            padded, window, basis, mel = inputs
+            bands = None if mel is None else Bands(mel)
+            chain = replace(chain, window=window, basis=basis, bands=bands)
+            wanted = [saved if wants[i] else None for i, saved in enumerate(inputs)]
+            return (
+                *followed_gradients(gradient, padded, 0, "constant", chain, wanted),
+                None,
+                None,
+            )
         totals = [torch.zeros_like(saved) if wants[i] else None for i, saved in enumerate(inputs)]
         with device_of(gradient):
             n_times = frames_in(inputs[0], chain)

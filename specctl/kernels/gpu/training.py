@@ -11,19 +11,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from specctl.dsp.decibel import LogScale
+from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain
 from specctl.kernels.gpu import dense
 from specctl.kernels.gpu.backward import Backward
 from specctl.kernels.gpu.pieces import frames_in, pieces
 from specctl.kernels.gpu.target import floor_of
 from specctl.kernels.gpu.tiles import device_of
+from specctl.kernels.traced import followed_gradients, is_followed_again
 
 
 def run_trained(padded: Tensor, chain: Chain) -> Tensor:
-    """All of ``chain``, differentiable once in waveforms, basis and bands."""
+    """All of ``chain``, differentiable in waveforms, basis and bands."""
     if padded.stride(-1) != 1:
         padded = padded.contiguous()
     with device_of(padded):
@@ -48,10 +49,14 @@ class _Dense(torch.autograd.Function):
         return spec
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        padded, basis, _, spec = ctx.saved_tensors
+        padded, basis, mel, spec = ctx.saved_tensors
         chain = replace(ctx.chain, basis=basis)
+        if is_followed_again(gradient):
+            chain = replace(chain, bands=None if mel is None else Bands(mel))
+            inputs = zip((padded, basis, mel), ctx.needs_input_grad, strict=False)
+            wanted = [tensor if is_wanted else None for tensor, is_wanted in inputs]
+            return (*followed_gradients(gradient, padded, 0, "constant", chain, wanted), None)
         wants_waveform, wants_basis, wants_mel = ctx.needs_input_grad[:3]
         with device_of(padded):
             work = Backward(
