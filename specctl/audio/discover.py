@@ -4,6 +4,7 @@
 # ruff: noqa: PTH100, PTH114, PTH116, PTH118, PTH120
 
 import codecs
+import errno
 import heapq
 import os
 import re
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 from specctl.audio import reasons
 from specctl.audio.formats import AUDIO_EXTENSIONS, extension
+from specctl.audio.source import modification_time
 from specctl.errors import AudioError
 
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -83,7 +85,8 @@ def discover(
     Raises
     ------
     AudioError
-        One of ``paths`` does not exist.
+        One of ``paths`` does not exist, or is a folder that cannot be read. Of those that are
+        found in a folder, one that cannot be read is a source, whose conversion will fail.
     """
     if not paths:
         return Discovery((), ())
@@ -167,6 +170,18 @@ def _status(path: bytes) -> os.stat_result:
         raise AudioError(f"cannot read {os.fsdecode(path)!r}: {reason}") from error
 
 
+def _check_folder(path: bytes) -> None:
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        reason = reasons.system_reason(error)
+        raise AudioError(f"cannot read {os.fsdecode(path)!r}: {reason}") from error
+
+
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Of what is gone since it was listed, and of links in a circle."""
+
+
 class _Name(NamedTuple):
     """One name of a file or folder; sorts by key, folders as if they ended in "/"."""
 
@@ -194,6 +209,7 @@ class _Walk:
         """Take a path that the caller named; ``linked`` leaves it to `follow_links`."""
         real = os.path.realpath(path)
         if stat.S_ISDIR(status.st_mode):
+            _check_folder(path)
             if linked:
                 self._wait(path, real, status)
             else:
@@ -229,7 +245,7 @@ class _Walk:
                 with os.scandir(path) as entries:
                     stack += self._visit(entries, real, linked=linked)
             except OSError as error:
-                self._skip(path, reasons.system_reason(error))
+                self._take_unreadable(path, error)
 
     def _visit(
         self, entries: Iterable[os.DirEntry[bytes]], folder: bytes, *, linked: bool
@@ -251,7 +267,7 @@ class _Walk:
                 elif is_audio:
                     self._take(entry.path, real, entry.stat(follow_symlinks=False))
             except OSError as error:
-                self._skip(entry.path, reasons.system_reason(error))
+                self._take_unreadable(entry.path, error)
         return folders
 
     def _visit_link(self, path: bytes, *, is_audio: bool) -> None:
@@ -278,9 +294,20 @@ class _Walk:
             return
         if real not in self.keys_by_file:
             self.keys_by_file[real] = key
-            self.sources.append(Source(key, os.fsdecode(path), status.st_size, status.st_mtime_ns))
+            self.sources.append(
+                Source(key, os.fsdecode(path), status.st_size, modification_time(status))
+            )
         elif self.keys_by_file[real] != key:
             self._skip(path, f"the same file as {self.keys_by_file[real]}")
+
+    def _take_unreadable(self, path: bytes, error: OSError) -> None:
+        """Take for a source what may be a folder full of them: so it fails, and is told of."""
+        if error.errno in _NOWHERE:
+            self._skip(path, reasons.system_reason(error))
+            return
+        key = self._key(path)
+        if not _matches(key, self.exclude):
+            self.sources.append(Source(key, os.fsdecode(path), 0, 0))
 
     def _skip(self, path: bytes, reason: str) -> None:
         key = self._key(path)
@@ -293,13 +320,15 @@ class _Walk:
         return encode_key(path[len(self.base.rstrip(b"/")) + 1 :])
 
     def _is_wanted(self, key: str) -> bool:
-        if not self.include and not self.exclude:
-            return True
-        parts = key.split("/")
-        names = [*parts, *("/".join(parts[:end]) for end in range(2, len(parts) + 1))]
+        is_included = not self.include or _matches(key, self.include)
+        return is_included and not _matches(key, self.exclude)
 
-        def matches(patterns: tuple[str, ...]) -> bool:
-            patterns = tuple(pattern.rstrip("/") for pattern in patterns)
-            return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
-        return not matches(self.exclude) and (not self.include or matches(self.include))
+def _matches(key: str, patterns: tuple[str, ...]) -> bool:
+    """Whether one of the patterns is of a key, its name or a folder that it lies in."""
+    if not patterns:
+        return False
+    parts = key.split("/")
+    names = [*parts, *("/".join(parts[:end]) for end in range(2, len(parts) + 1))]
+    patterns = tuple(pattern.rstrip("/") for pattern in patterns)
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)

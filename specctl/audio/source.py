@@ -49,7 +49,7 @@ class SourceFile:
         except BaseException:
             os.close(self.fd)
             raise
-        self.size, self.mtime_ns = status.st_size, status.st_mtime_ns
+        self.size, self.mtime_ns = status.st_size, modification_time(status)
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +77,7 @@ class SourceFile:
     def has_changed(self) -> bool:
         """Whether size or modification time differ from those at the time of opening."""
         status = os.fstat(self.fd)
-        return (status.st_size, status.st_mtime_ns) != (self.size, self.mtime_ns)
+        return (status.st_size, modification_time(status)) != (self.size, self.mtime_ns)
 
     def sha256(self) -> str:
         """Hex digest of all bytes of the file, which had `size` of them when it was opened."""
@@ -89,6 +89,11 @@ class SourceFile:
             digest.update(view[:n_read])
             offset += n_read
         return digest.hexdigest()
+
+
+def modification_time(status: os.stat_result) -> int:
+    """Nanoseconds since 1970, as far as 64 bits take them: from 1677 to 2262."""
+    return max(-(2**63), min(status.st_mtime_ns, 2**63 - 1))
 
 
 class Piece(NamedTuple):

@@ -93,11 +93,12 @@ class WorkFolder:
         except _UNREADABLE as error:
             raise _unreadable(self.path / "job.json", error) from error
 
-    def read_plan(self) -> Plan:
+    def read_plan(self, job: Job) -> Plan:
         """The plan of the job, with poisoned sources marked."""
         try:
             plan = Plan.from_json_lines((self.path / "plan.jsonl").read_text(encoding="utf-8"))
-            if not plan.parts:
+            # a repair may have nothing to convert, but only to write anew
+            if not plan.parts and job.repaired != ():
                 raise ValueError("it is empty")
         except _UNREADABLE as error:
             raise _unreadable(self.path / "plan.jsonl", error) from error
@@ -195,9 +196,11 @@ class WorkFolder:
                 raise StoreError(f"cannot remove {self.path}: {error.strerror}") from error
 
     def clear(self) -> None:
-        """Remove everything of ours but the lock, ``job.json`` last."""
-        # parts first: a kill in between leaves a job whose parts are made again
-        for path in sorted(self._own_files(), key=lambda path: path.name == "job.json"):
+        """Remove everything of ours but the lock."""
+        # parts first: a kill in between leaves a job whose parts are made again, and never one
+        # without its plan
+        last = ("job.json", "plan.jsonl")
+        for path in sorted(self._own_files(), key=lambda path: (path.name in last, path.name)):
             _remove_file(path)
 
     def _own_files(self) -> list[Path]:
@@ -231,8 +234,10 @@ class WorkFolder:
             self._lock_file(lock)
             if not os.path.samestat(os.fstat(lock), name.stat()):
                 return None
-            os.truncate(lock, 0)
-            os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            # for people only: a full disk is met again where the folder is tidied up after it
+            with contextlib.suppress(OSError):
+                os.truncate(lock, 0)
+                os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
             stack.pop_all()
         return lock
 

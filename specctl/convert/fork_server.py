@@ -56,7 +56,8 @@ def _reported() -> Iterator[None]:
 def _forget_that_of_another() -> None:
     """Leave the server to the process that this one was forked from, and that is its parent."""
     server: Any = forkserver._forkserver
-    if server._forkserver_pid is None:
+    # macOS cannot say before Python 3.13
+    if server._forkserver_pid is None or not hasattr(os, "waitid"):
         return
     try:
         # looks, and leaves it to multiprocessing to see that one is dead

@@ -15,7 +15,8 @@ class Job:
     """A conversion that was begun, as ``job.json`` keeps it.
 
     ``replaced`` are sources of the store that an update makes anew; ``repaired`` are the same of
-    a repair, and ``None`` if it is none.
+    a repair, and ``None`` if it is none. ``base`` is the job of the store that is updated.
+    ``overwrite`` is what was asked for when it was begun.
     """
 
     id: str
@@ -30,6 +31,8 @@ class Job:
     n_unlabelled: int
     n_labels_unused: int
     repaired: tuple[str, ...] | None = None
+    base: str = ""
+    overwrite: bool = False
 
     def to_json(self) -> str:
         """JSON that people may read."""

@@ -175,7 +175,15 @@ class PartsRun:
             self.plan = self.plan.poisoned(self.folder.read_poison())
 
     def _too_many(self, number: int, failed: Container[str]) -> str | None:
-        """The file of a part that is one failure in a row too many."""
-        part = self.plan.parts[number]
-        place = self._streaks.add(number, [source.key in failed for source in part])
-        return None if place is None else part[place].key
+        """The file of a part that is one failure in a row too many.
+
+        Those that failed before do not count: an update takes them up without the good ones that
+        they stood among.
+        """
+        counted = [
+            source
+            for source in self.plan.parts[number]
+            if not (source.failed_before and source.key in failed)
+        ]
+        place = self._streaks.add(number, [source.key in failed for source in counted])
+        return None if place is None else counted[place].key

@@ -6,7 +6,7 @@ workers, so that a store is the same array for array whoever makes it.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -31,7 +31,7 @@ class PlannedSource:
     """A file as it was found; ``seconds`` is what its header says, 0 if that is unknown.
 
     ``poison`` is why it must not be opened again, empty for all but a few: reading its header
-    killed or hung a process.
+    killed or hung a process. ``failed_before`` is of a file that is as it was when it failed.
     """
 
     key: str
@@ -43,6 +43,7 @@ class PlannedSource:
     seconds: float
     label: str
     poison: str = ""
+    failed_before: bool = False
 
 
 _FIELDS = tuple(field.name for field in fields(PlannedSource))
@@ -94,6 +95,7 @@ def planned(
     sources: Iterable[Source],
     infos: Mapping[str, AudioInfo | str],
     labels: Mapping[str, str],
+    failed_before: Callable[[Source], bool] = lambda _: False,
 ) -> list[PlannedSource]:
     """Join what was found out about each source; ``infos`` holds a reason where probing failed."""
     result = []
@@ -114,6 +116,7 @@ def planned(
                 if known and n_samples <= source.size * 2**16
                 else 0.0,
                 label=labels.get(source.key, ""),
+                failed_before=failed_before(source),
             )
         )
     return result

@@ -71,6 +71,8 @@ def find(request: Request, base: Finished | None) -> Found:
             base.check_related(discovery.sources)
         fresh = tuple(base.changed(fresh, None if request.labels is None else labels))
         replaced = tuple(source.key for source in fresh if source.key in base.known)
+        # folders that could not be read then
+        replaced += tuple(base.failed.keys() & _folders(discovery.sources))
     return Found(
         sources=fresh,
         skipped=discovery.skipped,
@@ -79,6 +81,15 @@ def find(request: Request, base: Finished | None) -> Found:
         labels=labels,
         n_labels_unused=n_unused,
     )
+
+
+def _folders(sources: Sequence[Source]) -> set[str]:
+    """All folders that these lie in, at any depth, by their keys."""
+    folders: set[str] = set()
+    for folder in {source.key.rpartition("/")[0] for source in sources}:
+        parts = folder.split("/")
+        folders.update("/".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return folders - {""}
 
 
 def _labels(request: Request, sources: Sequence[Source]) -> tuple[dict[str, str], int]:
@@ -128,7 +139,8 @@ class Planner:
         infos, poison = self._probe(executor, found.sources)
         if self.control.draining:
             return None
-        sources = planned(found.sources, infos, found.labels)
+        has_failed = (lambda _: False) if base is None else base.has_failed
+        sources = planned(found.sources, infos, found.labels, has_failed)
         config = self._config(sources, base)
         plan = divide(sources, config).poisoned(poison)
         job = Job(
@@ -146,6 +158,8 @@ class Planner:
             else sum(not source.label for source in sources),
             n_labels_unused=found.n_labels_unused,
             repaired=found.replaced if found.is_due else None,
+            base="" if base is None else base.job,
+            overwrite=self.options.overwrite,
         )
         return job, plan
 

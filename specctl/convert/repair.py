@@ -69,6 +69,7 @@ class _Damaged:
 
     config: ConvertConfig
     basis: Basis | None
+    job: str
     request: str
     made_with: tuple[str, str]
     records: tuple[ItemRecord, ...]
@@ -82,6 +83,7 @@ class _Damaged:
             return cls(
                 config=config,
                 basis=store.basis,
+                job=str(attributes.get("job", "")),
                 request=str(attributes.get("request", "")),
                 made_with=(str(attributes.get("kernel")), str(attributes.get("device"))),
                 records=tuple(record for record in store.records if record.source in damaged),
@@ -151,7 +153,7 @@ def repair_store(
             options=_options(options, damaged.made_with, basis_file),
             control=control or Control(),
             report=progress or (lambda _: None),
-            find=lambda _, base: _found(again, damaged, base),
+            find=lambda _, base: _found(again, damaged, base, path),
             repaired=tuple(damaged.hashes),
         ).run()
     return _outcome(path, found, damaged)
@@ -217,13 +219,14 @@ def _difference(source: Source, sha256: str) -> str | None:
         return f"cannot be read: {error.strerror}"
 
 
-def _found(again: Sequence[Source], damaged: _Damaged, base: Finished | None) -> Found:
-    n_sources = len(base.known) if base is not None else 0
+def _found(again: Sequence[Source], damaged: _Damaged, base: Finished | None, path: Path) -> Found:
+    if base is None or base.job != damaged.job:
+        raise StoreError(f"{path} was replaced meanwhile; give the command again")
     replaced = tuple(damaged.hashes)
     return Found(
         sources=tuple(again),
         skipped=(),
-        n_unchanged=n_sources - len(replaced),
+        n_unchanged=len(base.known) - len(replaced),
         replaced=replaced,
         labels=damaged.labels,
         is_due=True,

@@ -81,6 +81,10 @@ class Finished:
             or (labels is not None and labels.get(source.key, "") != self.labels[source.key])
         ]
 
+    def has_failed(self, source: Source) -> bool:
+        """Whether a source failed before and is unchanged since."""
+        return source.key in self.failed and self._has(source)
+
     def has_failed_alike(
         self, sources: Sequence[PlannedSource], failures: Sequence[tuple[str, str]]
     ) -> bool:

@@ -80,7 +80,7 @@ class Target:
         """
         try:
             job = self._same_job(folder, tidies)
-            return (job, folder.read_plan()) if job is not None else None
+            return (job, folder.read_plan(job)) if job is not None else None
         except StoreError:
             if self.options.overwrite:
                 return None
@@ -94,7 +94,7 @@ class Target:
             if tidies:
                 folder.clear()
             return None
-        if job is None:
+        if job is None or self._starts_anew(job):
             return None
         differing = self._differences(job.config)
         if job.version != __version__:
@@ -108,8 +108,9 @@ class Target:
                 f"{folder.path} holds an unfinished conversion with other settings: {differing}; "
                 "repeat its command to finish it, or pass --overwrite to start anew"
             )
-        if job.repaired != self.repaired:
-            # between a repair and an update, or of other damage: nothing of it would help
+        if job.repaired != self.repaired or (job.update and job.base != job_of(self.store)):
+            # between a repair and an update, of other damage, or for a store that is not there
+            # any longer: nothing of it would help
             return None
         if self.is_finished:
             raise StoreError(
@@ -117,6 +118,10 @@ class Target:
                 f"{folder.path} and replace it"
             )
         return job
+
+    def _starts_anew(self, job: Job) -> bool:
+        """Whether to overwrite means to forget what was begun without that."""
+        return self.options.overwrite and not (job.overwrite or self.store.exists())
 
     def base(self) -> Finished | None:
         """The store to be updated, if that is what is asked for."""

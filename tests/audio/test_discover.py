@@ -211,8 +211,9 @@ def test_a_fifo_given_by_name_is_skipped(tree):
     assert reasons(found) == {"b.wav": "not a regular file"}
 
 
-def test_a_folder_that_cannot_be_read_is_skipped(tree, monkeypatch):
-    root = tree("a.wav", "locked/b.wav")
+@pytest.fixture
+def locked(monkeypatch):
+    """Folders called so cannot be listed."""
     scandir = os.scandir
 
     def refusing_scandir(path):
@@ -221,9 +222,25 @@ def test_a_folder_that_cannot_be_read_is_skipped(tree, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing_scandir)
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_folder_that_cannot_be_read_is_a_source_that_will_fail(tree):
+    root = tree("a.wav", "b/locked/b.wav")
     found = discover([root])
-    assert keys(found) == ["a.wav"]
-    assert reasons(found) == {"locked": "permission denied"}
+    assert keys(found) == ["a.wav", "b/locked"]
+    assert reasons(found) == {}
+    # what is in it might have matched
+    assert keys(discover([root], include=["*.wav"])) == ["a.wav", "b/locked"]
+    assert keys(discover([root], exclude=["locked"])) == ["a.wav"]
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_folder_that_was_named_must_be_readable(tree):
+    root = tree("a.wav", "locked/b.wav")
+    for paths in ([root / "locked"], [root / "a.wav", root / "locked"]):
+        with pytest.raises(AudioError, match=r"cannot read '.*locked': permission denied"):
+            discover(paths)
 
 
 @pytest.mark.parametrize(

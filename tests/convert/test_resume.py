@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -161,6 +162,40 @@ def test_other_settings_are_refused_with_the_difference(
     assert (identity(store) if is_finished else parts_of(store)) == before
     # unlike the store's own
     convert_audio(folder, store, options=HERE, **SETTINGS)
+    assert_nothing_beside(store)
+
+
+def test_overwriting_forgets_what_was_begun_without_it(folder, store):
+    leave_unfinished(folder, store)
+    (folder / "x" / "000.wav").unlink()
+    write_noise(folder / "x" / "later.wav")
+    anew = Options(workers=0, overwrite=True)
+    summary = convert_audio(folder, store, options=anew, **SETTINGS)
+    assert (summary.n_resumed, summary.n_converted) == (0, 9)
+    with open_store(store) as made:
+        assert "x/later.wav" in made
+        assert "x/000.wav" not in made
+    assert_nothing_beside(store)
+
+
+@pytest.mark.parametrize("n_removed", range(1, 7))
+def test_a_kill_while_a_job_is_forgotten_leaves_one_that_can_go_on(
+    folder, store, monkeypatch, n_removed
+):
+    leave_unfinished(folder, store)
+    left = iter(range(n_removed))
+
+    def killed(path, *args, **options):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        unlink(path, *args, **options)
+
+    unlink = Path.unlink
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            convert_audio(folder, store, options=Options(workers=0, overwrite=True), **SETTINGS)
+    assert convert_audio(folder, store, options=HERE, **SETTINGS).n_converted == 9
     assert_nothing_beside(store)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from specctl import convert_audio, open_store
 from specctl.convert import Control, Options, Stopped
-from specctl.errors import StoreError
+from specctl.errors import AudioError, StoreError
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
 from tests.convert.commands import (
@@ -314,6 +314,69 @@ def test_a_killed_update_leaves_the_old_store_and_is_finished(folder, store, tmp
     assert "nothing to do" in again.stderr
     assert store.stat().st_mtime_ns == updated.st_mtime_ns
     assert_nothing_beside(store)
+
+
+def test_files_that_failed_before_are_no_failures_in_a_row(folder, store):
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (folder / "z" / name).write_bytes(b"")
+    few = Options(workers=0, update=True, max_failures=4)
+    assert convert_audio(folder, store, options=few, **SETTINGS).n_failed == 5
+    write_noise(folder / "z" / "new.wav")
+    summary = convert_audio(folder, store, options=few, **SETTINGS)
+    assert (summary.n_converted, summary.n_failed) == (1, 5)
+    for name in ("a.wav", "b.wav", "c.wav", "worse.wav"):
+        (folder / "z" / name).write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match="4 files in a row failed, the last one z/worse.wav"):
+        convert_audio(folder, store, options=few, **SETTINGS)
+
+
+def test_a_folder_that_cannot_be_read_is_a_failure_until_it_can(folder, tmp_path, monkeypatch):
+    store = tmp_path / "new.h5"
+    write_noise(folder / "locked" / "deep" / "a.wav")
+    scandir = os.scandir
+
+    def refusing_scandir(path):
+        if os.fsdecode(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refusing_scandir)
+        summary = convert_audio(folder, store, options=Options(workers=0), **SETTINGS)
+        assert "locked" in dict(summary.failures)
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    with open_store(store) as made:
+        assert "locked/deep/a.wav" in made
+        assert "locked" not in dict(made.errors)
+
+
+def test_what_was_begun_for_another_store_is_begun_anew(folder, store, tmp_path):
+    change(folder)
+    older = tmp_path / "older.h5"
+    shutil.copy(store, older)
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    for number in range(4):
+        write_noise(folder / "y" / f"last {number}.wav")
+    (folder / "z" / "worse.wav").unlink()
+    stop_after_parts(folder, store, 1)
+    # a backup that has not got what the first update had added
+    shutil.copy(older, store)
+    assert convert_audio(folder, store, options=UPDATE, **SETTINGS).n_converted == 7
+    convert_audio(folder, tmp_path / "wanted.h5", options=Options(workers=0), **SETTINGS)
+    assert set(arrays(store)) == set(arrays(tmp_path / "wanted.h5"))
+    assert verify_store(store) == []
+
+
+def stop_after_parts(folder, store, n_parts):
+    """Interrupt an update when so many parts are done."""
+    control = Control()
+
+    def look(progress):
+        if progress.stage == "converting" and progress.n_done >= n_parts:
+            control.stop()
+
+    with pytest.raises(Stopped):
+        convert_audio(folder, store, options=UPDATE, control=control, progress=look, **SETTINGS)
 
 
 def test_who_may_read_a_store_is_not_changed(folder, store):
