@@ -16,7 +16,7 @@ class Job:
 
     ``replaced`` are sources of the store that an update makes anew; ``repaired`` are the same of
     a repair, and ``None`` if it is none. ``base`` is the job of the store that is updated.
-    ``overwrite`` is what was asked for when it was begun.
+    ``overwrite`` is what was asked for when it was begun, ``kernel`` what computes.
     """
 
     id: str
@@ -33,6 +33,7 @@ class Job:
     repaired: tuple[str, ...] | None = None
     base: str = ""
     overwrite: bool = False
+    kernel: str = ""
 
     def to_json(self) -> str:
         """JSON that people may read."""

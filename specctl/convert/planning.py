@@ -182,7 +182,10 @@ class Planner:
         if base is None:
             return self.given.resolve(most_common_rate(sources) or _FALLBACK_RATE)
         config = self.given.resolve(int(base.config.get("sample_rate", _FALLBACK_RATE)))
-        differing = differences(base.config, config.to_dict())
+        asked = self.options.kernel if self.options.kernel != "auto" else base.kernel
+        differing = differences(
+            {**base.config, "kernel": base.kernel}, {**config.to_dict(), "kernel": asked}
+        )
         if differing:
             raise StoreError(
                 f"{base.path} was made with other settings: {differing}; "

@@ -27,6 +27,9 @@ from specctl.errors import AudioError, Stopped
 from specctl.store.layout import Layout
 from specctl.store.merge import MergeSummary
 
+_RUN_ANYWHERE = ("fft", "conv")
+"""Kernels that no device lacks."""
+
 
 @dataclass(slots=True)
 class Conversion:
@@ -61,15 +64,19 @@ class Conversion:
             begun = target.begun(folder)
             if begun is None and target.is_finished:
                 return target.already_there()
+            if begun is not None:
+                self._keep_kernel(begun[0].kernel)
             with self.executor(("cpu",)) as executor:
                 if begun is None:
                     base = target.base()
                     found = self.find(self.request, base)
                     if base is not None and not found.sources and not found.is_due:
                         return target.nothing_new(base, found)
+                    if base is not None:
+                        self._keep_kernel(base.kernel)
                     self.limit_workers(len(found.sources))
                     description = self._described(executor)
-                    begun = self._plan(folder, executor, found, base)
+                    begun = self._plan(folder, executor, found, base, description.kernel)
                 else:
                     self.limit_workers(len(begun[1].sources))
                     description = self._described(executor)
@@ -99,15 +106,27 @@ class Conversion:
         """What makes the plan of this conversion."""
         return planning.Planner(self.request, self.given, self.options, self.control, self.report)
 
+    def _keep_kernel(self, kernel: str) -> None:
+        """Go on with the kernel that has made what is there, unless another one is asked for."""
+        if self.options.kernel == "auto" and kernel in _RUN_ANYWHERE:
+            self.options = replace(self.options, kernel=kernel)
+
     def _plan(
-        self, folder: WorkFolder, executor: Executor, found: planning.Found, base: Finished | None
+        self,
+        folder: WorkFolder,
+        executor: Executor,
+        found: planning.Found,
+        base: Finished | None,
+        kernel: str,
     ) -> tuple[Job, Plan] | None:
         made = self.planner().plan(executor, found, base)
-        if made is not None:
-            # raises where the stored type cannot hold the values, while nothing is begun yet
-            self._layout(executor, ConvertConfig.from_dict(made[0].config))
-            folder.begin(*made)
-        return made
+        if made is None:
+            return None
+        job, plan = replace(made[0], kernel=kernel), made[1]
+        # raises where the stored type cannot hold the values, while nothing is begun yet
+        self._layout(executor, ConvertConfig.from_dict(job.config))
+        folder.begin(job, plan)
+        return job, plan
 
     def executor(self, devices: tuple[str, ...]) -> Executor:
         """Workers for these devices, or this process."""

@@ -30,6 +30,7 @@ class Finished:
     path: Path
     config: dict[str, Any]
     job: str
+    kernel: str
     request: str
     n_items: int
     n_frames: int
@@ -61,6 +62,7 @@ class Finished:
                 path=path,
                 config=store.config,
                 job=str(attributes.get("job", "")),
+                kernel=str(attributes.get("kernel", "")),
                 request=str(attributes.get("request", "")),
                 n_items=len(store),
                 n_frames=store.n_frames,

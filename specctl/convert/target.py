@@ -46,7 +46,7 @@ class Target:
     def already_there(self) -> Summary:
         """The store is finished: say so, or refuse if it is not what was asked for."""
         finished = Finished.read(self.store)
-        differing = self._differences(finished.config)
+        differing = self._differences(finished.config, finished.kernel)
         if differing:
             raise StoreError(
                 f"{self.store} already exists with other settings: {differing}; "
@@ -62,16 +62,17 @@ class Target:
 
     def nothing_new(self, base: Finished, found: planning.Found) -> Summary:
         """The store has all that was found."""
-        differing = self._differences(base.config)
+        differing = self._differences(base.config, base.kernel)
         if differing:
             raise StoreError(f"{self.store} was made with other settings: {differing}")
         return base.summary(found.n_unchanged, len(found.skipped))
 
-    def _differences(self, stored: Mapping[str, Any]) -> str:
+    def _differences(self, stored: Mapping[str, Any], kernel: str) -> str:
         """In what these settings differ from ``stored``, had they found the rate it has."""
         rate = stored.get("sample_rate")
         config = self.given.resolve(rate if isinstance(rate, int) and rate > 0 else 48_000)
-        return differences(dict(stored), config.to_dict())
+        asked = kernel if self.options.kernel == "auto" or not kernel else self.options.kernel
+        return differences({**stored, "kernel": kernel}, {**config.to_dict(), "kernel": asked})
 
     def begun(self, folder: WorkFolder, *, tidies: bool = True) -> tuple[Job, Plan] | None:
         """The unfinished job to go on with; ``None`` to plan a new one.
@@ -96,7 +97,7 @@ class Target:
             return None
         if job is None or self._starts_anew(job):
             return None
-        differing = self._differences(job.config)
+        differing = self._differences(job.config, job.kernel)
         if job.version != __version__:
             differing = f"specctl {job.version} there, {__version__} here"
         if not differing:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -350,6 +351,27 @@ def test_a_folder_that_cannot_be_read_is_a_failure_until_it_can(folder, tmp_path
         assert "locked" not in dict(made.errors)
 
 
+def test_a_store_is_of_one_kernel(folder, tmp_path):
+    store, other = tmp_path / "conv.h5", Options(workers=0, kernel="conv")
+    convert_audio(folder, store, options=other, **SETTINGS)
+    write_noise(folder / "new.wav")
+    with pytest.raises(StoreError, match="kernel conv there, fft here"):
+        convert_audio(folder, store, options=replace(UPDATE, kernel="fft"), **SETTINGS)
+    with pytest.raises(StoreError, match="kernel conv there, fft here"):
+        convert_audio(folder, store, options=Options(workers=0, kernel="fft"), **SETTINGS)
+    stop_after_parts(folder, tmp_path / "begun.h5", 1, other)
+    with pytest.raises(StoreError, match="kernel conv there, fft here"):
+        options = Options(workers=0, kernel="fft")
+        convert_audio(folder, tmp_path / "begun.h5", options=options, **SETTINGS)
+    for path, options in [(store, UPDATE), (tmp_path / "begun.h5", Options(workers=0))]:
+        assert convert_audio(folder, path, options=options, **SETTINGS).kernel == "conv"
+    convert_audio(folder, tmp_path / "wanted.h5", options=other, **SETTINGS)
+    for path in (store, tmp_path / "begun.h5"):
+        made, wanted = arrays(path), arrays(tmp_path / "wanted.h5")
+        assert made.keys() == wanted.keys()
+        assert all((made[key] == wanted[key]).all() for key in wanted)
+
+
 def test_what_was_begun_for_another_store_is_begun_anew(folder, store, tmp_path):
     change(folder)
     older = tmp_path / "older.h5"
@@ -367,8 +389,8 @@ def test_what_was_begun_for_another_store_is_begun_anew(folder, store, tmp_path)
     assert verify_store(store) == []
 
 
-def stop_after_parts(folder, store, n_parts):
-    """Interrupt an update when so many parts are done."""
+def stop_after_parts(folder, store, n_parts, options=UPDATE):
+    """Interrupt a conversion when so many parts are done."""
     control = Control()
 
     def look(progress):
@@ -376,7 +398,7 @@ def stop_after_parts(folder, store, n_parts):
             control.stop()
 
     with pytest.raises(Stopped):
-        convert_audio(folder, store, options=UPDATE, control=control, progress=look, **SETTINGS)
+        convert_audio(folder, store, options=options, control=control, progress=look, **SETTINGS)
 
 
 def test_who_may_read_a_store_is_not_changed(folder, store):
