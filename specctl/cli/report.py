@@ -71,6 +71,7 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
     lines = [
         f"{counted(estimate.n_found, 'file')}, {duration(estimate.audio_hours * 3600)} of audio"
         f"{_and(estimate.n_skipped, 'skipped')}{_and(estimate.n_unreadable, 'not readable')}"
+        f"{_and(estimate.n_too_short, 'too short')}"
         f"{_and(estimate.n_unchanged, 'unchanged')}",
         f"sample rate {estimate.sample_rate} Hz{_resampled(estimate.n_resampled)}",
         f"about {size(estimate.n_bytes)}, {duration(estimate.seconds)} of work on this machine",

@@ -74,6 +74,9 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
         n_skipped=len(job.skipped),
         n_unchanged=job.n_unchanged,
         n_unreadable=sum(source.sample_rate == 0 for source in sources),
+        n_too_short=sum(
+            source.seconds > 0 and not stored_bytes(source, config) for source in sources
+        ),
         audio_hours=sum(source.seconds for source in sources) / 3600,
         n_bytes=round(n_bytes * share) + sum(there.values()),
         seconds=sum(receipt.seconds.values()) * share / workers,
@@ -102,7 +105,11 @@ def _rehearsal(
     description: Description,
 ) -> tuple[Receipt, int, Sequence[PlannedSource]]:
     """Convert a few sources spread over the plan; the receipt, the size, and which they were."""
-    usable = [source for source in plan.sources if 0 < source.seconds <= _LONGEST_SAMPLE]
+    usable = [
+        source
+        for source in plan.sources
+        if 0 < source.seconds <= _LONGEST_SAMPLE and stored_bytes(source, config)
+    ]
     usable = usable or list(plan.sources)
     sample = tuple(usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES])
     with tempfile.TemporaryDirectory(prefix="specctl-") as name:

@@ -131,15 +131,23 @@ def most_common_rate(sources: Iterable[PlannedSource]) -> int | None:
 def stored_bytes(source: PlannedSource, config: ConvertConfig) -> int:
     """Bytes of the rows of a source before compression, as far as its header tells."""
     seconds = source.seconds or source.size / _BYTES_PER_SECOND
-    n_samples = int(seconds * config.sample_rate) + 1
+    n_samples = round(seconds * config.sample_rate)
     if config.segment is None:
         n_frames = config.n_frames(n_samples)
     else:
-        n_segments = max(1, -(-n_samples // config.segment_step))
-        n_frames = n_segments * config.n_frames(config.segment_length)
+        n_frames = _n_segments(n_samples, config) * config.n_frames(config.segment_length)
     if config.channels == "each":
         n_frames *= max(1, source.n_channels)
     return n_frames * row_bytes(config)
+
+
+def _n_segments(n_samples: int, config: ConvertConfig) -> int:
+    """As `specctl.convert.items.items` divides a channel."""
+    length, step = config.segment_length, config.segment_step
+    n_whole = 0 if n_samples < length else 1 + (n_samples - length) // step
+    n_held = length - step if n_whole else 0
+    has_rest = n_samples - n_whole * step > n_held
+    return n_whole + (config.tail == "pad" and has_rest)
 
 
 def row_bytes(config: ConvertConfig) -> int:

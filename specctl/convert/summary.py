@@ -83,8 +83,9 @@ class Estimate:
     """What ``--dry-run`` tells: nothing was converted for good.
 
     ``n_unchanged`` of the files found are in the store already; hours, bytes, seconds and rates
-    are those of the others. Of a conversion that was begun, ``n_parts_done`` of ``n_parts`` are
-    done; ``seconds`` are those of the rest.
+    are those of the others. ``n_unreadable`` and ``n_too_short`` of them will fail, the latter as
+    they give no frame or no segment. Of a conversion that was begun, ``n_parts_done`` of
+    ``n_parts`` are done; ``seconds`` are those of the rest.
     """
 
     n_found: int
@@ -92,6 +93,7 @@ class Estimate:
     n_skipped: int = 0
     n_unchanged: int = 0
     n_unreadable: int = 0
+    n_too_short: int = 0
     audio_hours: float = 0.0
     n_bytes: int = 0
     seconds: float = 0.0

@@ -136,6 +136,18 @@ def test_a_dry_run_makes_nothing_and_tells_what_would_be_made(folder, store, tmp
     assert estimate["audio_hours"] * 3600 == pytest.approx(4.06)
 
 
+@pytest.mark.parametrize("tail", ["pad", "drop"])
+@pytest.mark.parametrize("overlap", [0, 0.4])
+def test_a_dry_run_counts_segments(folder, store, tail, overlap):
+    write_noise(folder / "short.wav", 0.3)
+    flags = ("--segment", 0.5, "--overlap", overlap, "--tail", tail, "--compression", "none")
+    estimate = json.loads(run(folder, store, *FLAGS, *flags, "--dry-run", "--json").stdout)
+    done = json.loads(run(folder, store, *FLAGS, *flags, "--json").stdout)
+    assert estimate["n_too_short"] == done["n_failed"] == (tail == "drop")
+    size = store.stat().st_size
+    assert size / 4 < estimate["n_bytes"] < size * 4
+
+
 @pytest.mark.parametrize("store_name", [[], ["new.h5"], ["new.store"]])
 def test_a_dry_run_needs_no_store(folder, tmp_path, store_name):
     names = [tmp_path / name for name in store_name]

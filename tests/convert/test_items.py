@@ -10,6 +10,8 @@ import pytest
 from specctl import convert_audio, open_store
 from specctl.audio.discover import decode_key
 from specctl.convert import Options
+from specctl.convert.plan import PlannedSource, row_bytes, stored_bytes
+from specctl.convert.settings import ConvertConfig
 from specctl.errors import AudioError, ParameterError
 from specctl.store.verify import verify_store
 from specctl.training.labels import find_labelled
@@ -47,6 +49,9 @@ def test_segments_are_stretches_of_the_file(tmp_path, tail, overlap, n_samples):
     if tail == "pad" and last_end < n_samples:
         kept.append(kept[-1] + step if kept else 0)
     job = {"segment": 0.5, "overlap": overlap, "tail": tail, **STFT}
+    config = ConvertConfig.resolve(sample_rate=RATE, **job)
+    source = PlannedSource("a.wav", "", 0, 0, RATE, 1, n_samples / RATE, "")
+    assert stored_bytes(source, config) == len(kept) * 126 * row_bytes(config)
     if not kept:
         with pytest.raises(AudioError, match=r"a\.wav: shorter than a segment of 0\.5 s"):
             convert(path, tmp_path / "o.h5", **job)
