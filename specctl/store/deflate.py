@@ -26,7 +26,8 @@ _STEADY_LEVEL = 3
 _DICTIONARY_BYTES = 32
 _MOST_TRIED = 4
 
-_SAMPLE_BYTES = 2048
+_N_SPOTS, _SPOT_BYTES = 16, 128
+_SAMPLE_BYTES = _N_SPOTS * _SPOT_BYTES
 _MOST_BITS = 6.4
 """A plane goes in as it is if a byte of its sample says more than this."""
 
@@ -47,9 +48,10 @@ def deflated(planes: np.ndarray, width: int) -> bytes:
     width : int
         Bytes of each plane that make a frame.
     """
-    counts = _sample_counts(planes)
+    sample = planes[:, _sampled_places(planes.shape[1], width)]
+    counts = _counts(sample)
     pieces: list[bytes | memoryview] = [_ZLIB_HEADER]
-    which = _which_shrink(planes, counts, width)
+    which = _which_shrink(planes, sample, counts, width)
     for plane, count, shrinks in zip(planes, counts, which, strict=True):
         if shrinks:
             pieces += _compressed(plane.tobytes(), np.flatnonzero(count == 0).tolist())
@@ -60,32 +62,41 @@ def deflated(planes: np.ndarray, width: int) -> bytes:
     return b"".join([*pieces, _LAST_BLOCK, checksum.to_bytes(4, "big")])
 
 
-def _sample(planes: np.ndarray) -> slice:
-    """The middle of each plane, which stands for all of it."""
-    first = max(0, planes.shape[1] - _SAMPLE_BYTES) // 2
-    return slice(first, min(first + _SAMPLE_BYTES, planes.shape[1]))
+@lru_cache(maxsize=4)
+def _sampled_places(n_bytes: int, width: int) -> np.ndarray:
+    """Places in each plane that stand for all of it.
+
+    Spots from its start to its end, at another bin of a frame each, since silence and padding are
+    in some frames only, and bins differ.
+    """
+    if n_bytes < 2 * _SAMPLE_BYTES:
+        return np.arange(max(0, n_bytes - _SAMPLE_BYTES), n_bytes)
+    first = min(width, n_bytes // 2)
+    starts = np.linspace(first, n_bytes - _SPOT_BYTES, _N_SPOTS).astype(np.intp)
+    return (starts[:, None] + np.arange(_SPOT_BYTES)).reshape(-1)
 
 
-def _sample_counts(planes: np.ndarray) -> np.ndarray:
+def _counts(sample: np.ndarray) -> np.ndarray:
     """How often each value is among the sample of each plane, shape (n_planes, 256)."""
-    n_planes = len(planes)
+    n_planes = len(sample)
     firsts = np.arange(0, 256 * n_planes, 256, dtype=np.uint16)
-    distinct = planes[:, _sample(planes)] + firsts[:, None]
+    distinct = sample + firsts[:, None]
     return np.bincount(distinct.reshape(-1), minlength=256 * n_planes).reshape(n_planes, 256)
 
 
-def _which_shrink(planes: np.ndarray, counts: np.ndarray, width: int) -> list[bool]:
+def _which_shrink(
+    planes: np.ndarray, sample: np.ndarray, counts: np.ndarray, width: int
+) -> list[bool]:
     """Of which planes compressing is worth its time.
 
     By the entropy of their samples, which takes a fifth of the time that compressing them does; or
     because their rows repeat, as those of a steady tone may.
     """
-    sample = _sample(planes)
-    size = sample.stop - sample.start
+    size = sample.shape[1]
     shrinks = math.log2(size) - _COUNT_BITS[counts].sum(axis=1) / size <= _MOST_BITS
-    if sample.start >= width:
-        earlier = planes[:, sample.start - width : sample.stop - width]
-        shrinks |= (planes[:, sample] == earlier).all(axis=1)
+    places = _sampled_places(planes.shape[1], width)
+    if places[0] >= width:
+        shrinks |= (planes[:, places - width] == sample).all(axis=1)
     return cast(list[bool], shrinks.tolist())
 
 

@@ -57,6 +57,17 @@ def test_frames_that_repeat_shrink_though_each_is_noise(n_bins):
     assert len(data) < layout.chunk_bytes / 10
 
 
+@pytest.mark.parametrize("n_bins", [80, 1025])
+@pytest.mark.parametrize("silent", [slice(0, 24), slice(40, 64)], ids=["start", "end"])
+def test_silence_shrinks_though_most_of_a_chunk_is_noise(n_bins, silent):
+    layout = dataclasses.replace(small_layout("uint8", "gzip"), n_bins=n_bins, chunk_frames=64)
+    rows = random_rows(layout)
+    rows[silent] = 0
+    data = ChunkCodec(layout).encode(rows)
+    assert zlib.decompress(data) == rows.tobytes()
+    assert len(data) < layout.chunk_bytes * 0.7
+
+
 def test_checksum_is_that_of_zlib():
     assert checksum(b"specctl") == zlib.crc32(b"specctl")
 
