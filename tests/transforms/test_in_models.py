@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 
 from specctl.errors import ParameterError
 from specctl.transforms import MFCC, MelSpectrogram, Spectrogram
@@ -173,6 +174,44 @@ def test_a_model_built_without_memory_has_its_constants_when_it_gets_some(name):
     model.to_empty(device="cpu")
     model.load_state_dict({f"0.{key}": value for key, value in wanted.state_dict().items()})
     assert torch.equal(model(noise(2, 500)), wanted(noise(2, 500)))
+
+
+def test_a_model_built_without_memory_takes_over_a_checkpoint(name):
+    def model():
+        return nn.Sequential(MAKERS[name](), nn.Flatten(0))
+
+    wanted = model()
+    with torch.no_grad():
+        for weight in wanted.parameters():
+            weight.mul_(1.1)
+    with torch.device("meta"):
+        made = model()
+    with pytest.raises(ParameterError, match="weights must have memory"):
+        made(noise(2, 500))
+    made.load_state_dict(wanted.state_dict(), assign=True)
+    assert torch.equal(made(noise(2, 500)), wanted(noise(2, 500)))
+
+
+def test_a_strict_export_computes_what_the_transform_did(transform, tolerance):
+    waveform = noise(2, 500)
+    with warnings.catch_warnings():
+        # of torch, about itself
+        warnings.simplefilter("ignore")
+        program = torch.export.export(transform, (waveform,), strict=True)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(waveform), transform(waveform), **tolerance)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated:DeprecationWarning")
+def test_derivatives_are_carried_forward(transform, tolerance):
+    waveform, direction = noise(2, 500), noise(2, 500, seed=1)
+    with forward_ad.dual_level():
+        result = transform(forward_ad.make_dual(waveform, direction))
+        values, found = forward_ad.unpack_dual(result)
+    _, wanted = torch.func.jvp(transform, (waveform,), (direction,))
+    assert torch.equal(found, wanted)
+    with torch.no_grad():
+        torch.testing.assert_close(values, transform(waveform), **tolerance)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated:DeprecationWarning")
