@@ -129,7 +129,19 @@ def test_frequencies_that_the_rows_do_not_have_are_not_believed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "other", [{"n_fft": 128}, {"n_mels": 13}, {"sample_rate": 16000}, {"scale": "pcen"}]
+    "other",
+    [
+        {"n_fft": 128},
+        {"n_mels": 13},
+        {"sample_rate": 16000},
+        {"scale": "pcen"},
+        {"fmin": 50.0},
+        {"fmax": 3000.0},
+        {"window": "hamming"},
+        {"win_length": 40},
+        {"mel_scale": "htk"},
+        {"mel_norm": "none"},
+    ],
 )
 def test_a_file_made_with_other_settings_is_refused(tmp_path, other):
     MelSpectrogram(**MEL).save_basis(tmp_path / "b.safetensors")

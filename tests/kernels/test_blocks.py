@@ -4,7 +4,7 @@ import torch
 from specctl.config import SpectrogramConfig
 from specctl.kernels import blocks
 from specctl.kernels.blocks import block_frames, raised
-from specctl.transforms import Transform, transform_for
+from specctl.transforms import MelSpectrogram, Transform, transform_for
 from tests.dsp.signals import noise
 
 from .test_laws import CPU, KERNEL_NAMES
@@ -43,6 +43,17 @@ def test_a_tile_of_whole_blocks_has_the_numbers_of_the_whole_to_the_last_bit(set
     for first, last in ((0, block), (block, 3 * block), (3 * block, n_frames)):
         part = transform.run(tile(padded, config, first, last).clone())
         assert torch.equal(part, whole[..., first:last])
+
+
+@pytest.mark.parametrize("name", ["mel", "window"])
+def test_a_weight_that_was_changed_before_it_is_used_again_is_noticed(name, monkeypatch):
+    monkeypatch.setitem(blocks._KEPT_VALUES, "cpu", 1)
+    transform = MelSpectrogram(n_fft=64, n_mels=5, trainable=(name,))
+    spec = transform(noise(2, 3000))
+    with torch.no_grad():
+        getattr(transform, name).mul_(3)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        spec.sum().backward()
 
 
 @pytest.mark.parametrize("settings", LONG.values(), ids=LONG)

@@ -309,6 +309,39 @@ def test_a_setting_that_no_config_has_is_refused():
         MelSpectrogram(n_mel=80)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"precision": "fp16"}, "precision must be fp32, tf32, bf16, got 'fp16'"),
+        ({"precision": None}, "precision must be fp32, tf32, bf16, got None"),
+        ({"trainable": None}, "trainable must be names of weights, got None"),
+        ({"init": None}, "init must be fourier, mel-fourier, random or a basis file, got None"),
+        ({"init": 5}, "init must be fourier, mel-fourier, random or a basis file, got 5"),
+        ({"init": "random", "seed": "a"}, "seed must be a whole number below 2"),
+        ({"init": "random", "seed": 2**70}, "seed must be a whole number below 2"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(wrong, message):
+    with pytest.raises(ParameterError, match=message):
+        MelSpectrogram(**wrong)
+
+
+def test_a_config_must_be_one():
+    with pytest.raises(ParameterError, match="config must be a SpectrogramConfig or a dict"):
+        MelSpectrogram.from_config(None)
+
+
+def test_pcen_starts_with_the_same_numbers_whatever_the_default_type_is():
+    wanted = MelSpectrogram(scale="pcen").pcen.weight
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found = MelSpectrogram(scale="pcen").pcen.weight
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, wanted)
+
+
 def test_an_unknown_kernel_is_refused():
     with pytest.raises(KernelError, match="kernel must be auto, .*fft.*conv"):
         Spectrogram(kernel="cuda")
