@@ -137,10 +137,15 @@ def check_range(kind: str, low: float, high: float) -> None:
         )
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Refuse arrays of other kinds."""
+    if not isinstance(value, Tensor):
+        raise ParameterError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+
+
 def check_batch(batch: Tensor, lengths: Tensor, n_dims: int) -> None:
     """Refuse a batch or lengths of another shape."""
-    if not isinstance(batch, Tensor):
-        raise ParameterError(f"batch must be a torch.Tensor, got {type(batch).__name__}")
+    check_tensor("batch", batch)
     if batch.ndim != n_dims or not batch.is_floating_point():
         raise ParameterError(
             f"batch must be floating point of shape {SHAPES[n_dims]}, got {batch.dtype} of "

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from specctl.augment.base import check_within
+from specctl.augment.base import check_tensor, check_within
 from specctl.augment.draws import Draws
 from specctl.eager import eager
 from specctl.errors import ParameterError
@@ -42,7 +42,8 @@ class Mixup(nn.Module):
         batch : Tensor, shape (batch, ...)
             Waveforms or spectrograms.
         targets : Tensor, shape (batch, n_classes)
-            Probabilities of the classes, for example one-hot.
+            Probabilities of the classes, for example one-hot. Mixtures of whole numbers are of
+            torch's default type.
         generator : torch.Generator, optional
             On the CPU.
 
@@ -51,10 +52,6 @@ class Mixup(nn.Module):
         batch, targets : Tensor
             Of the same shapes.
         """
-        if targets.ndim != 2 or len(targets) != len(batch):
-            raise ParameterError(
-                f"targets must have shape ({len(batch)}, n_classes), got {tuple(targets.shape)}"
-            )
         mixed, targets, _ = self.augment(
             batch, targets, None, Draws.from_generator(len(batch), generator)
         )
@@ -64,6 +61,7 @@ class Mixup(nn.Module):
         self, batch: Tensor, targets: Tensor, lengths: Tensor | None, draws: Draws
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """As ``forward``, with the numbers to draw from; a mixture is as long as its longer."""
+        _check_pairs(batch, targets)
         if not self.training:
             return batch, targets, lengths
         partner = torch.arange(len(batch)) ^ 1
@@ -74,10 +72,25 @@ class Mixup(nn.Module):
         partner = partner.to(batch.device)
 
         def mix(values: Tensor) -> Tensor:
+            if not (values.is_floating_point() or values.is_complex()):
+                # a proportion would be rounded to 0
+                values = values.to(torch.get_default_dtype())
             own = share.to(values).reshape(-1, *[1] * (values.ndim - 1))
             return own * values + (1.0 - own) * values[partner]
 
         return mix(batch), mix(targets), lengths
+
+
+def _check_pairs(batch: Tensor, targets: Tensor) -> None:
+    """Refuse a batch that cannot be mixed, or targets that are not those of its clips."""
+    check_tensor("batch", batch)
+    if not (batch.is_floating_point() or batch.is_complex()):
+        raise ParameterError(f"batch must be floating point or complex, got {batch.dtype}")
+    check_tensor("targets", targets)
+    if targets.ndim != 2 or len(targets) != len(batch):
+        raise ParameterError(
+            f"targets must have shape ({len(batch)}, n_classes), got {tuple(targets.shape)}"
+        )
 
 
 def _beta(alpha: float, uniform: Tensor) -> Tensor:

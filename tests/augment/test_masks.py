@@ -139,6 +139,15 @@ def test_the_proportions_follow_the_beta_distribution():
     assert abs(share.var() - variance) < 5 * 0.25 / n**0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.bool])
+def test_mixup_mixes_whole_numbers_as_it_mixes_fractions(dtype):
+    # an odd one is left over
+    batch, one_hot = torch.eye(5), torch.eye(5).to(dtype)
+    _, targets = augment.Mixup()(batch, one_hot, seeded())
+    assert targets.dtype == torch.get_default_dtype()
+    assert torch.equal(targets, augment.Mixup()(batch, torch.eye(5), seeded())[1])
+
+
 def test_mixup_does_nothing_in_evaluation():
     batch, targets = torch.eye(4), torch.eye(4)
     assert augment.Mixup().eval()(batch, targets) == (batch, targets)
@@ -155,6 +164,18 @@ def test_mixup_does_nothing_in_evaluation():
         (
             lambda: augment.Mixup()(torch.zeros(2, 9), torch.zeros(2)),
             r"targets must have shape \(2, n_classes\), got \(2,\)",
+        ),
+        (
+            lambda: augment.Mixup()(torch.zeros(2, 9, dtype=torch.int16), torch.eye(2)),
+            r"batch must be floating point or complex, got torch\.int16",
+        ),
+        (
+            lambda: augment.Mixup()(torch.zeros(2, 9), [[0, 1], [1, 0]]),
+            r"targets must be a torch\.Tensor, got list",
+        ),
+        (
+            lambda: augment.Mixup()([[0.0], [1.0]], torch.eye(2)),
+            r"batch must be a torch\.Tensor, got list",
         ),
     ],
 )
