@@ -1,7 +1,8 @@
 """What every augmentation is: a module that changes some clips of a batch, each in its own way."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import ClassVar, cast
 
 import torch
@@ -99,13 +100,19 @@ class Compose(Augmentation):
 
     def __init__(self, augmentations: Sequence[Augmentation], p: float = 1.0) -> None:
         super().__init__(p)
-        kinds = {augmentation.n_dims for augmentation in augmentations}
-        if len(kinds) != 1:
+        if not isinstance(augmentations, Iterable):
+            raise ParameterError(
+                "augmentations must be a sequence of augmentations, got "
+                f"{type(augmentations).__name__}"
+            )
+        steps = list(augmentations)
+        kinds = {each.n_dims if isinstance(each, Augmentation) else None for each in steps}
+        if len(kinds) != 1 or None in kinds:
             raise ParameterError(
                 "augmentations must all take waveforms or all take spectrograms, got "
-                f"{', '.join(type(each).__name__ for each in augmentations) or 'none'}"
+                f"{', '.join(type(each).__name__ for each in steps) or 'none'}"
             )
-        self.augmentations = nn.ModuleList(augmentations)
+        self.augmentations = nn.ModuleList(steps)
         self.n_dims = kinds.pop()  # type: ignore[misc]
 
     def change(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -123,18 +130,35 @@ def valid(batch: Tensor, lengths: Tensor) -> Tensor:
 
 
 def check_within(name: str, value: float, low: float, high: float = math.inf) -> None:
-    """Refuse what is not in [low, high]."""
+    """Refuse what is no finite number in [low, high]."""
+    if not _is_finite(value):
+        raise ParameterError(f"{name} must be a finite number, got {value!r}")
     if not low <= value <= high:
         rule = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g}]"
         raise ParameterError(f"{name} must be {rule}, got {value}")
 
 
+def check_whole(name: str, value: float, low: float) -> None:
+    """Refuse what is no whole number of at least ``low``; 16.0 is one."""
+    check_within(name, value, low)
+    if value != int(value):
+        raise ParameterError(f"{name} must be a whole number, got {value}")
+
+
 def check_range(kind: str, low: float, high: float) -> None:
     """Refuse a range that ends before it begins, or that has no ends."""
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+    if not (_is_finite(low) and _is_finite(high) and low <= high):
         raise ParameterError(
-            f"min_{kind} must be at most max_{kind}, both finite, got {low} and {high}"
+            f"min_{kind} must be at most max_{kind}, both finite, got {low!r} and {high!r}"
         )
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:
+        # an integer that no float holds
+        return False
 
 
 def check_tensor(name: str, value: object) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specctl.augment.base import Augmentation, valid
+from specctl.augment.base import Augmentation, check_whole, valid
 from specctl.augment.draws import Draws
+from specctl.errors import ParameterError
 
 
 class ArrayTransform(Protocol):
@@ -40,8 +41,11 @@ class FromAudiomentations(Augmentation):
 
     def __init__(self, transform: ArrayTransform, sample_rate: int) -> None:
         super().__init__(p=1.0)
+        if not callable(transform):
+            raise ParameterError(f"transform must be callable, got {transform!r}")
+        check_whole("sample_rate", sample_rate, 1)
         self.transform = transform
-        self.sample_rate = sample_rate
+        self.sample_rate = int(sample_rate)
 
     def change(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """The valid part of each clip."""

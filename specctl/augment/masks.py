@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from specctl.augment.base import Augmentation, check_within, valid
+from specctl.augment.base import Augmentation, check_whole, check_within, valid
 from specctl.augment.draws import Draws
 from specctl.errors import ParameterError
 
@@ -51,11 +51,11 @@ class SpecAugment(Augmentation):
     ) -> None:
         super().__init__(p=1.0)
         for name, value in (("W", W), ("F", F), ("mF", mF), ("T", T), ("mT", mT)):
-            check_within(name, value, 0)
+            check_whole(name, value, 0)
         check_within("p", p, 0.0, 1.0)
         if fill not in get_args(Fill):
             raise ParameterError(f"fill must be {' or '.join(get_args(Fill))}, got {fill!r}")
-        self.W, self.F, self.mF, self.T, self.mT = W, F, mF, T, mT
+        self.W, self.F, self.mF, self.T, self.mT = map(int, (W, F, mF, T, mT))
         self.max_fraction = p
         self.fill = fill
 
@@ -100,6 +100,7 @@ class FrequencyMasking(SpecAugment):
     """
 
     def __init__(self, freq_mask_param: int, fill: Fill = "zero") -> None:
+        check_whole("freq_mask_param", freq_mask_param, 0)
         super().__init__(W=0, F=freq_mask_param, mF=1, T=0, mT=0, fill=fill)
 
 
@@ -116,6 +117,7 @@ class TimeMasking(SpecAugment):
     """
 
     def __init__(self, time_mask_param: int, p: float = 1.0, fill: Fill = "zero") -> None:
+        check_whole("time_mask_param", time_mask_param, 0)
         super().__init__(W=0, F=0, mF=0, T=time_mask_param, mT=1, p=p, fill=fill)
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from specctl.augment.base import Augmentation, check_range, check_within, valid
+from specctl.augment.base import Augmentation, check_range, check_whole, check_within, valid
 from specctl.augment.draws import Draws
 from specctl.errors import ParameterError
 
@@ -44,7 +44,7 @@ class TimeStretch(Augmentation):
         _check_n_fft(n_fft)
         self.range = (min_rate, max_rate)
         self.leave_length_unchanged = leave_length_unchanged
-        self.n_fft = n_fft
+        self.n_fft = int(n_fft)
 
     def change(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """One rate for a clip."""
@@ -88,7 +88,7 @@ class PitchShift(Augmentation):
         check_within("max_semitones", max_semitones, -MAX_SEMITONES, MAX_SEMITONES)
         _check_n_fft(n_fft)
         self.range = (min_semitones, max_semitones)
-        self.n_fft = n_fft
+        self.n_fft = int(n_fft)
 
     def change(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """One interval for a clip."""
@@ -172,5 +172,6 @@ def _resampled(clip: Tensor, n_samples: int) -> Tensor:
 
 
 def _check_n_fft(n_fft: int) -> None:
-    if n_fft < 16 or n_fft % 4:
+    check_whole("n_fft", n_fft, 16)
+    if n_fft % 4:
         raise ParameterError(f"n_fft must be a multiple of 4, at least 16, got {n_fft}")

@@ -5,9 +5,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from specctl.augment.base import Augmentation, check_range, check_within, valid
+from specctl.augment.base import Augmentation, check_range, check_whole, check_within, valid
 from specctl.augment.draws import Draws
 from specctl.errors import ParameterError
+
+MAX_FADE_DURATION = 3600.0
 
 ShiftUnit = Literal["fraction", "samples", "seconds"]
 
@@ -75,7 +77,7 @@ class Shift(Augmentation):
         What is pushed out at one end comes in at the other; else silence comes in.
     fade_duration : float
         Seconds over which the sound fades out before the joint and in after it, against the
-        click; 0 for none.
+        click; 0 for none, 3600 at most.
     sample_rate : int, optional
         In Hz; needed where something is in seconds.
     p : float
@@ -94,12 +96,14 @@ class Shift(Augmentation):
     ) -> None:
         super().__init__(p)
         check_range("shift", min_shift, max_shift)
-        check_within("fade_duration", fade_duration, 0.0)
+        check_within("fade_duration", fade_duration, 0.0, MAX_FADE_DURATION)
         if shift_unit not in get_args(ShiftUnit):
             raise ParameterError(
                 f"shift_unit must be {' or '.join(get_args(ShiftUnit))}, got {shift_unit!r}"
             )
-        if sample_rate is None and (shift_unit == "seconds" or fade_duration > 0):
+        if sample_rate is not None:
+            check_whole("sample_rate", sample_rate, 1)
+        elif shift_unit == "seconds" or fade_duration > 0:
             raise ParameterError(
                 "sample_rate must be given with fade_duration above 0 or shift_unit 'seconds', "
                 "got none"
@@ -107,7 +111,7 @@ class Shift(Augmentation):
         self.range = (min_shift, max_shift)
         self.shift_unit = shift_unit
         self.rollover = rollover
-        self.sample_rate = sample_rate
+        self.sample_rate = None if sample_rate is None else int(sample_rate)
         self.fade_length = round(fade_duration * (sample_rate or 0))
 
     def change(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:

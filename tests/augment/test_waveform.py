@@ -162,6 +162,11 @@ def test_augmentations_are_differentiable():
         (lambda: augment.GaussianNoise(-1, 1), "min_amplitude must be at least 0, got -1"),
         (lambda: augment.GaussianNoise(0.1, math.nan), "got 0.1 and nan"),
         (augment.Shift, "sample_rate must be given with fade_duration above 0"),
+        (
+            lambda: augment.Shift(fade_duration=1e308, sample_rate=8000),
+            r"fade_duration must be in \[0, 3600\], got 1e\+308",
+        ),
+        (lambda: augment.Shift(sample_rate=0), "sample_rate must be at least 1, got 0"),
         (lambda: augment.Shift(shift_unit="bars"), "fraction or samples or seconds, got 'bars'"),
         (lambda: augment.PitchShift(-30, 0), r"min_semitones must be in \[-24, 24\], got -30"),
         (lambda: augment.TimeStretch(0, 1), r"min_rate must be in \[0.1, 10\], got 0"),

@@ -1,0 +1,113 @@
+import inspect
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from specctl import augment
+from specctl.errors import ParameterError
+from tests.dsp.signals import noise
+
+KINDS = [
+    augment.FrequencyMasking,
+    augment.FromAudiomentations,
+    augment.Gain,
+    augment.GaussianNoise,
+    augment.Mixup,
+    augment.PitchShift,
+    augment.Shift,
+    augment.SpecAugment,
+    augment.TimeMasking,
+    augment.TimeStretch,
+]
+NEEDED = {
+    "transform": lambda samples, sample_rate: samples,
+    "sample_rate": 8000,
+    "freq_mask_param": 8,
+    "time_mask_param": 8,
+}
+COUNTS = {
+    *("W", "F", "mF", "T", "mT", "freq_mask_param", "time_mask_param", "n_fft", "sample_rate"),
+}
+
+
+def numbers(kind):
+    """Names of the parameters that are numbers."""
+    for name, parameter in inspect.signature(kind).parameters.items():
+        default = NEEDED.get(name, parameter.default)
+        if isinstance(default, (int, float)) and not isinstance(default, bool):
+            yield name
+
+
+def build(kind, **given):
+    known = inspect.signature(kind).parameters
+    return kind(**{name: NEEDED[name] for name in NEEDED if name in known} | given)
+
+
+NUMBERS = [(kind, name) for kind in KINDS for name in numbers(kind)]
+every_number, every_count = (
+    pytest.mark.parametrize(
+        ("kind", "name"), pairs, ids=[f"{kind.__name__}-{name}" for kind, name in pairs]
+    )
+    for pairs in (NUMBERS, [pair for pair in NUMBERS if pair[1] in COUNTS])
+)
+
+
+@every_number
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, math.inf, -math.inf, "x", 1j, [1], 10**400],
+    ids=lambda value: str(value)[:4],
+)
+def test_what_is_no_finite_number_is_refused_when_it_is_given(kind, name, value):
+    with pytest.raises(ParameterError, match=f"{name}.*, got "):
+        build(kind, **{name: value})
+
+
+@every_count
+def test_counts_are_whole_numbers(kind, name):
+    with pytest.raises(ParameterError, match=f"{name} must be a whole number, got 16.5"):
+        build(kind, **{name: 16.5})
+    with pytest.raises(ParameterError, match=f"{name} must be at least (0|1|16), got -4"):
+        build(kind, **{name: -4})
+
+
+@every_count
+@pytest.mark.parametrize("value", [np.int64(16), 16.0], ids=["numpy", "float"])
+def test_counts_may_be_of_other_types(kind, name, value):
+    batch = noise(4, 20, 50) if kind.n_dims == 3 else noise(4, 200)
+    changes = [build(kind, **{name: each}) for each in (16, value)]
+    found = [change(batch, generator=torch.Generator().manual_seed(0)) for change in changes]
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (5, "must be a sequence of augmentations, got int"),
+        ([5], "must all take waveforms or all take spectrograms, got int"),
+        ([augment.Gain(), augment.Mixup()], "must all .*, got Gain, Mixup"),
+        ([augment.Gain], "must all .*, got type"),
+        ([], "must all .*, got none"),
+    ],
+)
+def test_only_augmentations_are_composed(given, text):
+    with pytest.raises(ParameterError, match=f"augmentations {text}"):
+        augment.Compose(given)
+
+
+def test_what_is_composed_is_read_once():
+    assert len(augment.Compose(augment.Gain() for _ in range(3)).augmentations) == 3
+
+
+def test_a_transform_can_be_called():
+    with pytest.raises(ParameterError, match="transform must be callable, got 5"):
+        augment.FromAudiomentations(5, 16000)
+
+
+def test_masks_name_their_own_parameters():
+    with pytest.raises(ParameterError, match="freq_mask_param must be at least 0, got -1"):
+        augment.FrequencyMasking(-1)
+    with pytest.raises(ParameterError, match="time_mask_param must be at least 0, got -1"):
+        augment.TimeMasking(-1)
