@@ -68,7 +68,7 @@ class SpecAugment(Augmentation):
             width = draws.integers(min(self.F, batch.shape[1]))
             start = draws.integers(batch.shape[1] - width)
             hidden |= _stripe(batch.shape[1], start, width, batch.device)[:, :, None]
-        widest = torch.minimum(torch.tensor(self.T), (self.max_fraction * lengths).long())
+        widest = torch.minimum(torch.tensor(self.T), (self.max_fraction * lengths.float()).long())
         for _ in range(self.mT):
             width = draws.integers(widest)
             start = draws.integers(lengths - width)

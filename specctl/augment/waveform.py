@@ -136,4 +136,4 @@ class Shift(Augmentation):
         """Linear ramps away from the joint on either side; 1 where nothing was moved."""
         after = place - shift % length.clamp(min=1)
         steps = torch.where(after >= 0, after, -after - 1)
-        return torch.where(shift == 0, 1.0, (steps / self.fade_length).clamp(max=1.0))
+        return torch.where(shift == 0, 1.0, (steps.float() / self.fade_length).clamp(max=1.0))

@@ -17,6 +17,8 @@ CHANGES = {
     "stretch": (lambda: augment.TimeStretch(p=1.0), WAVEFORMS),
     "frequency": (lambda: augment.FrequencyMasking(8), SPECTROGRAMS),
     "time": (lambda: augment.TimeMasking(8), SPECTROGRAMS),
+    # in bfloat16, a quarter of 4100 frames is 1024
+    "a quarter of the time": (lambda: augment.TimeMasking(4100, p=0.25), noise(4, 2, 4100)),
     "specaugment": (augment.SpecAugment, SPECTROGRAMS),
     "several": (
         lambda: augment.Compose([augment.Gain(p=0.5), augment.PitchShift(p=0.5)]),
@@ -54,6 +56,22 @@ def test_another_default_device_is_not_that_of_the_batch(made):
     with torch.device("meta"):
         found = change(batch, generator=seeded())
     assert torch.equal(found, wanted)
+
+
+@pytest.fixture(params=[torch.bfloat16, torch.float64], ids=["bfloat16", "float64"])
+def other_default(request):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(request.param)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_another_default_type_changes_nothing(name, other_default):
+    make, batch = CHANGES[name]
+    found = make()(batch, generator=seeded())
+    torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, make()(batch, generator=seeded()))
 
 
 def test_mixup_is_led_around_too():
