@@ -57,8 +57,9 @@ class Augmentation(nn.Module):
         Raises
         ------
         ParameterError
-            If the batch or the lengths have another shape.
+            If the batch or the lengths have another shape, or a length is not within the batch.
         """
+        check_batch(batch, self.n_dims)
         if lengths is None:
             lengths = torch.full((len(batch),), batch.shape[-1])
         draws = Draws.from_generator(len(batch), generator)
@@ -66,8 +67,8 @@ class Augmentation(nn.Module):
 
     def augment(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """As ``forward``, with the numbers to draw from; gives the new lengths too (CPU)."""
-        check_batch(batch, lengths, self.n_dims)
-        lengths = lengths.to("cpu", torch.int64)
+        check_batch(batch, self.n_dims)
+        lengths = read_lengths(lengths, batch)
         if not self.training:
             return batch, lengths
         chosen = (draws.uniform() < self.p).nonzero()[:, 0]
@@ -167,16 +168,30 @@ def check_tensor(name: str, value: object) -> None:
         raise ParameterError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
 
 
-def check_batch(batch: Tensor, lengths: Tensor, n_dims: int) -> None:
-    """Refuse a batch or lengths of another shape."""
+def check_batch(batch: Tensor, n_dims: int) -> None:
+    """Refuse a batch of another shape."""
     check_tensor("batch", batch)
     if batch.ndim != n_dims or not batch.is_floating_point():
         raise ParameterError(
             f"batch must be floating point of shape {SHAPES[n_dims]}, got {batch.dtype} of "
             f"shape {tuple(batch.shape)}"
         )
+
+
+def read_lengths(lengths: Tensor, batch: Tensor) -> Tensor:
+    """Lengths on the CPU, int64; refuses those that are not within the batch."""
+    check_tensor("lengths", lengths)
     if lengths.shape != (len(batch),):
         raise ParameterError(
             f"lengths must have shape ({len(batch)},), one for each clip, got "
             f"{tuple(lengths.shape)}"
         )
+    if lengths.dtype == torch.bool or lengths.is_floating_point() or lengths.is_complex():
+        raise ParameterError(f"lengths must be whole numbers, got {lengths.dtype}")
+    # a GPU is waited for here, once: how a batch is treated is decided on the CPU. Its values
+    # are checked behind that, so on any device, and cost no second wait
+    lengths = lengths.to("cpu", torch.int64)
+    wrong = lengths[(lengths < 0) | (lengths > batch.shape[-1])]
+    if len(wrong):
+        raise ParameterError(f"lengths must be in [0, {batch.shape[-1]}], got {wrong[0]}")
+    return lengths

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from specctl.augment.base import check_tensor, check_within
+from specctl.augment.base import check_tensor, check_within, read_lengths
 from specctl.augment.draws import Draws
 from specctl.eager import eager
 from specctl.errors import ParameterError
@@ -67,6 +67,8 @@ class Mixup(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """As ``forward``, with the numbers to draw from; a mixture is as long as its longer."""
         _check_pairs(batch, targets)
+        if lengths is not None:
+            lengths = read_lengths(lengths, batch)
         if not self.training:
             return batch, targets, lengths
         partner = torch.arange(len(batch)) ^ 1

@@ -82,6 +82,48 @@ def test_counts_may_be_of_other_types(kind, name, value):
     assert torch.equal(*found)
 
 
+@pytest.mark.parametrize("kind", [each for each in KINDS if each is not augment.Mixup])
+@pytest.mark.parametrize("is_training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize(
+    ("lengths", "text"),
+    [
+        (torch.tensor([50, 51, 60]), r"lengths must be in \[0, 50\], got 51"),
+        (torch.tensor([50, -1, 0]), r"lengths must be in \[0, 50\], got -1"),
+        (torch.tensor([50.0, 1, 0]), r"lengths must be whole numbers, got torch\.float32"),
+        (torch.tensor([True, True, False]), r"lengths must be whole numbers, got torch\.bool"),
+        ([50, 50, 50], r"lengths must be a torch\.Tensor, got list"),
+    ],
+    ids=["long", "negative", "fractions", "flags", "list"],
+)
+def test_lengths_are_counts_within_the_batch(kind, is_training, lengths, text):
+    change = build(kind).train(is_training)
+    batch = noise(3, 20, 50) if kind.n_dims == 3 else noise(3, 50)
+    with pytest.raises(ParameterError, match=text):
+        change(batch, lengths)
+
+
+@pytest.mark.parametrize("batch", [[[0.5, 1.0]], 5], ids=["list", "int"])
+def test_a_batch_is_a_tensor(batch):
+    with pytest.raises(ParameterError, match=r"batch must be a torch\.Tensor, got (list|int)"):
+        augment.Gain()(batch)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_lengths_may_be_of_any_whole_numbers(dtype):
+    change, batch = augment.TimeStretch(p=1.0), noise(3, 200)
+    found = [
+        change(batch, torch.tensor([200, 7, 0], dtype=each), torch.Generator().manual_seed(0))
+        for each in (torch.int64, dtype)
+    ]
+    assert torch.equal(*found)
+
+
+def test_mixup_checks_lengths_too():
+    draws = augment.Draws.keyed(torch.arange(3))
+    with pytest.raises(ParameterError, match=r"lengths must be in \[0, 50\], got 51"):
+        augment.Mixup().augment(noise(3, 50), torch.eye(3), torch.tensor([50, 51, 60]), draws)
+
+
 @pytest.mark.parametrize(
     ("given", "text"),
     [
