@@ -1,9 +1,11 @@
 """Augmentation of whole batches on their device, each clip with parameters of its own.
 
 Every augmentation is an ``nn.Module`` on (batch, samples) or (batch, freq, time) that changes
-something in training mode only. What a clip gets depends on its seed alone, not on its
-neighbours, the device or the size of the batch. Names and defaults are those of
-audiomentations, torchaudio and the SpecAugment paper.
+something in training mode only. The numbers that a clip draws depend on its seed alone, not on
+its neighbours, the device or the size of the batch. What it becomes is then the same, too: bit
+for bit on a CPU with as many threads of torch, up to rounding elsewhere. Only ``Mixup`` has
+neighbours to mix. Names and defaults are those of audiomentations, torchaudio and the
+SpecAugment paper.
 
 Examples
 --------

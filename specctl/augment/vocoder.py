@@ -139,26 +139,37 @@ def stretch(
     longest = max(1, int(new_lengths.max()))
     n_frames = 1 + -(-(longest + n_fft // 2) // hop_length)
     frame = torch.arange(n_frames, dtype=torch.float64) * rates.to(torch.float64)[:, None]
-    spectra = _read_at(spectra, frame.to(batch.device))
+    # time before frequency in memory, so a frame's numbers are side by side: for several clips
+    # istft would put them so, for one it would not, and the FFT rounds otherwise there
+    spectra = _read_at(spectra.transpose(1, 2), frame.to(batch.device)).transpose(1, 2)
     stretched = torch.istft(spectra, n_fft, hop_length, window=taper, length=longest)
     return (stretched * valid(stretched, new_lengths)).to(given), new_lengths
 
 
 def _read_at(spectra: Tensor, frame: Tensor) -> Tensor:
-    """Spectra at fractional frames: magnitudes between, phases as the partials would turn."""
-    n_freqs, n_frames = spectra.shape[1:]
+    """Spectra at fractional frames: magnitudes between, phases as the partials would turn.
+
+    Shape (batch, time, freq).
+    """
+    n_frames, n_freqs = spectra.shape[1:]
     left = frame.floor().long().clamp(max=n_frames - 1)
-    weight = (frame - left).clamp(0.0, 1.0).to(spectra.real.dtype)[:, None]
+    weight = (frame - left).clamp(0.0, 1.0).to(spectra.real.dtype)[:, :, None]
+    # not abs() and angle(): they compute several numbers at once and those that are left over
+    # by other code, which rounds otherwise; these compute one by one, so a clip is rounded
+    # alone as in a batch
+    magnitude = torch.linalg.vector_norm(torch.view_as_real(spectra), dim=3)
+    angle = torch.atan2(spectra.imag, spectra.real)
     # a frame of silence behind the last
-    padded = torch.nn.functional.pad(spectra, (0, 1))
-    index = left[:, None].expand(-1, n_freqs, -1)
-    here, following = padded.gather(2, index), padded.gather(2, index + 1)
-    magnitude = (1.0 - weight) * here.abs() + weight * following.abs()
+    magnitude, angle = (torch.nn.functional.pad(each, (0, 0, 0, 1)) for each in (magnitude, angle))
+    index = left[:, :, None].expand(-1, -1, n_freqs)
+    here, following = magnitude.gather(1, index), magnitude.gather(1, index + 1)
+    magnitude = (1.0 - weight) * here + weight * following
     # frames are as far apart in the result, so a partial turns as much from one to the next;
     # whole circles are left out, a long sum of them would lose digits
-    turn = following.angle() - here.angle()
+    here, following = angle.gather(1, index), angle.gather(1, index + 1)
+    turn = following - here
     turn = turn - 2.0 * math.pi * (turn / (2.0 * math.pi)).round()
-    phase = torch.cumsum(turn, dim=2) - turn + here[:, :, :1].angle()
+    phase = torch.cumsum(turn, dim=1) - turn + here[:, :1]
     return torch.polar(magnitude, phase)
 
 

@@ -98,6 +98,16 @@ def test_clips_shorter_than_a_frame_keep_their_shape(n_samples):
         assert changed.isfinite().all()
 
 
+@pytest.mark.parametrize("change", [augment.PitchShift(p=1.0), augment.TimeStretch(p=1.0)])
+def test_gradients_of_silence_are_finite(change):
+    batch = torch.zeros(2, 4000)
+    batch[1, 3000:] = sine(440.0, 1000)
+    batch.requires_grad_()
+    change(batch).square().sum().backward()
+    assert batch.grad.isfinite().all()
+    assert batch.grad[1].any()
+
+
 def test_silence_stays_silent():
     for change in (augment.PitchShift(p=1.0), augment.TimeStretch(p=1.0)):
         assert not change(torch.zeros(2, 4000)).any()

@@ -1,4 +1,4 @@
-"""What a clip becomes does not depend on how far a batch is padded."""
+"""What a clip becomes does not depend on how far a batch is padded nor on how many are in it."""
 
 import pytest
 import torch
@@ -18,6 +18,9 @@ CHANGES = {
     "stretch to another length": augment.TimeStretch(
         n_fft=64, leave_length_unchanged=False, p=1.0
     ),
+    "pitch by long frames": augment.PitchShift(p=1.0),
+    "stretch by long frames": augment.TimeStretch(p=1.0),
+    "stretch by frames of 600": augment.TimeStretch(n_fft=600, p=1.0),
     "foreign": augment.FromAudiomentations(lambda samples, sample_rate: samples[::-1], 8000),
     "several": augment.Compose([augment.GaussianNoise(p=1.0), augment.TimeStretch(n_fft=64)]),
     "frequency": augment.FrequencyMasking(8, fill="mean"),
@@ -43,3 +46,32 @@ def test_a_clip_is_the_same_however_wide_its_batch(name, length, padding, seed):
     assert torch.equal(kept, kept_too)
     assert torch.equal(narrow, wide[..., : narrow.shape[-1]])
     assert not wide[..., narrow.shape[-1] :].any()
+
+
+@pytest.fixture
+def threads():
+    """Sets their number."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+# from 30,000 numbers on, torch shares a batch among its threads
+@pytest.mark.parametrize("length", [333, 5000, 40_001])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_clip_is_the_same_however_many_are_in_its_batch(name, length, dtype, n_threads, threads):
+    change = CHANGES[name]
+    batch = (noise(8, length) if change.n_dims == 2 else noise(8, 20, length // 20)).to(dtype)
+    lengths = torch.full((8,), batch.shape[-1])
+    threads(n_threads)
+    together, kept = change.augment(batch, lengths, augment.Draws.keyed(3, torch.arange(8)))
+    for clip in (0, 3, 7):
+        part = slice(clip, clip + 1)
+        alone, kept_too = change.augment(
+            batch[part], lengths[part], augment.Draws.keyed(3, torch.arange(8))[part]
+        )
+        assert kept[clip] == kept_too[0]
+        assert torch.equal(alone[0], together[clip, ..., : alone.shape[-1]])
+        assert not together[clip, ..., alone.shape[-1] :].any()
