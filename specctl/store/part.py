@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -24,7 +25,8 @@ from specctl.errors import ParameterError, StoreError
 from specctl.store.chunks import ChunkCodec, checksum
 from specctl.store.layout import FILL_VALUE, FailureRecord, ItemRecord, Layout
 from specctl.store.part_reader import END, HEADER, TABLE_DTYPE, TRAILER, Part, read_part
-from specctl.store.stats import Moments, MomentsGatherer
+from specctl.store.spill import Spill
+from specctl.store.stats import MomentsGatherer
 from specctl.store.values import write_values
 
 __all__ = ["Part", "PartWriter", "read_part"]
@@ -32,6 +34,9 @@ __all__ = ["Part", "PartWriter", "read_part"]
 
 _BEGIN_BYTES = 1 << 22
 """The disk is given at least so many bytes at a time: each time costs about 50 microseconds."""
+
+_FOOTER_ITEMS = 1000
+"""Items of the footer that become JSON at a time."""
 
 
 class _Mark(NamedTuple):
@@ -41,6 +46,7 @@ class _Mark(NamedTuple):
     n_chunks: int
     n_buffered: int
     n_items: int
+    n_moments: int
 
 
 class PartWriter:
@@ -71,7 +77,7 @@ class PartWriter:
         self._gatherer = MomentsGatherer(layout.width)
         self._table: list[tuple[int, int]] = []
         self._items: list[ItemRecord] = []
-        self._moments: list[Moments] = []
+        self._moments = Spill(path)
         self._failures: list[FailureRecord] = []
         self._mark: _Mark | None = None
         self._earlier_rows: np.ndarray | None = None
@@ -86,6 +92,7 @@ class PartWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._moments.close()
         if self._descriptor is not None:
             self._close()
             with contextlib.suppress(OSError):
@@ -105,7 +112,13 @@ class PartWriter:
         """Start a source, whose items follow; `end_source` or `discard_source` ends it."""
         if self._mark is not None:
             raise ParameterError("begin_source must follow the end of the source before")
-        self._mark = _Mark(self._n_bytes, len(self._table), self._n_buffered, len(self._items))
+        self._mark = _Mark(
+            n_bytes=self._n_bytes,
+            n_chunks=len(self._table),
+            n_buffered=self._n_buffered,
+            n_items=len(self._items),
+            n_moments=self._moments.size,
+        )
         self._begin_item()
 
     def append(self, frames: np.ndarray) -> None:
@@ -153,7 +166,8 @@ class PartWriter:
         record = ItemRecord.from_dict(
             {**fields, "n_frames": self._n_frames, "digest": self._digest.hexdigest()}
         )
-        self._moments.append(moments)
+        with reported_os_errors(self.path):
+            self._moments.append(np.array([moments.mean, moments.m2], dtype="<f8").tobytes())
         self._items.append(record)
         self._begin_item()
         return record
@@ -171,14 +185,14 @@ class PartWriter:
         """Forget everything since `begin_source`; nothing to do without one."""
         if self._mark is None:
             return
-        n_bytes, n_chunks, n_buffered, n_items = self._mark
+        n_bytes, n_chunks, n_buffered, n_items, n_moments = self._mark
         with reported_os_errors(self.path):
             os.ftruncate(self._open_descriptor(), n_bytes)
             os.lseek(self._open_descriptor(), n_bytes, os.SEEK_SET)
         self._n_bytes = n_bytes
         del self._table[n_chunks:]
         del self._items[n_items:]
-        del self._moments[n_items:]
+        self._moments.truncate(n_moments)
         if self._earlier_rows is not None:
             self._buffer[:n_buffered] = self._earlier_rows
         self._n_buffered = n_buffered
@@ -207,13 +221,15 @@ class PartWriter:
             self._buffer[self._n_buffered :] = FILL_VALUE
             self._flush_chunk()
         tail_start = self._n_bytes
-        blocks = self._tail_blocks(extra or {})
-        for block in blocks:
-            self._write(block)
+        digest = hashlib.sha256()
+        table = np.array(self._table, dtype=TABLE_DTYPE).tobytes()
+        lengths = [
+            self._write_pieces(pieces, digest)
+            for pieces in (self._moments.pieces(), [table], self._footer(extra or {}))
+        ]
         size = self._n_bytes + TRAILER.size
-        lengths = (len(block) for block in blocks)
-        digest = hashlib.sha256(b"".join(blocks)).digest()
-        self._write(TRAILER.pack(tail_start, *lengths, size, digest, END))
+        self._write(TRAILER.pack(tail_start, *lengths, size, digest.digest(), END))
+        self._moments.close()
         self._close()
 
     def publish(self) -> None:
@@ -229,20 +245,28 @@ class PartWriter:
             raise
         self.seconds["write"] += time.perf_counter() - started
 
-    def _tail_blocks(self, extra: dict[str, Any]) -> list[bytes]:
-        moments = [array for item in self._moments for array in (item.mean, item.m2)]
-        footer = {
+    def _footer(self, extra: dict[str, Any]) -> Iterator[bytes]:
+        """The JSON of the footer piece by piece: a long file has items by the hundred thousand."""
+        yield b'{"items": ['
+        for start in range(0, len(self._items), _FOOTER_ITEMS):
+            some = [item.to_dict() for item in self._items[start : start + _FOOTER_ITEMS]]
+            yield b", " * (start > 0) + json.dumps(some)[1:-1].encode("ascii")
+        others = {
             "layout": self.layout.to_dict(),
             "n_chunks": len(self._table),
-            "items": [item.to_dict() for item in self._items],
             "failures": [failure.to_dict() for failure in self._failures],
             "extra": extra,
         }
-        return [
-            np.array(moments, dtype="<f8").tobytes(),
-            np.array(self._table, dtype=TABLE_DTYPE).tobytes(),
-            json.dumps(footer).encode("ascii"),
-        ]
+        yield f"], {json.dumps(others)[1:]}".encode("ascii")
+
+    def _write_pieces(self, pieces: Iterable[bytes], digest: "hashlib._Hash") -> int:
+        """Write what is also to be in a checksum, and say how many bytes it was."""
+        start = self._n_bytes
+        with reported_os_errors(self.path):
+            for piece in pieces:
+                digest.update(piece)
+                self._write(piece)
+        return self._n_bytes - start
 
     def _flush_chunk(self) -> None:
         started = time.perf_counter()

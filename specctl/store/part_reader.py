@@ -16,11 +16,12 @@ chunk is filled up with the fill value. The chunks depend on nothing but the ite
 
 import hashlib
 import json
+import operator
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -41,15 +42,31 @@ _NOT_A_FOOTER = (
 TABLE_DTYPE = np.dtype([("length", "<u8"), ("crc32", "<u4")])
 
 
+_PIECE_BYTES = 1 << 20
+"""Moments are read piece by piece: those of many short items may not fit in memory."""
+
+
+class _Tail(NamedTuple):
+    """What comes after the chunks, and the byte where it begins; the moments stay in the file."""
+
+    start: int
+    n_moments: int
+    moments_sha256: bytes
+    table: bytes
+    footer: bytes
+
+
 @dataclass(frozen=True)
 class Part:
-    """A finished part; the chunks stay in the file until `iter_chunks` reads them.
+    """A finished part; the chunks and moments stay in the file until they are wanted.
 
     Parameters
     ----------
     chunk_table : ndarray, shape (n_chunks,), fields ``length`` and ``crc32``
-    moments : ndarray, shape (n_items, 2, width), float64
-        Mean and sum of squared deviations of each item's frames.
+    moments_start : int
+        Byte of the file where those of the first item begin.
+    moments_sha256 : bytes
+        Of the moments of all items, which `iter_moments` reads again.
     extra : dict
         What the writer gave to `PartWriter.commit`.
     """
@@ -59,7 +76,8 @@ class Part:
     items: list[ItemRecord]
     failures: list[FailureRecord]
     chunk_table: np.ndarray
-    moments: np.ndarray
+    moments_start: int
+    moments_sha256: bytes
     extra: dict[str, Any]
 
     @property
@@ -73,9 +91,23 @@ class Part:
         return len(self.chunk_table) * self.layout.chunk_frames
 
     def iter_moments(self) -> Iterator[Moments]:
-        """Moments of each item."""
-        for item, (mean, m2) in zip(self.items, self.moments, strict=True):
-            yield Moments(item.n_frames, mean, m2)
+        """Moments of each item: mean and sum of squared deviations of its frames.
+
+        Whether they are those that `read_part` has checked is known after the last one.
+        """
+        digest = hashlib.sha256()
+        n_bytes = moments_bytes(self.layout)
+        with reported_os_errors(self.path, "read"), self.path.open("rb") as file:
+            file.seek(self.moments_start)
+            for item in self.items:
+                data = file.read(n_bytes)
+                digest.update(data)
+                if len(data) != n_bytes:
+                    break
+                mean, m2 = np.frombuffer(data, dtype="<f8").reshape(2, -1)
+                yield Moments(item.n_frames, mean, m2)
+        if digest.digest() != self.moments_sha256:
+            raise StoreError(f"part {self.path} is damaged: its moments have changed")
 
     def iter_chunks(self) -> Iterator[tuple[int, bytes]]:
         """Row each chunk begins at and its bytes as stored, checked against its checksum.
@@ -95,8 +127,13 @@ class Part:
             let_go(file.fileno())
 
 
+def moments_bytes(layout: Layout) -> int:
+    """Bytes of the moments of one item."""
+    return 2 * operator.index(layout.width) * np.dtype("<f8").itemsize
+
+
 def read_part(path: Path) -> Part:
-    """Read what a part holds, all but the chunks.
+    """Read what a part holds, all but the chunks and the moments.
 
     Raises
     ------
@@ -104,31 +141,34 @@ def read_part(path: Path) -> Part:
         The file cannot be read, is no part, is incomplete or damaged.
     """
     with reported_os_errors(path, "read"), path.open("rb") as file:
-        moments_bytes, table_bytes, footer_bytes, tail_start = _read_tail(path, file)
+        tail = _read_tail(path, file)
     try:
-        footer = json.loads(footer_bytes)
+        footer = json.loads(tail.footer)
         layout = Layout.from_dict(footer["layout"])
         items = [ItemRecord.from_dict(item) for item in footer["items"]]
+        moments_fit = tail.n_moments == len(items) * moments_bytes(layout)
         part = Part(
             path=path,
             layout=layout,
             items=items,
             failures=[FailureRecord.from_dict(failure) for failure in footer["failures"]],
-            chunk_table=np.frombuffer(table_bytes, dtype=TABLE_DTYPE),
-            moments=np.frombuffer(moments_bytes, dtype="<f8").reshape(len(items), 2, layout.width),
+            chunk_table=np.frombuffer(tail.table, dtype=TABLE_DTYPE),
+            moments_start=tail.start,
+            moments_sha256=tail.moments_sha256,
             extra=footer["extra"],
         )
     except _NOT_A_FOOTER as error:
         raise StoreError(f"part {path} is damaged: its footer says {error}") from error
     n_chunk_bytes = int(part.chunk_table["length"].sum())
     rows_fit = part.n_rows - layout.chunk_frames < part.n_frames <= part.n_rows
-    if n_chunk_bytes != tail_start - len(HEADER) or not (rows_fit or part.n_rows == 0):
+    chunks_fit = n_chunk_bytes == tail.start - len(HEADER) and (rows_fit or part.n_rows == 0)
+    if not (chunks_fit and moments_fit):
         raise StoreError(f"part {path} is damaged: its chunks and its items do not fit together")
     return part
 
 
-def _read_tail(path: Path, file: BinaryIO) -> tuple[bytes, bytes, bytes, int]:
-    """Moments, table, footer and where the first begins, checked by size and SHA-256."""
+def _read_tail(path: Path, file: BinaryIO) -> _Tail:
+    """What comes after the chunks, checked by size and SHA-256."""
     if file.read(len(HEADER)) != HEADER:
         raise StoreError(f"{path} is not a part of this version of specctl")
     size = file.seek(0, 2)
@@ -141,8 +181,13 @@ def _read_tail(path: Path, file: BinaryIO) -> tuple[bytes, bytes, bytes, int]:
     if end != END or written_size != size or tail_start + n_tail + TRAILER.size != size:
         raise StoreError(f"part {path} is incomplete or damaged: its last bytes are no trailer")
     file.seek(tail_start)
-    tail = file.read(n_tail)
-    if hashlib.sha256(tail).digest() != digest:
+    found = hashlib.sha256()
+    for start in range(0, n_moments, _PIECE_BYTES):
+        found.update(file.read(min(_PIECE_BYTES, n_moments - start)))
+    moments_sha256 = found.digest()
+    table, footer = file.read(n_table), file.read(n_footer)
+    found.update(table)
+    found.update(footer)
+    if found.digest() != digest:
         raise StoreError(f"part {path} is damaged: its footer does not match its checksum")
-    table_start, footer_start = n_moments, n_moments + n_table
-    return tail[:table_start], tail[table_start:footer_start], tail[footer_start:], tail_start
+    return _Tail(tail_start, n_moments, moments_sha256, table, footer)

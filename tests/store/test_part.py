@@ -1,9 +1,11 @@
+import errno
 import hashlib
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,12 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specctl.errors import ParameterError, StoreError
+from specctl.store import spill
 from specctl.store.chunks import ChunkCodec
-from specctl.store.layout import FailureRecord
+from specctl.store.layout import FailureRecord, Layout
 from specctl.store.part import PartWriter, read_part
 from specctl.store.part_reader import TRAILER
 
 from .stores import add_item, random_values, small_layout, write_part
+
+# float64 sums in another order than numpy's
+MEAN_TOLERANCE = 1e-12
 
 KINDS = [
     pytest.param((dtype, compression, is_complex), id=f"{dtype}-{compression}-{is_complex}")
@@ -40,6 +46,10 @@ def rows_of(part):
     codec = ChunkCodec(part.layout)
     rows = [codec.decode(data).copy() for _, data in part.iter_chunks()]
     return np.concatenate(rows) if rows else np.zeros((0, part.layout.width))
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -247,6 +257,71 @@ def test_an_empty_part_is_a_part(tmp_path):
 def test_a_missing_part_is_named(tmp_path):
     with pytest.raises(StoreError, match=rf"cannot read {tmp_path}/a: No such file or directory"):
         read_part(tmp_path / "a")
+
+
+def test_moments_of_many_items_take_no_memory(tmp_path):
+    layout = Layout(n_bins=4096, dtype="uint8", compression="none", scale_factor=0.5)
+    frames = np.full((1, 4096), 3, np.float32)
+    n_items, moments_bytes = 300, 2 * 4096 * 8
+    with PartWriter(tmp_path / "a", layout) as writer:
+        add_item(writer, "first", frames)
+        tracemalloc.start()
+        try:
+            for number in range(n_items):
+                add_item(writer, f"{number}", frames + number % 50)
+            writer.commit()
+            part = read_part(tmp_path / "a")
+            means = [float(moments.mean[7]) for moments in part.iter_moments()]
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert means == [3.0, *(3.0 + number % 50 for number in range(n_items))]
+    assert peak < n_items * moments_bytes / 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("spilled", [False, True], ids=["in-memory", "on-disk"])
+def test_a_discarded_source_takes_its_moments_along(tmp_path, monkeypatch, spilled):
+    monkeypatch.setattr(spill, "_MEMORY_BYTES", 1 if spilled else 2**20)
+    layout = small_layout()
+    values = {f"{n}": random_values(layout, n, seed=n) for n in (3, 20, 9)}
+    without = write_part(tmp_path / "without", layout, values)
+    with PartWriter(tmp_path / "with", layout) as writer:
+        for key, frames in values.items():
+            writer.begin_source()
+            for seed in (40, 41):
+                writer.append(random_values(layout, 11, seed))
+                writer.end_item(key="x", source="x", sample_rate=1, n_samples=1)
+            writer.discard_source()
+            add_item(writer, key, frames)
+        writer.commit()
+    assert (tmp_path / "with").read_bytes() == without.read_bytes()
+    means = [moments.mean for moments in read_part(without).iter_moments()]
+    for mean, frames in zip(means, values.values(), strict=True):
+        np.testing.assert_allclose(mean, frames.mean(axis=0, dtype=np.float64), MEAN_TOLERANCE)
+
+
+def test_a_full_disk_for_moments_is_an_error_that_names_the_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(spill, "_MEMORY_BYTES", 1)
+    layout = small_layout()
+    with PartWriter(tmp_path / "a.part", layout) as writer:
+        monkeypatch.setattr(spill, "write_all", full_disk)
+        with pytest.raises(StoreError, match=r"cannot write .*/a\.part: No space left") as caught:
+            add_item(writer, "k", random_values(layout, 3, 0))
+    assert isinstance(caught.value.__cause__, OSError)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", ["flipped", "cut"])
+def test_moments_that_change_after_the_part_was_read_are_found(tmp_path, change):
+    layout = small_layout()
+    path = write_part(tmp_path / "a.part", layout, {"k": random_values(layout, 30, 0)})
+    part = read_part(path)
+    data = bytearray(path.read_bytes())
+    data[part.moments_start + 9] ^= 1
+    path.write_bytes(data if change == "flipped" else data[: part.moments_start + 9])
+    with pytest.raises(StoreError, match=r"a\.part is damaged: its moments have changed"):
+        list(part.iter_moments())
 
 
 def test_a_part_in_a_missing_folder_is_named(tmp_path):
