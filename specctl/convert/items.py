@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from specctl.audio.decode import AudioReader
 from specctl.audio.info import Room
 from specctl.audio.resample import Resampler, mix_channels
 from specctl.convert.clock import Clock
+from specctl.convert.held import Held, silence
 from specctl.convert.settings import ConvertConfig
 
 MIXED = -1
@@ -40,13 +43,19 @@ class Item:
 
 
 def items(
-    reader: AudioReader, source_key: str, config: ConvertConfig, clock: Clock, file: Counted
+    reader: AudioReader,
+    source_key: str,
+    config: ConvertConfig,
+    clock: Clock,
+    file: Counted,
+    beside: Path,
 ) -> Iterator[Item]:
-    """The items of one file, in the order in which they are stored.
+    """The items of one file, in the order in which they are stored; each lasts until the next.
 
     Keys are the file's own, with ``#ch1`` for one channel of many (``channels="each"``) and
     ``#s00001`` for a segment. Such endings are added to every item of a store or to none, so
-    that keys stay unique whatever the files are called.
+    that keys stay unique whatever the files are called. Segments too long for memory wait in a
+    file that has no name in the folder of ``beside``.
     """
     for channel in _channels(reader, config):
         key = source_key if config.channels != "each" else f"{source_key}#ch{channel}"
@@ -60,7 +69,7 @@ def items(
         if config.segment is None:
             yield Item(key, channel, 0, blocks, item)
         else:
-            yield from _segments(key, channel, blocks(None), config)
+            yield from _segments(key, channel, blocks(None), config, beside)
 
 
 def _channels(reader: AudioReader, config: ConvertConfig) -> list[int]:
@@ -98,37 +107,35 @@ def _signal(
 
 
 def _segments(
-    key: str, channel: int, blocks: Iterator[np.ndarray], config: ConvertConfig
+    key: str, channel: int, blocks: Iterator[np.ndarray], config: ConvertConfig, beside: Path
 ) -> Iterator[Item]:
     """Stretches of equal length; the rest is padded with zeros or dropped, as ``tail`` says."""
     length, step = config.segment_length, config.segment_step
-    waiting: list[np.ndarray] = []
     number = 0
-    for block in blocks:
-        waiting.append(block.copy())
-        if sum(each.size for each in waiting) < length:
-            continue
-        kept = np.concatenate(waiting)
-        while kept.size >= length:
-            yield _segment(key, channel, number, kept[:length], config)
-            kept = kept[step:]
-            number += 1
-        waiting = [kept]
-    kept = np.concatenate([np.empty(0, np.float32), *waiting])
-    # what the segment before already holds is no rest
-    overlap = length - step if number else 0
-    if config.tail == "pad" and kept.size > overlap:
-        padded = np.pad(kept, (0, length - kept.size))
-        yield _segment(key, channel, number, padded, config)
+    with Held(length, beside) as held:
+        for block in blocks:
+            start = 0
+            while start < block.size:
+                taken = block[start : start + held.room]
+                held.add(taken)
+                start += taken.size
+                if held.room == 0:
+                    yield _segment(key, channel, number, held, config)
+                    held.drop(step)
+                    number += 1
+        # what the segment before already holds is no rest
+        overlap = length - step if number else 0
+        if config.tail == "pad" and held.size > overlap:
+            yield _segment(key, channel, number, held, config)
 
 
-def _segment(
-    key: str, channel: int, number: int, samples: np.ndarray, config: ConvertConfig
-) -> Item:
+def _segment(key: str, channel: int, number: int, held: Held, config: ConvertConfig) -> Item:
+    """What is held, filled up with zeros; nothing is copied, so it lasts until the next one."""
+    n_missing = held.room
     return Item(
         f"{key}#s{number:05d}",
         channel,
         number * config.segment_step,
-        lambda _: iter([samples]),
-        Counted(samples.size),
+        lambda _: chain(held.pieces(), silence(n_missing)),
+        Counted(config.segment_length),
     )

@@ -139,7 +139,8 @@ class PartWorker:
     def _tiles(self, reader: AudioReader, file: _File) -> Iterator[_Tile]:
         """All tiles of all items of a file."""
         small = self._takes_small_tiles(file.source)
-        for item in items(reader, file.source.key, self._config, self._clock, file.counted):
+        key, beside = file.source.key, self._writer.path
+        for item in items(reader, key, self._config, self._clock, file.counted, beside):
             pieces = self._pieces(item, small)
             peak = None
             first = next(pieces, None)

@@ -13,17 +13,58 @@ _MEMORY_BYTES = 1 << 22
 _PIECE_BYTES = 1 << 20
 
 
-def open_unnamed(beside: Path) -> int:
-    """Descriptor of a new file in the folder of another, gone once it is closed.
+class UnnamedFile:
+    """A file that is made when something is first written, and gone once it is closed.
 
-    A kill before its name is taken away leaves a name that `specctl.convert.folder` sweeps.
+    Parameters
+    ----------
+    beside : Path
+        A file in whose folder it lies.
+
+    Raises
+    ------
+    OSError
+        From any method but `close`: the disk cannot take bytes or give them back.
     """
-    path = beside.with_name(f"{beside.name}.tmp-{time.time_ns()}")
-    at_once = getattr(os, "O_BINARY", 0) | getattr(os, "O_TEMPORARY", 0)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | at_once, 0o600)
-    with contextlib.suppress(OSError):
-        path.unlink()
-    return descriptor
+
+    def __init__(self, beside: Path) -> None:
+        self._beside = beside
+        self._descriptor: int | None = None
+
+    def write(self, start: int, data: bytes | memoryview) -> None:
+        """Write bytes to a place in the file, or to its end."""
+        if self._descriptor is None:
+            self._descriptor = self._opened()
+        os.lseek(self._descriptor, start, os.SEEK_SET)
+        write_all(self._descriptor, data)
+
+    def read(self, start: int, n_bytes: int) -> bytes:
+        """Bytes that were written there."""
+        data = b""
+        if self._descriptor is not None:
+            os.lseek(self._descriptor, start, os.SEEK_SET)
+            while len(data) < n_bytes and (more := os.read(self._descriptor, n_bytes - len(data))):
+                data += more
+        if len(data) < n_bytes:
+            raise OSError(errno.EIO, "a temporary file has lost its end")
+        return data
+
+    def close(self) -> None:
+        """Let go of all bytes; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            # nothing is lost with it
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def _opened(self) -> int:
+        # a kill before the name is gone leaves one that `specctl.convert.folder` sweeps
+        path = self._beside.with_name(f"{self._beside.name}.tmp-{time.time_ns()}")
+        of_windows = getattr(os, "O_BINARY", 0) | getattr(os, "O_TEMPORARY", 0)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | of_windows, 0o600)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return descriptor
 
 
 class Spill:
@@ -41,10 +82,9 @@ class Spill:
     """
 
     def __init__(self, beside: Path) -> None:
-        self._beside = beside
-        self._recent = bytearray()
+        self._file = UnnamedFile(beside)
         self._n_written = 0
-        self._descriptor: int | None = None
+        self._recent = bytearray()
 
     @property
     def size(self) -> int:
@@ -54,14 +94,10 @@ class Spill:
     def append(self, data: bytes) -> None:
         """Put bytes behind those that are there."""
         self._recent += data
-        if len(self._recent) < _MEMORY_BYTES:
-            return
-        if self._descriptor is None:
-            self._descriptor = open_unnamed(self._beside)
-        os.lseek(self._descriptor, self._n_written, os.SEEK_SET)
-        write_all(self._descriptor, bytes(self._recent))
-        self._n_written += len(self._recent)
-        self._recent.clear()
+        if len(self._recent) >= _MEMORY_BYTES:
+            self._file.write(self._n_written, bytes(self._recent))
+            self._n_written += len(self._recent)
+            self._recent.clear()
 
     def truncate(self, size: int) -> None:
         """Keep the first bytes only; what a file has behind them is written over."""
@@ -71,27 +107,11 @@ class Spill:
     def pieces(self) -> Iterator[bytes]:
         """All bytes from the first, about a megabyte at a time."""
         for start in range(0, self._n_written, _PIECE_BYTES):
-            yield self._read(start, min(_PIECE_BYTES, self._n_written - start))
+            yield self._file.read(start, min(_PIECE_BYTES, self._n_written - start))
         yield bytes(self._recent)
 
     def close(self) -> None:
         """Let go of all bytes; a second call does nothing."""
-        descriptor, self._descriptor = self._descriptor, None
+        self._file.close()
         self._n_written = 0
         self._recent.clear()
-        if descriptor is not None:
-            # nothing is lost with it
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-
-    def _read(self, start: int, n_bytes: int) -> bytes:
-        if self._descriptor is None:
-            raise ValueError("a spill that is closed has nothing to read")
-        os.lseek(self._descriptor, start, os.SEEK_SET)
-        data = b""
-        while len(data) < n_bytes:
-            more = os.read(self._descriptor, n_bytes - len(data))
-            if not more:
-                raise OSError(errno.EIO, "a temporary file has lost its end")
-            data += more
-        return data

@@ -1,5 +1,6 @@
 """How files become items: segments, stored types, labels, names, and which files are taken."""
 
+import errno
 import os
 from dataclasses import replace
 
@@ -9,10 +10,11 @@ import pytest
 
 from specctl import convert_audio, open_store
 from specctl.audio.discover import decode_key
-from specctl.convert import Options
+from specctl.convert import Options, held, tiles
 from specctl.convert.plan import PlannedSource, row_bytes, stored_bytes
 from specctl.convert.settings import ConvertConfig
-from specctl.errors import AudioError, ParameterError
+from specctl.errors import AudioError, ParameterError, StoreError
+from specctl.store.spill import UnnamedFile
 from specctl.store.verify import verify_store
 from specctl.training.labels import find_labelled
 from tests.convert.audio_files import RATE, corpus, noise, write, write_noise
@@ -67,6 +69,40 @@ def test_segments_are_stretches_of_the_file(tmp_path, tail, overlap, n_samples):
         piece = samples[start : start + length]
         padded = np.pad(piece, ((0, length - len(piece)), (0, 0)))
         np.testing.assert_array_equal(spec, whole(padded, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"ref": "max", "top_db": 60.0}, {"pad_mode": "reflect", "overlap": 0.9}],
+    ids=["defaults", "ref-max", "overlap"],
+)
+@pytest.mark.parametrize("tail", ["pad", "drop"])
+def test_segments_that_wait_on_the_disk_are_the_same(tmp_path, monkeypatch, tail, settings):
+    write_noise(tmp_path / "in" / "a.wav", 4.3)
+    write_noise(tmp_path / "in" / "b.wav", 1, seed=1)
+    job = {"segment": 1.3, "tail": tail, "n_fft": 256, "hop_length": 100, **settings}
+    _, wanted = convert(tmp_path / "in", tmp_path / "memory.h5", **job)
+    monkeypatch.setattr(held, "_MEMORY_SAMPLES", 0)
+    monkeypatch.setattr(held, "_PIECE_SAMPLES", 1000)
+    monkeypatch.setattr(tiles, "_TILE_SAMPLES", 2**13)
+    monkeypatch.setattr(tiles, "_SMALL_TILE_SAMPLES", 2**13)
+    _, values = convert(tmp_path / "in", tmp_path / "disk.h5", **job)
+    assert list(values) == list(wanted)
+    for key, spec in values.items():
+        np.testing.assert_array_equal(spec, wanted[key])
+    assert sorted(os.listdir(tmp_path)) == ["disk.h5", "in", "memory.h5"]
+
+
+def test_a_full_disk_for_a_segment_is_no_fault_of_a_file(tmp_path, monkeypatch):
+    write_noise(tmp_path / "in" / "a.wav", 2)
+    monkeypatch.setattr(held, "_MEMORY_SAMPLES", 0)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(UnnamedFile, "write", full)
+    with pytest.raises(StoreError, match="No space left on device"):
+        convert(tmp_path / "in", tmp_path / "o.h5", segment=0.5, **STFT)
 
 
 def test_a_file_shorter_than_a_segment_among_others_is_a_failure_when_tails_are_dropped(tmp_path):

@@ -63,6 +63,30 @@ def test_a_file_that_unpacks_hugely_takes_no_more_than_a_small_one(tmp_path, mod
         assert store["huge.flac"].shape == (20, 1 + n_samples // 512)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("mode", ["compiled", "in this process"])
+@pytest.mark.parametrize(
+    "settings", [(), ("--overlap", 500, "--top-db", 60)], ids=["once", "more"]
+)
+def test_a_long_segment_takes_no_more_than_a_short_file(tmp_path, mode, settings):
+    seconds, segment = 1000, 900
+    peaks = []
+    for name, flags, n_seconds in [
+        ("small", (), 10),
+        ("huge", ("--segment", segment, *settings), seconds),
+    ]:
+        path = tmp_path / f"{name}.flac"
+        path.write_bytes(silent_flac(n_seconds, 1))
+        command = (path, tmp_path / f"{name}.h5", *FLAGS, *flags, *MODES[mode])
+        with started(*command, small_parts=False) as process:
+            peaks.append(peak_bytes(process))
+        assert process.returncode == 0
+    assert segment * 48_000 * 4 > 1.5 * MOST_MORE
+    assert peaks[1] - peaks[0] < MOST_MORE
+    with open_store(tmp_path / "huge.h5") as store:
+        assert [spec.shape for spec in map(store.__getitem__, store)] == [(20, 84376)] * 2
+
+
 def test_what_is_held_for_a_pack_is_counted_as_it_comes(tmp_path, monkeypatch, packing):  # noqa: F811
     """Segments that overlap are many times their file."""
     path = write(tmp_path / "a.wav", noise(10 * 16_000), 16_000)
