@@ -4,6 +4,8 @@ Plain h5py would follow a store's links to any file, load filter plugins, and ta
 as a forged header asks for. So objects are looked up by name, as hard links only; a dataset is
 checked before its first byte is read; only the attributes asked for are touched; nothing of
 variable length is. What HDF5 raises becomes a StoreError that names the file.
+
+A store may be replaced while it is read: once it is open, nothing is asked of its name.
 """
 
 import contextlib
@@ -57,8 +59,8 @@ def open_file(path: Path) -> h5py.File:
     if signature != _SIGNATURE:
         raise StoreError(f"{path} is not an HDF5 file")
     with reported_h5_errors(path, "the file"):
-        # rows are read chunk by chunk past HDF5's cache
-        return h5py.File(path, "r", locking="best-effort", rdcc_nbytes=0)
+        # rows are read chunk by chunk past HDF5's cache; other drivers have no descriptor
+        return h5py.File(path, "r", driver="sec2", locking="best-effort", rdcc_nbytes=0)
 
 
 class CheckedFile:
@@ -74,7 +76,8 @@ class CheckedFile:
         self.path = path
         self._file = open_file(path)
         with reported_h5_errors(path, "the file"):
-            status = path.stat()
+            self._descriptor: int = self._file.id.get_vfd_handle()
+            status = os.fstat(self._descriptor)
         self.n_bytes = status.st_size
         self.identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
@@ -126,14 +129,13 @@ class CheckedFile:
             if not isinstance(stated, str) or len(stated) != seal.LENGTH:
                 raise StoreError(f"{what} have no seal")
             spans = seal.chunk_spans(dataset, dataset.shape[0] // dataset.chunks[0])
-            with self.path.open("rb", buffering=0) as file:
 
-                def read(offset: int, n_bytes: int) -> bytes:
-                    return os.pread(file.fileno(), n_bytes, offset)
+            def read(offset: int, n_bytes: int) -> bytes:
+                return os.pread(self._descriptor, n_bytes, offset)
 
-                seal_at = seal.find(read, self.n_bytes, spans, stated)
-                if seal.compute(read, self.n_bytes, spans, seal_at) != stated:
-                    raise StoreError(f"{what} do not match their seal")
+            seal_at = seal.find(read, self.n_bytes, spans, stated)
+            if seal.compute(read, self.n_bytes, spans, seal_at) != stated:
+                raise StoreError(f"{what} do not match their seal")
 
     def has(self, name: str) -> bool:
         """Whether there is anything of that name, in groups that are this file's own."""

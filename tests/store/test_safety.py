@@ -14,7 +14,8 @@ import pytest
 from specctl.errors import StoreError
 from specctl.store import seal
 from specctl.store.reader import open_store
-from specctl.store.safety import CheckedFile
+from specctl.store.safety import CheckedFile, open_file
+from specctl.store.verify import verify_store
 
 from .hostile import ATTACKS, unknown_filter
 from .stores import make_store, small_layout
@@ -175,3 +176,34 @@ def test_a_seal_that_is_there_twice_is_none():
         seal.find(read, len(whole), [], value)
     # what lies in a chunk does not count
     assert seal.find(read, len(whole), [(230, len(whole))], value) == 100
+
+
+def test_a_store_that_is_replaced_once_it_is_open_is_read_to_its_end(tmp_path, monkeypatch):
+    old, new = make_store(tmp_path).path, tmp_path / "new"
+    new.mkdir()
+    other = make_store(new, lengths=(3, 40)).path
+
+    def replaced_behind(path):
+        file = open_file(path)
+        os.replace(other, path)
+        return file
+
+    n_bytes = old.stat().st_size
+    monkeypatch.setattr("specctl.store.safety.open_file", replaced_behind)
+    assert verify_store(old) == []
+    monkeypatch.undo()
+    assert old.stat().st_size != n_bytes
+    assert verify_store(old) == []
+
+
+@pytest.mark.parametrize("driver", ["stdio", "core"])
+def test_reads_through_a_descriptor_whatever_driver_hdf5_is_told_to_use(path, driver):
+    code = f"from specctl.store.verify import verify_store; print(verify_store({str(path)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HDF5_DRIVER": driver},
+    )
+    assert done.stdout == "[]\n"
