@@ -117,7 +117,9 @@ def convert(  # one flag for each setting; they go on as one dict
                 print_estimate(estimate_conversion(**places, **run, **given), as_json=json)
                 return
             summary = convert_audio(**places, **run, **given)
-        print_summary(summary, as_json=json, quiet=quiet, verbose=verbose)
+        print_summary(
+            summary, as_json=json, quiet=quiet, verbose=verbose, allow_truncated=allow_truncated
+        )
     if summary.n_failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 _MOST_FILES_SHOWN = 20
 
 
-def print_summary(summary: "Summary", *, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """The report: failures and figures on stderr, or one JSON object on stdout."""
+def print_summary(
+    summary: "Summary", *, as_json: bool, quiet: bool, verbose: bool, allow_truncated: bool
+) -> None:
+    """The report: failures and figures on stderr, or one JSON object on stdout.
+
+    Parameters
+    ----------
+    allow_truncated : bool
+        Files that are cut short were taken, so that nobody is told to try that.
+    """
     for what, files in zip(("cut short and kept", "kept"), _truncated(summary), strict=True):
         _say_some(what, files, "/index/truncated", summary, "yellow")
     _say_some("failed", summary.failures, "/errors", summary, "red")
@@ -32,7 +40,9 @@ def print_summary(summary: "Summary", *, as_json: bool, quiet: bool, verbose: bo
             _say(
                 f"kernel {summary.kernel} on {', '.join(summary.devices)}: {summary.kernel_reason}"
             )
-    for line in _complete_lines(summary) if summary.status == "complete" else _lines(summary):
+    is_complete = summary.status == "complete"
+    lines = _complete_lines(summary) if is_complete else _lines(summary, allow_truncated)
+    for line in lines:
         _say(line)
 
 
@@ -99,7 +109,7 @@ def _complete_lines(summary: "Summary") -> list[str]:
     return lines
 
 
-def _lines(summary: "Summary") -> list[str]:
+def _lines(summary: "Summary", allow_truncated: bool) -> list[str]:
     total = summary.seconds["total"]
     lines = [
         f"{summary.store}: {counted(summary.n_items, 'item')}, "
@@ -124,7 +134,7 @@ def _lines(summary: "Summary") -> list[str]:
         were = "file, kept, is" if n_doubtful == 1 else "files, kept, are"
         lines.append(f"{n_doubtful:,} {were} perhaps cut short")
     n_cut = sum(reason.startswith(CUT_SHORT) for _, reason in summary.failures)
-    if n_cut:
+    if n_cut and not allow_truncated:
         lines.append(
             f"{n_cut:,} of those that failed are cut short; --update --allow-truncated converts "
             "what there is of them"

@@ -70,6 +70,16 @@ def test_without_the_flag_it_fails_and_the_report_says_what_helps(folder, tmp_pa
         assert "truncated" not in file["index"]
 
 
+def test_with_the_flag_it_is_not_recommended_to_files_that_fail_even_so(folder, tmp_path):
+    # too little of a page of Ogg for a single sample
+    (folder / "c.ogg").write_bytes((folder / "c.ogg").read_bytes()[:40])
+    done = run(folder, tmp_path / "o.h5", *FLAGS, "--workers", 0, "--allow-truncated")
+    assert done.returncode == 3
+    assert "1 file was cut short and kept" in done.stderr.splitlines()
+    assert "failed: c.ogg: unexpected end of data" in done.stderr
+    assert "--allow-truncated" not in done.stderr
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_with_the_flag_all_is_well_and_each_is_named(folder, tmp_path, workers):
     flags = (*FLAGS, "--workers", workers, "--allow-truncated")
