@@ -22,6 +22,9 @@ A file that cannot be read is recorded with its reason and costs itself alone (e
 Example: specctl convert recordings/ out.h5 --preset speech-16k --labels folder
 """
 
+_DESCRIPTORS = ("/dev", "/dev/fd", "/proc/self/fd")
+"""Where files that are open already have names."""
+
 
 @app.command("convert", help=_HELP)
 def convert(  # one flag for each setting; they go on as one dict
@@ -149,7 +152,7 @@ def _places(paths: list[Path], files_from: Path | None, dry_run: bool) -> dict[s
 
 
 def _listed(files_from: Path | None) -> list[Path]:
-    """The files that a list names, if there is one."""
+    """The files that a list names, if there is one; relative to its folder, if it has one."""
     if files_from is None:
         return []
     from specctl.audio.discover import read_file_list
@@ -163,4 +166,7 @@ def _listed(files_from: Path | None) -> list[Path]:
         listed = files_from.read_bytes()
     except OSError as error:
         raise ParameterError(f"cannot read {files_from}: {error.strerror}") from error
-    return read_file_list(listed, files_from.absolute().parent)
+    place = files_from.absolute().parent
+    # a pipe has no folder, nor has what was opened by the shell
+    is_stream = files_from.is_fifo() or str(place) in _DESCRIPTORS
+    return read_file_list(listed, Path.cwd() if is_stream else place)

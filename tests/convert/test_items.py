@@ -304,7 +304,7 @@ def test_names_of_all_kinds_are_kept_reversibly(tmp_path):
 
 
 @pytest.mark.parametrize("separator", [b"\n", b"\0", b"\r\n"], ids=["lines", "nul", "windows"])
-@pytest.mark.parametrize("place", ["file", "stdin"])
+@pytest.mark.parametrize("place", ["file", "stdin", "pipe"])
 def test_files_from_a_list(tmp_path, separator, place):
     folder = corpus(tmp_path / "in", 5)
     names = [b"x/000.wav", b"z/002.wav"]
@@ -317,11 +317,24 @@ def test_files_from_a_list(tmp_path, separator, place):
     if place == "file":
         done = run("--files-from", folder / "list", tmp_path / "o.h5", *flags)
     else:
-        command = ("--files-from", "-", tmp_path / "o.h5", *flags)
+        # the shell gives <(...) such a name
+        given = "-" if place == "stdin" else "/dev/fd/0"
+        command = ("--files-from", given, tmp_path / "o.h5", *flags)
         done = run(*command, input=listed.decode(), cwd=folder, env=None)
     assert done.returncode == 0, done.stderr
     with open_store(tmp_path / "o.h5") as store:
         assert set(store) == {os.fsdecode(name) for name in names}
+
+
+@pytest.mark.parametrize("given", ["/dev/stdin", "/proc/self/fd/0"])
+def test_names_of_a_list_that_the_shell_opened_are_relative_to_the_current_folder(tmp_path, given):
+    folder = corpus(tmp_path / "in", 2)
+    listed = tmp_path / "list"
+    listed.write_text("x/000.wav\n")
+    command = ("--files-from", given, tmp_path / "o.h5", "--n-fft", 256, "--workers", 0)
+    with listed.open() as stdin:
+        done = run(*command, stdin=stdin, cwd=folder, env=None)
+    assert done.returncode == 0, done.stderr
 
 
 def test_several_folders_and_files_have_keys_from_what_they_share(tmp_path):
