@@ -95,8 +95,7 @@ def convert(  # one flag for each setting; they go on as one dict
             from specctl.convert.settings import ConvertConfig
 
         names = set(ConvertConfig.model_fields) - {"basis"}
-        settings = {name: flags[name] for name in sorted(names)}
-        preset, given = _given(settings, preset, config)
+        preset, given = _given(flags, names)
         places = _places(paths, files_from, dry_run)
         options = Options(
             include=tuple(include or ()),
@@ -127,14 +126,20 @@ def convert(  # one flag for each setting; they go on as one dict
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _given(
-    settings: dict[str, Any], preset: str | None, config: Path | None
-) -> tuple[str | None, dict[str, Any]]:
-    """Preset and settings, the flags over those of the file."""
+def _given(flags: dict[str, Any], names: set[str]) -> tuple[str | None, dict[str, Any]]:
+    """Preset and settings, which have these names, the flags over those of the file."""
     from specctl.settings import read_settings
 
+    preset, config = flags["preset"], flags["config"]
     given = read_settings(config) if config is not None else {}
     named = given.pop("preset", None)
+    for name in given:
+        if name in flags.keys() - names - {"paths"}:
+            flag = f"--{name.replace('_', '-')}"
+            raise ParameterError(
+                f"{name} is no setting of the spectrograms: {config}; pass {flag}"
+            )
+    settings = {name: flags[name] for name in sorted(names)}
     return named if preset is None else preset, {**given, **o.given_settings(settings)}
 
 

@@ -127,6 +127,27 @@ def test_a_variable_without_a_value_is_not_this_folder(folder, store, monkeypatc
         convert_audio("", store)
 
 
+@pytest.mark.parametrize(
+    ("line", "flag"),
+    [
+        ("workers = 2", "--workers"),
+        ('labels = "folder"', "--labels"),
+        ("allow_truncated = true", "--allow-truncated"),
+        ('files_from = "list"', "--files-from"),
+        ('basis = "b.safetensors"', "--basis"),
+    ],
+)
+def test_an_option_in_a_file_of_settings_is_told_its_flag(folder, store, tmp_path, line, flag):
+    toml = tmp_path / "settings.toml"
+    toml.write_text(f"{line}\n")
+    result = invoke(folder, store, "--config", toml)
+    name = line.partition(" ")[0]
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"specctl: {name} is no setting of the spectrograms: {toml}; pass {flag}\n",
+    )
+
+
 @pytest.mark.parametrize("option", ["--files-from", "--config", "--basis", "--labels"])
 def test_an_option_without_a_value_is_not_this_folder(folder, store, option):
     result = invoke(folder, store, option, "")
