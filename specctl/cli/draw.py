@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +13,7 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from specctl.durable import reported_os_errors
+from specctl.durable import check_place, real_place, reported_os_errors, write_atomically
 from specctl.errors import ParameterError, StoreError
 
 if TYPE_CHECKING:
@@ -119,9 +120,10 @@ def text_lines(shown: Picture, width: int, height: int, *, colour: bool) -> list
 
 
 def write_png(shown: Picture, path: Path) -> None:
-    """Write the picture as a PNG with matplotlib; nothing is overwritten."""
+    """Write a whole PNG with matplotlib; nothing is overwritten but an empty file."""
+    check_place(path)
     with reported_os_errors(path):
-        if path.exists():
+        if path.exists() and not (path.is_file() and path.stat().st_size == 0):
             raise StoreError(f"{path} already exists; give --png another name")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -147,13 +149,12 @@ def write_png(shown: Picture, path: Path) -> None:
     # a name is no formula
     axes.set_title(printable(shown.title), parse_math=False)
     figure.colorbar(image, label=shown.level_name)
-    try:
-        with warnings.catch_warnings():
-            # that a font lacks a character of the name
-            warnings.simplefilter("ignore", UserWarning)
-            figure.savefig(path, format="png", dpi=150)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    drawn = io.BytesIO()
+    with warnings.catch_warnings():
+        # that a font lacks a character of the name
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(drawn, format="png", dpi=150)
+    write_atomically(real_place(path), drawn.getvalue())
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,7 @@
 import json
+import os
+import resource
+import signal
 import subprocess
 import sys
 
@@ -6,10 +9,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from specctl import convert_audio
 from specctl.cli import info  # noqa: F401 - registers the command
 from specctl.cli.app import app
 from specctl.cli.draw import picture, printable, text_lines
+from specctl.convert import Options
 from specctl.store.reader import open_store
+from tests.convert.audio_files import RATE, write_noise
 from tests.store.stores import make_store, merge, random_values, small_layout, write_part
 
 NASTY = "[red]a[/red] :dog:\nline\x1b[31m \udcff.wav"
@@ -167,6 +173,46 @@ def test_a_png_is_written_once(made, tmp_path):
     )
 
 
+def test_an_empty_file_is_no_png_to_keep(made, tmp_path):
+    pytest.importorskip("matplotlib")
+    png = tmp_path / "a.png"
+    png.touch()
+    assert run(made.path, "anna/1.wav", "--png", png).exit_code == 0
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("share", [0, 50, 99])
+def test_a_png_on_a_full_disk_is_written_whole_or_not_at_all(made, tmp_path, share):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    # matplotlib makes its own files when it is first used
+    assert run(made.path, "anna/1.wav", "--png", folder / "first.png").exit_code == 0
+    most = share * (folder / "first.png").stat().st_size // 100
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old_handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        result = run(made.path, "anna/1.wav", "--png", folder / "a.png")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, old_handler)
+    assert (result.exit_code, result.stderr.replace("\n", "")) == (
+        1,
+        f"specctl: cannot write {folder / 'a.png'}: File too large",
+    )
+    assert os.listdir(folder) == ["first.png"]
+    assert run(made.path, "anna/1.wav", "--png", folder / "a.png").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["folder", "none/a.png"])
+def test_a_png_that_has_no_place_is_an_error_in_a_line(made, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    result = run(made.path, "anna/1.wav", "--png", tmp_path / name)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"specctl: cannot write {tmp_path / name}: ")
+
+
 def test_a_png_whose_name_is_too_long_is_an_error_in_a_line(made, tmp_path):
     result = run(made.path, "anna/1.wav", "--png", tmp_path / ("n" * 300))
     assert result.exit_code == 1
@@ -217,10 +263,7 @@ def test_drawings_fit_and_have_low_frequencies_below(tmp_path, colour, width, he
 
 
 def test_says_which_basis_a_store_was_made_with(tmp_path):
-    from specctl import convert_audio
-    from specctl.convert import Options
     from specctl.transforms import MelSpectrogram
-    from tests.convert.audio_files import RATE, write_noise
 
     transform = MelSpectrogram(sample_rate=RATE, n_fft=64, n_mels=8, trainable=("mel",))
     with torch.no_grad():
