@@ -143,7 +143,7 @@ def _store_facts(store: Store) -> dict[str, Any]:
     rate = store.config.get("sample_rate")
     hours = None
     if isinstance(rate, (int, float)) and rate > 0:
-        hours = int(store.index["n_samples"].sum()) / rate / 3600
+        hours = _n_samples(store.index) / rate / 3600
     truncated = list(dict.fromkeys(store.index["source"][store.index["truncated"]].tolist()))
     return {
         "path": str(store.path),
@@ -175,6 +175,19 @@ def _store_facts(store: Store) -> dict[str, Any]:
         "n_failures": len(store.errors),
         "failures": [{"key": key, "reason": reason} for key, reason in store.errors],
     }
+
+
+def _n_samples(index: dict[str, Any]) -> int:
+    """Samples of all sources, each counted once, whatever channels and segments share them."""
+    columns = (index[name].tolist() for name in ("source", "offset", "n_samples"))
+    total, last, covered = 0, None, 0
+    for source, offset, n_samples in sorted(zip(*columns, strict=True)):
+        if source != last:
+            last, covered = source, offset
+        end = offset + n_samples
+        total += max(end - max(offset, covered), 0)
+        covered = max(covered, end)
+    return total
 
 
 def _key_as_printed(store: Store, key: str) -> str:

@@ -15,7 +15,7 @@ from specctl.cli.app import app
 from specctl.cli.draw import picture, printable, text_lines
 from specctl.convert import Options
 from specctl.store.reader import open_store
-from tests.convert.audio_files import RATE, write_noise
+from tests.convert.audio_files import RATE, noise, write, write_noise
 from tests.store.stores import make_store, merge, random_values, small_layout, write_part
 
 NASTY = "[red]a[/red] :dog:\nline\x1b[31m \udcff.wav"
@@ -74,6 +74,28 @@ def test_json_is_one_object(made):
     assert facts["classes"] == ["anna", "ben"]
     assert facts["config"]["feature"] == "mel"
     assert facts["failures"][1] == {"key": "ben/bad.wav", "reason": "cannot decode"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        ({}, 1.25),
+        # three segments, the last of which is filled up to 1.3 s
+        ({"segment": 0.5, "overlap": 0.1}, 1.3),
+        ({"segment": 0.5, "overlap": 0.1, "tail": "drop"}, 0.9),
+        ({"channels": "each"}, 1.25),
+        ({"channels": "each", "segment": 0.5, "overlap": 0.1, "tail": "drop"}, 0.9),
+    ],
+    ids=["whole", "padded", "dropped", "channels", "both"],
+)
+def test_audio_that_several_items_share_counts_once(tmp_path, settings, seconds):
+    for name in ("a.wav", "b/a.wav"):
+        write(tmp_path / "in" / name, noise(round(1.25 * RATE), n_channels=2))
+    store = tmp_path / "o.h5"
+    short = {"n_fft": 64, "hop_length": 32, "n_mels": 8}
+    convert_audio(tmp_path / "in", store, options=Options(workers=0), **short, **settings)
+    assert json.loads(run(store, "--json").stdout)["hours"] * 3600 == pytest.approx(2 * seconds)
+    assert f", {2 * seconds:.3g} s of audio" in run(store).stdout
 
 
 def test_keys_are_printed_one_a_line(made):
