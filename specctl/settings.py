@@ -4,11 +4,11 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, ValidationInfo, field_validator
 
 from specctl.errors import ParameterError
 from specctl.given_files import MAX_SETTINGS_BYTES, check_given
@@ -17,7 +17,22 @@ from specctl.presets import preset
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class Settings(BaseModel, frozen=True, extra="forbid"):
+class Typed(BaseModel):
+    """Values of fixed types; a boolean, which is a number to Python, is none here."""
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _check_number(
+        cls, value: object, check: Callable[[object], Any], info: ValidationInfo
+    ) -> Any:
+        taken = check(value)
+        # NumPy's is no `bool`, but has its name
+        if type(value).__name__ in ("bool", "bool_") and not isinstance(taken, bool):
+            raise ParameterError(f"{info.field_name} must be a number, got {value}")
+        return taken
+
+
+class Settings(Typed, frozen=True, extra="forbid"):
     """What all settings can do: be resolved, read, written, and told apart."""
 
     def __init__(self, **values: Any) -> None:

@@ -223,6 +223,32 @@ def test_a_fingerprint_is_the_same_on_every_machine():
     )
 
 
+@pytest.mark.parametrize("value", [True, False, np.True_], ids=str)
+@pytest.mark.parametrize("name", [name for name in OTHER_VALUES if name != "center"])
+def test_a_boolean_is_no_number(name, value):
+    with pytest.raises(ParameterError, match=f"^{name} must be .*, got .*{value}"):
+        SpectrogramConfig.resolve(feature="mfcc", **{name: value})
+    with pytest.raises(ParameterError, match=f"^{name} must be .*, got .*{value}"):
+        SpectrogramConfig.from_dict({**FULL.to_dict(), name: value})
+
+
+@pytest.mark.parametrize("value", [True, False, np.False_], ids=str)
+def test_a_boolean_is_taken_where_it_is_one(value):
+    assert SpectrogramConfig.resolve(center=value).center is bool(value)
+
+
+def test_a_boolean_in_toml_is_no_number(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text("sample_rate = true\n")
+    with pytest.raises(ParameterError, match="^sample_rate must be a number, got True$"):
+        SpectrogramConfig.from_toml(path)
+
+
+def test_a_number_may_still_be_a_text_or_one_of_numpy():
+    config = SpectrogramConfig.resolve(sample_rate="8000", n_fft=512.0, n_mels=np.int64(40))
+    assert (config.sample_rate, config.n_fft, config.n_mels) == (8000, 512, 40)
+
+
 def test_settings_may_begin_with_the_mark_of_utf8(tmp_path):
     path = tmp_path / "a.toml"
     path.write_text("n_fft = 512\n", encoding="utf-8-sig")

@@ -16,7 +16,7 @@ from specctl.audio.discover import Discovery, Source, discover
 from specctl.cores import usable_cores
 from specctl.errors import ParameterError
 from specctl.given_files import MAX_TABLE_BYTES, check_given, read_label_rows, reported
-from specctl.settings import checked
+from specctl.settings import Typed, checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Options:
 def _types() -> type[BaseModel]:
     """The types of all options, for values to be held against."""
     fields: dict[str, Any] = {name: (kind, ...) for name, kind in get_type_hints(Options).items()}
-    return create_model("Options", **fields)
+    return create_model("Options", __base__=Typed, **fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ def test_sources_that_are_no_paths_are_named(sources, tmp_path):
     [
         ({"workers": 1.5}, "workers must be a valid integer, .* got 1.5"),
         ({"workers": "many"}, "workers must be a valid integer, .* got 'many'"),
+        ({"workers": True}, "workers must be a number, got True"),
+        ({"timeout": True}, "timeout must be a number, got True"),
         ({"workers": -1}, "workers must be at least 0, got -1"),
         ({"timeout": None}, "timeout must be a valid number, got None"),
         ({"timeout": float("nan")}, "timeout must be above 0 s, got nan"),
