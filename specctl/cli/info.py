@@ -78,7 +78,7 @@ def _print_store(store: Store, as_json: bool) -> None:
         "frames": f"{facts['n_frames']:,} of {facts['n_bins']} {facts['kind']}",
         "values": f"{facts['long_name']} ({facts['units']}), mean {_span(facts['mean_range'])}, "
         f"standard deviation {_span(facts['std_range'])}",
-        "frequency": "{:,.0f} to {:,.0f} Hz".format(*facts["frequency_range"]),
+        **_bins(facts),
         "settings": _settings(facts["config"]),
         **({"basis": _basis(facts["basis"])} if facts["basis"] else {}),
         **({"cut short": _cut_short(facts["truncated"])} if facts["truncated"] else {}),
@@ -96,6 +96,14 @@ def _print_store(store: Store, as_json: bool) -> None:
     if facts["n_failures"] > _MAX_SHOWN_FAILURES:
         rest = facts["n_failures"] - _MAX_SHOWN_FAILURES
         _print_line(f"{'':{_NAME_WIDTH}}and {rest:,} more; --json lists them all")
+
+
+def _bins(facts: dict[str, Any]) -> dict[str, str]:
+    """What the bins stand for, and from where to where."""
+    limits = "{:,.0f} to {:,.0f}".format(*facts["frequency_range"])
+    if facts["config"].get("feature") == "mfcc":
+        return {"coefficient": limits}
+    return {"frequency": f"{limits} Hz"}
 
 
 def _named(classes: list[str]) -> str:

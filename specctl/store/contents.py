@@ -1,5 +1,6 @@
 """All that a store holds besides its spectrograms: tables, and attributes of the root."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -11,6 +12,9 @@ from specctl.store.layout import FORMAT, FORMAT_VERSION
 from specctl.store.stats import Moments
 from specctl.store.tables import Table, tables_digest
 from specctl.version import __version__
+
+_IN_HZ = {"units": "Hz"}
+_OF_COEFFICIENTS = {"units": "1", "long_name": "index of the coefficient"}
 
 
 def stats_table(moments: Moments, n_bins: int) -> Table:
@@ -27,7 +31,6 @@ def write_tables(file: h5py.File, tables: dict[str, Table]) -> None:
     """Write each table to the group it is named for, and tie ``/frequency`` to the bins."""
     for name, table in tables.items():
         write_table(file.create_group(name) if name else file, table)
-    write_attribute(file["frequency"], "units", "Hz")
     file["frequency"].make_scale("frequency")
     file["spectrogram"].dims[1].attach_scale(file["frequency"])
 
@@ -35,7 +38,7 @@ def write_tables(file: h5py.File, tables: dict[str, Table]) -> None:
 def write_root_attributes(
     file: h5py.File, attributes: Mapping[str, str | int | float], tables: dict[str, Table]
 ) -> None:
-    """Write what the store says of itself, the digest of all tables among it."""
+    """Write what the store says of itself, the digest of all tables and units of bins among it."""
     values: dict[str, str | int | float] = {
         "specctl_version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -46,3 +49,6 @@ def write_root_attributes(
     }
     for name, value in values.items():
         write_attribute(file, name, value)
+    is_cepstral = json.loads(str(attributes["config"])).get("feature") == "mfcc"
+    for name, text in (_OF_COEFFICIENTS if is_cepstral else _IN_HZ).items():
+        write_attribute(file["frequency"], name, text)

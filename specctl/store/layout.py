@@ -11,8 +11,10 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
         scale_factor, add_offset
                       only for int16 and uint8: value = stored * scale_factor + add_offset
         max_error     worst absolute error that storing has caused (0 for float32)
-    /frequency        (n_bins,) float64, Hz; attached to axis 1 of /spectrogram as its scale
-        units         "Hz"
+    /frequency        (n_bins,) float64, Hz; of cepstral coefficients their index, from 0; attached
+                      to axis 1 of /spectrogram as its scale
+        units         "Hz", of coefficients "1" (in older stores "Hz")
+        long_name     only of coefficients: that it is their index
     /index/...        one row per item, in the order of the rows in /spectrogram
         key           name of the item, unique; UTF-8 of fixed length
         source        key of the file it comes from

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import h5py
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -15,6 +16,7 @@ from specctl.cli.app import app
 from specctl.cli.draw import picture, printable, text_lines
 from specctl.convert import Options
 from specctl.store.reader import open_store
+from specctl.store.verify import verify_store
 from tests.convert.audio_files import RATE, noise, write, write_noise
 from tests.store.stores import make_store, merge, random_values, small_layout, write_part
 
@@ -96,6 +98,20 @@ def test_audio_that_several_items_share_counts_once(tmp_path, settings, seconds)
     convert_audio(tmp_path / "in", store, options=Options(workers=0), **short, **settings)
     assert json.loads(run(store, "--json").stdout)["hours"] * 3600 == pytest.approx(2 * seconds)
     assert f", {2 * seconds:.3g} s of audio" in run(store).stdout
+
+
+def test_coefficients_have_numbers_and_no_frequencies(tmp_path):
+    store = tmp_path / "o.h5"
+    options = Options(workers=0)
+    convert_audio(write_noise(tmp_path / "a.wav"), store, options=options, feature="mfcc")
+    assert verify_store(store) == []
+    with h5py.File(store) as file:
+        about = {name: file["frequency"].attrs[name].decode() for name in ("units", "long_name")}
+        assert file["frequency"][:].tolist() == list(range(20))
+    assert about == {"units": "1", "long_name": "index of the coefficient"}
+    lines = run(store).stdout.splitlines()
+    assert "coefficient 0 to 19" in lines
+    assert not [line for line in lines if "Hz" in line]
 
 
 def test_keys_are_printed_one_a_line(made):
