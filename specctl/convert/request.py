@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Any, Self, get_type_hints
@@ -141,24 +142,43 @@ class Request:
 
     def identity(self) -> str:
         """SHA-256 that is equal for equal requests; says nothing about where files lie."""
+        return _identity(self._asked())
+
+    def difference(self, identity: str) -> str:
+        """What another request is for, in words; empty for one of the same identity.
+
+        An identity tells no more than whether a guess is right. Another table of labels, or other
+        patterns than these or none, cannot be guessed.
+        """
+        here = self._asked()
+        if identity == _identity(here):
+            return ""
+        guesses = {
+            "include": {self.include, ()},
+            "exclude": {self.exclude, ()},
+            "labels": {here["labels"], None, "folder"},
+            "allow_truncated": {True, False},
+        }
+        for values in product(*guesses.values()):
+            there = {**here, **dict(zip(guesses, values, strict=True))}
+            if identity == _identity(there):
+                return _in_words(there, here)
+        return "other files, labels or patterns"
+
+    def _asked(self) -> dict[str, Any]:
+        """What decides about the identity."""
         labels = self.labels
         if labels not in (None, "folder"):
             check_given(Path(str(labels)), "labels", MAX_TABLE_BYTES)
             with reported(Path(str(labels)), "labels"):
                 labels = hashlib.sha256(Path(str(labels)).read_bytes()).hexdigest()
-        paths = sorted(os.path.realpath(path) for path in self.paths)
-        more = ["allow_truncated"] * self.allow_truncated
-        asked = json.dumps([paths, self.include, self.exclude, labels, *more])
-        return hashlib.sha256(asked.encode("utf-8", "surrogateescape")).hexdigest()
-
-    def difference(self, identity: str) -> str:
-        """What another request is for, in words; empty for one of the same identity."""
-        if identity == self.identity():
-            return ""
-        flag = "without" if self.allow_truncated else "with"
-        if identity == replace(self, allow_truncated=not self.allow_truncated).identity():
-            return f"the same files {flag} --allow-truncated"
-        return "other files"
+        return {
+            "paths": sorted(os.path.realpath(path) for path in self.paths),
+            "include": self.include,
+            "exclude": self.exclude,
+            "labels": labels,
+            "allow_truncated": self.allow_truncated,
+        }
 
     def discover(self) -> Discovery:
         """Find the files."""
@@ -178,6 +198,24 @@ class Request:
             keys = (source.key for source in sources)
             return {key: key.split("/", 1)[0] for key in keys if "/" in key}
         return read_labels(Path(self.labels))
+
+
+def _identity(asked: Mapping[str, Any]) -> str:
+    *values, allow_truncated = asked.values()
+    text = json.dumps([*values, *["allow_truncated"] * allow_truncated])
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _in_words(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """What the same sources were asked for with and without."""
+    differing = [name for name in here if there[name] != here[name]]
+    words: dict[str, list[str]] = {"with": [], "without": []}
+    for name in differing:
+        flag = f"--{name.replace('_', '-')}"
+        value = " folder" if there[name] == "folder" else ""
+        words["with" if there[name] else "without"].append(flag + value)
+    how = ", ".join(f"{word} {' and '.join(flags)}" for word, flags in words.items() if flags)
+    return f"the same {'sources' if {'include', 'exclude'} & {*differing} else 'files'} {how}"
 
 
 def read_labels(path: Path) -> dict[str, str]:

@@ -187,7 +187,12 @@ def test_a_dry_run_says_what_is_left_to_do(folder, store, tmp_path):
     ("name", "flags", "message"),
     [
         ("out/o.h5", ("--n-mels", 9), "with other settings: n_mels 20 there, 9 here"),
-        ("out/o.h5", ("--include", "*"), "already exists, made from other files"),
+        (
+            "out/o.h5",
+            ("--include", "*"),
+            "already exists, made from the same sources without --include; ",
+        ),
+        ("out/o.h5", ("--labels", "folder"), "made from the same files without --labels; pass"),
         ("out/none/o.h5", (), "no such folder"),
         (f"out/{'n' * 300}.h5", (), "File name too long"),
     ],

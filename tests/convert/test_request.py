@@ -6,6 +6,7 @@ import pytest
 
 from specctl import convert_audio, open_store
 from specctl.convert import Options
+from specctl.convert.request import Request
 from specctl.errors import ParameterError
 from tests.convert.audio_files import corpus
 
@@ -70,6 +71,41 @@ def test_an_option_that_can_only_mean_one_thing_is_taken():
     assert Options(workers="2", timeout="5", include=["*.wav"], basis=Path("b")) == Options(
         workers=2, timeout=5.0, include=("*.wav",), basis="b"
     )
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "difference"),
+    [
+        ({}, {"labels": "folder"}, "the same files without --labels"),
+        ({}, {"labels": "a.csv"}, "the same files without --labels"),
+        ({"labels": "folder"}, {}, "the same files with --labels folder"),
+        ({"labels": "folder"}, {"labels": "a.csv"}, "the same files with --labels folder"),
+        ({}, {"include": "*.wav"}, "the same sources without --include"),
+        ({"exclude": "x"}, {"exclude": "x", "include": "*"}, "the same sources without --include"),
+        ({}, {"exclude": "x", "include": "*"}, "the same sources without --include and --exclude"),
+        ({}, {"allow_truncated": True}, "the same files without --allow-truncated"),
+        ({"allow_truncated": True}, {}, "the same files with --allow-truncated"),
+        (
+            {"labels": "folder", "allow_truncated": True},
+            {"exclude": "x"},
+            "the same sources with --labels folder and --allow-truncated, without --exclude",
+        ),
+        # what a hash does not tell
+        ({"labels": "a.csv"}, {}, "other files, labels or patterns"),
+        ({"labels": "a.csv"}, {"labels": "b.csv"}, "other files, labels or patterns"),
+        ({"include": "*.wav"}, {}, "other files, labels or patterns"),
+        ({"include": "*.wav"}, {"include": "*"}, "other files, labels or patterns"),
+    ],
+)
+def test_a_request_is_told_what_another_was_for(tmp_path, monkeypatch, there, here, difference):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("path,label\nx/a.wav,one\n")
+    (tmp_path / "b.csv").write_text("path,label\nx/a.wav,two\n")
+    was = Request.of("in", Options(**there)).identity()
+    assert Request.of("in", Options(**there)).difference(was) == ""
+    assert Request.of("in", Options(**here)).difference(was) == difference
+    others = Request.of("others", Options(**here))
+    assert others.difference(was) == "other files, labels or patterns"
 
 
 def test_an_option_given_as_a_setting_is_told_where_it_belongs(tmp_path):

@@ -205,7 +205,7 @@ def test_other_files_are_refused(folder, store, tmp_path):
     with pytest.raises(StoreError, match="unfinished conversion with other settings: other files"):
         convert_audio(others, store, options=HERE, **SETTINGS)
     convert_audio(folder, store, options=HERE, **SETTINGS)
-    with pytest.raises(StoreError, match="already exists, made from other files; pass --overwri"):
+    with pytest.raises(StoreError, match="already exists, made from other files, labels or p"):
         convert_audio(others, store, options=HERE, **SETTINGS)
 
 
