@@ -68,6 +68,7 @@ class PartJob:
     ``beats`` is where the signs of life go.
     ``vram_budget`` is in bytes, for the ``n_sharing`` workers of a device together.
     ``basis`` is the file of a trained one, checked against the config by whoever loads it.
+    ``id`` is that of the job, which the part names as its own.
     ``one_at_a_time`` keeps sources from being packed, so that a death can be laid at a door.
     """
 
@@ -84,6 +85,7 @@ class PartJob:
     strict: bool = False
     basis: str | None = None
     allow_truncated: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,17 +40,35 @@ def decoding_limited(n_bytes: int = WORKER_BYTES) -> AbstractContextManager[None
     daemons such as that of a progress bar, is spared it.
     """
     is_due = not limit_memory.cache_info().currsize if _is_worker() else _is_alone()
-    return _limited(n_bytes) if is_due else nullcontext()
+    return _decoding.limited(n_bytes) if is_due else nullcontext()
 
 
-@contextmanager
-def _limited(n_bytes: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    _limit_data_to(n_bytes)
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, before)
+class _Decoding:
+    """Decoders at work in threads of this process, which share one limit."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_at_work = 0
+        self._before = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+    @contextmanager
+    def limited(self, n_bytes: int) -> Iterator[None]:
+        """The limit of the first one counts, and goes with the last one."""
+        with self._lock:
+            if self._n_at_work == 0:
+                self._before = resource.getrlimit(resource.RLIMIT_DATA)
+                _limit_data_to(n_bytes)
+            self._n_at_work += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_at_work -= 1
+                if self._n_at_work == 0:
+                    resource.setrlimit(resource.RLIMIT_DATA, self._before)
+
+
+_decoding = _Decoding()
 
 
 def _is_worker() -> bool:

@@ -158,7 +158,7 @@ class Joining:
         return self._merger
 
     def _add_next(self, merger: Merger) -> None:
-        merger.add(part_path(self._folder.path, self._n_joined))
+        merger.add(part_path(self._folder.path, self._n_joined), self._job.id)
         self._n_joined += 1
 
     def _start_again(self) -> None:

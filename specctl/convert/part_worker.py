@@ -101,13 +101,14 @@ class PartWorker:
 
     def finish(self) -> None:
         """Write what is left of the part; `publish` has still to be called."""
-        counts = {
+        extra = {
+            "job": self._job.id,
             "n_converted": self._n_converted,
             "n_resampled": self._n_resampled,
             "audio_seconds": self._audio_seconds,
             "truncated": self._truncated,
         }
-        self._writer.finish(extra=counts)
+        self._writer.finish(extra=extra)
 
     def publish(self) -> Receipt:
         """Give the part its name; it is durable when this returns."""

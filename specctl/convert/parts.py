@@ -31,6 +31,7 @@ class PartsRun:
     ``join`` is called again and again with the numbers of the parts that are there.
     """
 
+    job: str
     folder: WorkFolder
     plan: Plan
     config: ConvertConfig
@@ -97,7 +98,7 @@ class PartsRun:
 
     def _resumed(self, number: int, beats: Beats) -> bool:
         part = self.folder.finished_part(number)
-        if part is None:
+        if part is None or not part.is_of(self.job):
             return False
         failed = {failure.key for failure in part.failures}
         if (failed and self.options.strict) or self._too_many(number, failed) is not None:
@@ -139,6 +140,7 @@ class PartsRun:
             strict=self.options.strict,
             basis=self.options.basis,
             allow_truncated=self.options.allow_truncated,
+            id=self.job,
         )
         return Task(number, work_names.convert_part, (job,))
 

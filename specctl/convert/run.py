@@ -157,6 +157,7 @@ class Conversion:
         basis, replaces = self.options.basis, self.options.overwrite
         with Joining(folder, job, layout, len(plan.parts), basis, replaces=replaces) as joining:
             parts = PartsRun(
+                job=job.id,
                 folder=folder,
                 plan=plan,
                 config=config,

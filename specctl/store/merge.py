@@ -77,15 +77,23 @@ class Merger:
         self._moments, self._n_replaced = base.kept_moments()
         self._write_chunks(base.n_rows, base.iter_chunks())
 
-    def add(self, path: Path) -> None:
+    def add(self, path: Path, job: str | None = None) -> None:
         """Copy the chunks of the next part, each checked, and take note of its items.
+
+        Parameters
+        ----------
+        job : str, optional
+            Id of the conversion that it must be of.
 
         Raises
         ------
         StoreError
-            The part is damaged or has another layout, or the disk cannot take it.
+            The part is damaged, has another layout or is of another conversion, or the disk
+            cannot take it.
         """
         part = read_part(path)
+        if job is not None and not part.is_of(job):
+            raise StoreError(f"{path} is of another conversion; the same command makes it again")
         _check_layout(path, part.layout, self._layout)
         self._items.append(item_table(part.items, self._n_rows))
         self._failures.append(failure_table(part.failures))

@@ -90,6 +90,10 @@ class Part:
         """Rows of all chunks: the frames and the padding after them."""
         return len(self.chunk_table) * self.layout.chunk_frames
 
+    def is_of(self, job: str) -> bool:
+        """Whether it was made for the conversion with this id."""
+        return bool(self.extra.get("job") == job)
+
     def iter_moments(self) -> Iterator[Moments]:
         """Moments of each item: mean and sum of squared deviations of its frames.
 

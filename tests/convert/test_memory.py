@@ -1,13 +1,15 @@
 """What a file claims or unpacks to is not what converting it takes, however it is done."""
 
+import resource
 import sys
+import threading
 import time
 
 import pytest
 
 from specctl import convert_audio, open_store
 from specctl.convert import Options
-from tests.convert.audio_files import noise, write
+from tests.convert.audio_files import corpus, noise, write
 from tests.convert.commands import LIMIT, group_members, started
 from tests.convert.silent_flac import BLOCK, silent_flac
 from tests.convert.test_packs import assert_near, packing  # noqa: F401 - a fixture
@@ -101,3 +103,25 @@ def test_what_is_held_for_a_pack_is_counted_as_it_comes(tmp_path, monkeypatch, p
     everything, some = (max(computer.sizes) * (16_000 + 512) for computer in computers)
     assert everything > 5 * 10 * 16_000
     assert some <= 2**18
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of data segments are of Linux")
+def test_two_conversions_at_once_leave_the_limit_of_the_process_as_it_was(tmp_path):
+    corpus(tmp_path / "in", 40)
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    options = Options(workers=0)
+    threads = [
+        threading.Thread(
+            target=convert_audio,
+            args=(tmp_path / "in", tmp_path / f"{name}.h5"),
+            kwargs={"options": options, "n_fft": 512},
+            daemon=True,
+        )
+        for name in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+    assert (tmp_path / "2.h5").exists()
