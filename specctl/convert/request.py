@@ -150,9 +150,9 @@ class Request:
         An identity tells no more than whether a guess is right. Another table of labels, or other
         patterns than these or none, cannot be guessed.
         """
-        here = self._asked()
-        if identity == _identity(here):
+        if identity == self.identity():
             return ""
+        here = self._asked()
         guesses = {
             "include": {self.include, ()},
             "exclude": {self.exclude, ()},

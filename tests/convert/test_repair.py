@@ -8,7 +8,7 @@ import pytest
 
 from specctl import convert_audio, open_store
 from specctl.audio.decode import open_audio
-from specctl.convert import Options
+from specctl.convert import Options, merging, repair
 from specctl.convert.repair import Repair, repair_store
 from specctl.errors import AudioError, StoreError
 from specctl.store.verify import verify_store
@@ -210,3 +210,35 @@ def test_flags_that_do_not_go_together_are_refused(store, flags, text):
     done = run_script("verify", store, *flags)
     assert done.returncode == 2
     assert done.stderr == f"specctl: {text}\n"
+
+
+def test_a_store_that_is_replaced_meanwhile_is_not_repaired(folder, store, tmp_path, monkeypatch):
+    others = corpus(tmp_path / "others", 3)
+    flip(store)
+    compared = repair._unchanged_sources
+
+    def replacing(*args):
+        found = compared(*args)
+        anew = Options(workers=0, overwrite=True)
+        convert_audio(others, store, options=anew, **SETTINGS)
+        return found
+
+    monkeypatch.setattr(repair, "_unchanged_sources", replacing)
+    with pytest.raises(StoreError, match="was replaced meanwhile; give the command again"):
+        repair_store(store, folder, options=HERE)
+    assert verify_store(store) == []
+    with open_store(store) as made:
+        assert len(made) == 3
+    assert_nothing_beside(store)
+
+
+def test_a_repair_of_nothing_but_the_seal_can_be_given_again(folder, store, monkeypatch):
+    with h5py.File(store, "r+") as file:
+        file.attrs["created"] = "2001-01-01T00:00:00Z"
+    publish = merging.publish
+    monkeypatch.setattr(merging, "publish", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        repair_store(store, folder, options=HERE)
+    monkeypatch.setattr(merging, "publish", publish)
+    assert repair_store(store, folder, options=HERE).problems == ()
+    assert_nothing_beside(store)
