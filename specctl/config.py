@@ -170,6 +170,19 @@ class SpectrogramConfig(StftConfig):
         return self
 
     @classmethod
+    def resolve(cls, preset: str | None = None, **given: Any) -> Self:
+        """Fill in everything that was not given; see `Settings.resolve`.
+
+        Raises
+        ------
+        ParameterError
+            As there, and if every mel band would be empty.
+        """
+        config = super().resolve(preset, **given)
+        config.check_bins()
+        return config
+
+    @classmethod
     def filled_in(cls, given: Mapping[str, Any], preset_name: str | None = None) -> dict[str, Any]:
         """Every field's value for what was given, not yet checked."""
         if given.get("top_db") == "none":
@@ -189,6 +202,22 @@ class SpectrogramConfig(StftConfig):
             values[name] = None
         _fill_feature(values, feature)
         return values
+
+    def check_bins(self) -> None:
+        """Raise ParameterError if every mel band is empty, since no bin of the FFT lies in them.
+
+        Settings that were stored are not held to it: they may be those of trained bands.
+        """
+        if self.fmin is None or self.fmax is None:
+            return
+        step = self.sample_rate / self.n_fft
+        # at its edges a band is 0
+        if (math.floor(self.fmin / step) + 1) * step >= self.fmax:
+            raise ParameterError(
+                f"fmin and fmax must have a bin of the FFT between them for n_mels={self.n_mels}, "
+                f"bins are {step:g} Hz apart with n_fft={self.n_fft}, got {self.fmin:g} and "
+                f"{self.fmax:g}; raise n_fft"
+            )
 
     def given(self) -> dict[str, Any]:
         """Plain values that `resolve` to these settings: all that have an effect."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specctl.config import SpectrogramConfig, StftConfig
+from specctl.dsp.mel import mel_weights
 from specctl.errors import ParameterError
 
 FULL = SpectrogramConfig.resolve(feature="mfcc")
@@ -46,6 +47,8 @@ def valid_keywords():
     }
     bands = {
         **common,
+        # fewer have no bin between those of 0 Hz and of half the rate
+        "n_fft": st.integers(3, 4096),
         "n_mels": st.integers(20, 200),
         "power": st.floats(0.1, 4),
         "mel_scale": st.sampled_from(["slaney", "htk"]),
@@ -135,6 +138,14 @@ def test_what_is_not_given_follows_from_what_is(given, derived):
         ({"fmin": -1}, "fmin must be greater than or equal to 0, got -1"),
         ({"fmin": 9000, "fmax": 9000}, "fmin must be below fmax=9000, got 9000"),
         ({"fmax": 11026}, "fmax must be at most half the sample rate, 11025 Hz, got 11026"),
+        (
+            {"sample_rate": 16000, "n_fft": 256, "fmin": 3970, "fmax": 3990, "n_mels": 4},
+            "fmin and fmax must have a bin of the FFT between them for n_mels=4, bins are 62.5 Hz "
+            "apart with n_fft=256, got 3970 and 3990; raise n_fft",
+        ),
+        # bins on the edges are in no band
+        ({"sample_rate": 1024, "n_fft": 64, "fmin": 16, "fmax": 32}, "must have a bin of the FFT"),
+        ({"n_fft": 2}, "bins are 11025 Hz apart with n_fft=2, got 0 and 11025; raise n_fft"),
         ({"power": 0}, "power must be greater than 0, got 0"),
         ({"power": "two"}, "power must be a valid number.*, got 'two'"),
         ({"power": float("inf")}, "power must be a finite number, got inf"),
@@ -157,6 +168,19 @@ def test_what_is_not_given_follows_from_what_is(given, derived):
 def test_a_wrong_value_is_refused_by_name(given, message):
     with pytest.raises(ParameterError, match=message):
         SpectrogramConfig.resolve(**given)
+
+
+@pytest.mark.parametrize("fmax", [32.1, 48])
+def test_a_single_bin_in_all_bands_is_enough(fmax):
+    given = {"sample_rate": 1024, "n_fft": 64, "fmin": 16, "fmax": fmax, "n_mels": 8}
+    config = SpectrogramConfig.resolve(**given)
+    assert mel_weights(config).any()
+
+
+def test_stored_settings_may_have_empty_bands():
+    given = {"sample_rate": 1024, "n_fft": 64, "fmin": 16, "fmax": 33}
+    stored = {**SpectrogramConfig.resolve(**given).to_dict(), "fmax": 32}
+    assert SpectrogramConfig.from_dict(stored).fmax == 32
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import typer
 from specctl.cli import options as o
 from specctl.cli.app import ExitCode, app, err, importing, reported_errors
 from specctl.cli.progress import ConvertProgress
-from specctl.cli.report import print_estimate, print_summary
+from specctl.cli.report import print_empty_bands, print_estimate, print_summary
 from specctl.cli.stopping import stoppable
 from specctl.convert.early import begin_workers
 from specctl.errors import ParameterError
@@ -92,7 +92,7 @@ def convert(  # one flag for each setting; they go on as one dict
             begin_workers(device, kernel, precision, basis, power)
         with importing():
             from specctl.convert import Options, convert_audio, estimate_conversion
-            from specctl.convert.settings import ConvertConfig
+            from specctl.convert.settings import ConvertConfig, GivenSettings
 
         names = set(ConvertConfig.model_fields) - {"basis"}
         preset, given = _given(flags, names)
@@ -116,9 +116,17 @@ def convert(  # one flag for each setting; they go on as one dict
         with ConvertProgress(err, quiet=quiet) as bar, stoppable(bar) as control:
             run: Any = {"preset": preset, "options": options, "progress": bar, "control": control}
             if dry_run:
-                print_estimate(estimate_conversion(**places, **run, **given), as_json=json)
-                return
-            summary = convert_audio(**places, **run, **given)
+                estimate = estimate_conversion(**places, **run, **given)
+                is_done, rate = estimate.is_nothing, estimate.sample_rate
+            else:
+                summary = convert_audio(**places, **run, **given)
+                is_done, rate = summary.status == "complete", summary.sample_rate
+        # a preset or basis is as it is
+        if not (is_done or quiet or preset or basis):
+            print_empty_bands(GivenSettings(given).resolve(rate).spectrogram)
+        if dry_run:
+            print_estimate(estimate, as_json=json)
+            return
         print_summary(
             summary, as_json=json, quiet=quiet, verbose=verbose, allow_truncated=allow_truncated
         )

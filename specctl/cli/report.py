@@ -11,6 +11,7 @@ from specctl.words import counted, duration, ratio, size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from specctl.config import SpectrogramConfig
     from specctl.convert import Estimate, Summary
 
 _MOST_FILES_SHOWN = 20
@@ -68,6 +69,26 @@ def _say_some(
     more = len(files) - _MOST_FILES_SHOWN
     if more > 0:
         _say(f"… and {more:,} more, all in {where}: specctl info {summary.store}", style=style)
+
+
+def print_empty_bands(config: "SpectrogramConfig") -> None:
+    """A note where mel bands are always empty, since no bin of the FFT lies in them."""
+    if config.n_mels is None:
+        return
+    import numpy as np
+
+    from specctl.dsp.mel import mel_edges
+
+    edges, step = mel_edges(config), config.sample_rate / config.n_fft
+    # at its edges a band is 0
+    first_bin = (np.floor(edges[:-2] / step) + 1) * step
+    n_empty = int((first_bin >= edges[2:]).sum())
+    if n_empty:
+        _say(
+            f"{n_empty:,} of {config.n_mels:,} mel bands have no FFT bin: raise n_fft or lower "
+            "n_mels",
+            style="yellow",
+        )
 
 
 def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:

@@ -163,6 +163,9 @@ class GivenSettings:
             given["sample_rate"] = found_rate
         elif given.get("sample_rate") == "auto":
             del given["sample_rate"]
+        if self.finds_rate:
+            # the rate may be none that was found, and decides which bins there are: `value_range`
+            return ConvertConfig.from_dict(ConvertConfig.filled_in(given, self.preset))
         return ConvertConfig.resolve(self.preset, **given)
 
     def _with_basis(self, basis: Basis) -> ConvertConfig:
@@ -204,7 +207,14 @@ def value_range(config: ConvertConfig, peak_power: float) -> tuple[float, float]
     ----------
     peak_power : float
         Largest value of the feature before the logarithm, for samples in [-1, 1].
+
+    Raises
+    ------
+    ParameterError
+        If every mel band is empty.
     """
+    if config.basis is None:
+        config.check_bins()
     if config.scale in ("none", "pcen") or config.amin is None:
         low = -peak_power if config.is_complex else 0.0
         return low, peak_power

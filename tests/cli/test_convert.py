@@ -13,6 +13,9 @@ from typer.testing import CliRunner
 from specctl import open_store
 from specctl.cli import commands  # noqa: F401 - registers all commands
 from specctl.cli.app import app
+from specctl.config import SpectrogramConfig
+from specctl.dsp.mel import mel_weights
+from specctl.presets import PRESETS
 from tests.convert.audio_files import corpus, write_noise
 from tests.convert.commands import argv, assert_nothing_beside, environment, run, run_script
 
@@ -215,6 +218,34 @@ def test_settings_of_a_file_give_way_to_flags(folder, store, tmp_path):
     result = invoke(folder, store, "--config", toml)
     assert result.exit_code == 2
     assert "there is no setting 'n_ftf'; did you mean n_fft" in result.stderr
+
+
+def test_narrow_bands_need_a_bin_at_the_rate_that_is_found_only(folder, store):
+    # at 768 kHz, which leaves room for every fmax, bins are 1500 Hz apart
+    flags = ("--n-fft", 512, "--fmin", 50, "--fmax", 500, "--n-mels", 4)
+    result = invoke(folder, store, *flags, "--workers", 0)
+    assert result.exit_code == 0, result.stderr
+    assert "FFT bin" not in result.stderr
+
+
+@pytest.mark.parametrize("place", [(), ("--dry-run",)], ids=["report", "dry-run"])
+def test_says_how_many_mel_bands_are_empty(folder, store, place):
+    flags = ("--n-fft", 256, "--n-mels", 128, "--workers", 0, *place)
+    result = invoke(folder, store, *flags)
+    assert result.exit_code == 0, result.stderr
+    config = SpectrogramConfig.resolve(sample_rate=16000, n_fft=256, n_mels=128)
+    n_empty = (~mel_weights(config).any(axis=1)).sum()
+    assert n_empty > 1
+    line = f"{n_empty} of 128 mel bands have no FFT bin: raise n_fft or lower n_mels"
+    assert line in result.stderr.splitlines()
+    assert "mel bands" not in invoke(folder, store, *flags, "--quiet", "--overwrite").stderr
+
+
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+def test_nobody_is_told_of_bands_of_presets_and_defaults(folder, store, preset):
+    given = ("--preset", preset) if preset else ()
+    result = invoke(folder, store, *given, "--dry-run", "--workers", 0)
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_names_that_are_not_utf8_are_reported(tmp_path):

@@ -39,6 +39,14 @@ def store(tmp_path):
         ("--fmax nan", "fmax must be a finite number, got nan"),
         ("--fmin -1", "fmin must be greater than or equal to 0, got -1.0"),
         ("--fmin 100 --fmax 50", "fmin must be below fmax=50, got 100"),
+        (
+            "--sample-rate 16000 --n-fft 256 --fmin 3970 --fmax 3990 --scale none",
+            "fmin and fmax must have a bin of the FFT between them for n_mels=128",
+        ),
+        (
+            "--n-fft 256 --fmin 3970 --fmax 3990 --n-mels 4",
+            "bins are 62.5 Hz apart with n_fft=256",
+        ),
         ("--top-db loud", "top_db must be a number or none, got 'loud'"),
         ("--top-db -3", "top_db must be greater than 0, got -3.0"),
         ("--ref loud", "ref must be a number or max, got 'loud'"),
