@@ -13,9 +13,6 @@ from specctl.errors import StoreError
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 _BLOCK_VALUES = 1 << 16
-_EPSILON = 2.0**-52
-_PRECISION = 1e-9
-_WORST_SHARE = _PRECISION / _EPSILON
 
 
 class Moments:
@@ -45,24 +42,6 @@ class Moments:
         self.mean = self.mean + delta * (other.count / total)
         self.m2 = self.m2 + other.m2 + delta * delta * (self.count * (other.count / total))
         self.count = total
-
-    def without(self, other: "Moments") -> "Moments | None":
-        """Moments after the frames of ``other`` leave, which are among these: undoes `add`.
-
-        None where they are too large a share of the sums: fewer than 9 digits would be left.
-        """
-        rest = self.count - other.count
-        if rest <= 0:
-            return Moments.empty(len(self.mean)) if rest == 0 else None
-        mean = self.mean + (self.mean - other.mean) * (other.count / rest)
-        delta = other.mean - mean
-        m2 = self.m2 - other.m2 - delta * delta * (rest * (other.count / self.count))
-        left = Moments(rest, mean, np.maximum(m2, 0.0))
-        doubt = _EPSILON * (abs(self.mean) + abs(other.mean)) * (self.count / rest)
-        is_exact = (left.m2 * _WORST_SHARE >= self.m2) & (
-            doubt <= _PRECISION * (abs(mean) + left.std)
-        )
-        return left if is_exact.all() else None
 
 
 class MomentsGatherer:

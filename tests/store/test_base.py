@@ -3,12 +3,17 @@ import numpy as np
 import pytest
 
 from specctl.errors import StoreError
-from specctl.store.layout import FailureRecord
+from specctl.store.base import Base
+from specctl.store.layout import DTYPES, FailureRecord
 from specctl.store.reader import open_store
+from specctl.store.store_file import StoreFile
 from specctl.store.verify import verify_store
 
 from .stores import Made, make_store, merge, random_values, small_layout, write_part
 from .test_verify import seal_again
+
+# float64 sums in another order
+PRECISION = 1e-12
 
 
 def updated(tmp_path, made, values, replaced, **options):
@@ -53,6 +58,89 @@ def test_update_keeps_the_statistics_exact_when_a_loud_item_leaves(tmp_path):
     merge([], tmp_path / "new.h5", layout, base=tmp_path / "out.h5", replaced=["loud"])
     with open_store(tmp_path / "new.h5") as store:
         np.testing.assert_allclose(store.std, quiet.astype(np.float64).std(axis=0), rtol=1e-9)
+
+
+def update_again(path, layout, number, values, replaced):
+    """One more update of a store in its place."""
+    parts = [write_part(path.with_name(f"{number}.part"), layout, values)] if values else []
+    merge(parts, path, layout, base=path, replaced=replaced)
+
+
+def assert_statistics_are_those_of(path, layout, values):
+    assert verify_store(path) == []
+    everything = np.concatenate(list(values.values())).astype(np.float64)
+    mean, std = everything.mean(axis=0), everything.std(axis=0)
+    off = layout.max_error + PRECISION * (abs(mean) + std)
+    with open_store(path) as store:
+        assert (abs(store.mean - mean) <= off).all()
+        assert (abs(store.std - std) <= off).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_statistics_stay_exact_over_many_updates(tmp_path, dtype, seed):
+    random = np.random.default_rng(seed)
+    layout, path = small_layout(dtype), tmp_path / "out.h5"
+
+    def drawn():
+        level = np.float32(10.0 ** -random.integers(7))
+        return random_values(layout, random.choice([1, 3, 40, 400]), random.integers(1000)) * level
+
+    kept = {f"{number}.wav": drawn() for number in range(4)}
+    merge([write_part(tmp_path / "first.part", layout, kept)], path, layout)
+    for number in range(6):
+        leaving = random.choice(sorted(kept), random.integers(3), replace=False).tolist()
+        values = {key: drawn() for key in [*leaving[1:], f"new-{number}.wav"]}
+        update_again(path, layout, number, values, leaving)
+        kept = {key: frames for key, frames in kept.items() if key not in leaving} | values
+        assert_statistics_are_those_of(path, layout, kept)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int16", "uint8"])
+def test_the_rounding_of_what_leaves_is_not_put_on_what_stays(tmp_path, dtype):
+    layout = small_layout(dtype)
+    # almost half a step above what is stored
+    between = layout.add_offset + layout.scale_factor * 30.45 if layout.is_integer else -80.97
+    values = {
+        "long": np.full((400, layout.n_bins), between, dtype=np.float32),
+        "short": random_values(layout, 40, seed=1),
+    }
+    merge([write_part(tmp_path / "a.part", layout, values)], tmp_path / "out.h5", layout)
+    update_again(tmp_path / "out.h5", layout, 1, {}, ["long"])
+    assert_statistics_are_those_of(tmp_path / "out.h5", layout, {"short": values["short"]})
+
+
+def test_each_of_the_loudest_files_leaves_the_statistics_exact(tmp_path):
+    layout = small_layout()
+    levels = {"a": 1.0, "b": 1e-1, "c": 1e-2, "d": 1e-3}
+    values = {
+        key: random_values(layout, 200, seed) * np.float32(level)
+        for seed, (key, level) in enumerate(levels.items())
+    }
+    path = tmp_path / "out.h5"
+    merge([write_part(tmp_path / "a.part", layout, values)], path, layout)
+    for number, key in enumerate("abc"):
+        values[key] = random_values(layout, 200, 10 + number) * np.float32(1e-4)
+        update_again(path, layout, number, {key: values[key]}, [key])
+        assert_statistics_are_those_of(path, layout, values)
+
+
+def test_an_update_that_only_adds_reads_no_frames(tmp_path, monkeypatch):
+    made = make_store(tmp_path)
+    monkeypatch.setattr(StoreFile, "rows", None)
+    with Base(made.path, ["new.wav"]) as base, StoreFile(made.path) as file:
+        moments, n_gone = base.kept_moments()
+        assert n_gone == 0
+        assert moments.mean.tobytes() == file.moments.mean.tobytes()
+
+
+def test_refuses_to_take_statistics_of_frames_that_were_changed(tmp_path):
+    old = make_store(tmp_path)
+    with h5py.File(old.path, "r+") as file:
+        file["spectrogram"][6, 3] += 1
+    seal_again(old.path)
+    with pytest.raises(StoreError, match=r"out\.h5 is damaged: rows 5 to 23"):
+        updated(tmp_path, old, {}, ["ben/0.wav"])
 
 
 def test_update_forgets_failures_of_sources_that_succeed_now(tmp_path):

@@ -43,29 +43,6 @@ def test_items_combine_to_the_moments_of_all_frames(lengths):
         np.testing.assert_allclose(total.std, everything.std(axis=0), rtol=1e-9, atol=TOLERANCE)
 
 
-def test_without_undoes_add():
-    kept, left = moments(frames_of(500)), moments(frames_of(300, seed=1))
-    total = moments(frames_of(500))
-    total.add(left)
-    rest = total.without(left)
-    assert rest.count == 500
-    np.testing.assert_allclose(rest.mean, kept.mean, rtol=TOLERANCE)
-    np.testing.assert_allclose(rest.std, kept.std, rtol=TOLERANCE)
-
-
-def test_without_everything_is_empty():
-    total = moments(frames_of(500))
-    rest = total.without(moments(frames_of(500)))
-    assert (rest.count, rest.mean.any(), rest.std.any()) == (0, False, False)
-
-
-def test_without_refuses_to_guess_what_a_loud_item_has_hidden():
-    quiet, loud = frames_of(500) * np.float32(1e-9), frames_of(500, seed=1) * np.float32(1e6)
-    total = moments(quiet)
-    total.add(moments(loud))
-    assert total.without(moments(loud)) is None
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 30_000, 69_999])
 def test_refuses_values_that_are_not_finite(value, place):
