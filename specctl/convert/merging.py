@@ -153,6 +153,8 @@ class Joining:
                     long_name=self._config.long_name,
                     base=base,
                     replaced=self._job.replaced,
+                    # a repair may be one of the statistics
+                    is_trusted=self._job.repaired is None,
                 )
             )
         return self._merger

@@ -27,6 +27,8 @@ class Base:
     path : Path
     replaced : collection of str
         Sources whose items leave.
+    is_trusted : bool
+        Whether its statistics are taken over where no frames leave.
 
     Raises
     ------
@@ -34,8 +36,9 @@ class Base:
         The store cannot be read, or its index does not match its checksum.
     """
 
-    def __init__(self, path: Path, replaced: Collection[str]) -> None:
+    def __init__(self, path: Path, replaced: Collection[str], *, is_trusted: bool = True) -> None:
         self.path = path
+        self._is_trusted = is_trusted
         self._file = StoreFile(path)
         if self._file.attributes.get("tables_sha256") != tables_digest(self._file.tables):
             self._file.close()
@@ -80,7 +83,7 @@ class Base:
         that differ from the stored ones by ``max_error`` at most.
         """
         n_gone = int(self._is_gone.sum())
-        if not self._file.index["length"][self._is_gone].any():
+        if self._is_trusted and not self._file.index["length"][self._is_gone].any():
             return self._file.moments, n_gone
         return self._moments_of(~self._is_gone), n_gone
 

@@ -178,6 +178,7 @@ def merging(
     long_name: str,
     base: Path | None = None,
     replaced: Collection[str] = (),
+    is_trusted: bool = True,
 ) -> Iterator[Merger]:
     """Write a store to ``temporary``; `specctl.durable.publish` then gives it its name.
 
@@ -193,6 +194,8 @@ def merging(
         A finished store of the same layout whose items come first.
     replaced : collection of str
         Sources of ``base`` whose items leave; their rows become padding.
+    is_trusted : bool
+        Whether the statistics of ``base`` are taken over where no frames leave.
 
     Raises
     ------
@@ -200,7 +203,9 @@ def merging(
         The base is damaged or has another layout, or the disk cannot take the store.
     """
     with contextlib.ExitStack() as stack:
-        old = stack.enter_context(Base(base, replaced)) if base is not None else None
+        old = None
+        if base is not None:
+            old = stack.enter_context(Base(base, replaced, is_trusted=is_trusted))
         stack.enter_context(_removed_on_failure(temporary))
         with created_file(temporary) as (file, sink):
             merger = Merger(file, sink, layout, {"units": units, "long_name": long_name})

@@ -14,6 +14,7 @@ from specctl.errors import AudioError, StoreError
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
 from tests.convert.commands import assert_nothing_beside, run_script
+from tests.store.test_verify import seal_again
 
 HERE = Options(workers=0)
 SETTINGS = {"n_fft": 512, "n_mels": 20}
@@ -162,6 +163,24 @@ def test_damage_between_the_items_needs_no_source(folder, store):
     assert (repair.repaired, repair.problems) == ((), ())
     assert len(repair.found) == 1
     assert contents(store) == before
+    assert verify_store(store) == []
+
+
+def test_statistics_alone_need_no_source(folder, store):
+    before = contents(store)
+    with open_store(store) as opened:
+        mean, std = opened.mean, opened.std
+    with h5py.File(store, "r+") as file:
+        file["stats/mean"][3] += 1
+        file["stats/std"][5] *= 2
+    seal_again(store)
+    made = repair_store(store, folder, options=HERE)
+    assert [problem.message.split()[0] for problem in made.found] == ["stats/mean", "stats/std"]
+    assert (made.repaired, made.problems) == ((), ())
+    assert contents(store) == before
+    with open_store(store) as opened:
+        np.testing.assert_allclose(opened.mean, mean, rtol=1e-12)
+        np.testing.assert_allclose(opened.std, std, rtol=1e-12)
     assert verify_store(store) == []
 
 
