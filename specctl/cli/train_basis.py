@@ -1,6 +1,5 @@
 """``specctl train-basis``: the weights of a front end, trained on labelled audio."""
 
-import json as json_module
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -254,7 +253,9 @@ def _print(summary: "Summary", *, as_json: bool, quiet: bool) -> None:
         if summary.verdict is not None:
             _say(summary.verdict.cost)
     if as_json:
-        out.print(json_module.dumps(summary.to_dict()), markup=False, soft_wrap=True)
+        from specctl.training.metrics import to_json
+
+        out.print(to_json(summary.to_dict()), markup=False, soft_wrap=True)
     elif summary.verdict is not None:
         out.print(summary.verdict.sentence, markup=False, highlight=False, soft_wrap=True)
 

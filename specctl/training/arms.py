@@ -17,7 +17,7 @@ from specctl.training.batches import TrainBatches
 from specctl.training.checkpoint import read_checkpoint, write_checkpoint
 from specctl.training.clips import Clips
 from specctl.training.cost import PeakMemory, median_ms
-from specctl.training.evaluate import Scores, evaluate
+from specctl.training.evaluate import Scores, check_finite, evaluate
 from specctl.training.loop import Report, Trainer
 from specctl.training.models import build_model
 from specctl.training.network import Network, kept_random_state
@@ -147,12 +147,14 @@ def train_arm(bench: Bench, run: int, arm: ArmName, split: Split) -> ArmResult:
     )
     memory = PeakMemory(bench.device)
     trainer.run()
+    test = _scores(bench, network, split.test, bench.settings.batch_size)
+    check_finite(test, "test files")
     result = ArmResult(
         run=run,
         arm=arm,
         history=trainer.history,
         validation_accuracy=max(each["validation_accuracy"] for each in trainer.history),
-        test=_scores(bench, network, split.test, bench.settings.batch_size).to_dict(),
+        test=test.to_dict(),
         ms_per_step=median_ms(trainer.seconds),
         peak_memory_mb=memory.megabytes(),
         weights={

@@ -1,5 +1,6 @@
 """How good a network is: loss, accuracy, F1, and what is taken for what."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from specctl.errors import TrainingError
 from specctl.training.batches import evaluation_crops
 from specctl.training.clips import Clips
 from specctl.training.network import Network
@@ -59,6 +61,20 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
         macro_f1=float(f1.mean()),
         confusion=confusion.tolist(),
     )
+
+
+def check_finite(scores: Scores, where: str) -> None:
+    """Refuse the scores of a network that has diverged.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no finite number.
+    """
+    if not math.isfinite(scores.loss):
+        raise TrainingError(
+            f"the loss is {scores.loss} on the {where}; try a lower lr or basis_lr"
+        )
 
 
 @torch.no_grad()

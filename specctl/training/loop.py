@@ -12,7 +12,7 @@ from torch import Tensor
 from specctl.errors import Stopped, TrainingError
 from specctl.training.batches import Batch, TrainBatches
 from specctl.training.checkpoint import read_checkpoint, write_checkpoint
-from specctl.training.evaluate import Scores
+from specctl.training.evaluate import Scores, check_finite
 from specctl.training.network import Network, kept_random_state, model_precision
 from specctl.training.norm import GROUP_SIZE
 from specctl.training.penalties import Penalties
@@ -196,6 +196,8 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         scores = self._validate(max(self._micro, 1))
+        # the last step of all is followed by no other that would meet what it did
+        check_finite(scores, f"validation files after step {self._step} of {self._n_steps}")
         record = {
             "epoch": self._step // self._batches.n_per_epoch,
             "train_loss": self._epoch_loss / self._batches.n_per_epoch,

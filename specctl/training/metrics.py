@@ -1,11 +1,25 @@
 """Figures written as they come: lines of JSON, and what TensorBoard reads."""
 
 import json
+import math
 from pathlib import Path
 from typing import IO, Any, Self
 
 from specctl.durable import check_place, reported_os_errors
 from specctl.errors import ParameterError, StoreError
+
+
+def to_json(values: object) -> str:
+    """JSON in one line; numbers that are not finite, which it does not have, are null."""
+    return json.dumps(_finite(values), allow_nan=False)
+
+
+def _finite(values: object) -> object:
+    if isinstance(values, dict):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 class JsonLines:
@@ -51,7 +65,7 @@ class JsonLines:
         with reported_os_errors(self._path):
             if self._file is None:
                 self._file = self._path.open(self._mode, encoding="utf-8")
-            self._file.write(json.dumps(event) + "\n")
+            self._file.write(to_json(event) + "\n")
             self._file.flush()
 
 

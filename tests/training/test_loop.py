@@ -67,6 +67,29 @@ def test_a_gradient_that_is_no_number_stops_too(tones, tmp_path):
         train_basis(tones, tmp_path / "b", **{**TINY, "model": Root})
 
 
+@pytest.mark.parametrize("rate", ["lr", "basis_lr"])
+def test_a_last_step_that_diverges_is_no_success(rate, tones, tmp_path):
+    given = {**TINY, "epochs": 1, "batch_size": 16, rate: 1e30, "warmup": 0.0}
+    with pytest.raises(TrainingError) as caught:
+        train_basis(tones, tmp_path / "b", **given)
+    text = str(caught.value)
+    assert text.startswith("the loss is nan on the validation files after step 1 of 1; try a low")
+    assert not (tmp_path / "b").exists()
+
+
+def test_scores_of_test_files_that_are_no_numbers_are_named(tones, tmp_path):
+    class NanForTest(NanAt):
+        def forward(self, spec):
+            self.n_seen += not self.training
+            logits = self.out(spec.mean(2) / 20)
+            # validation files come once an epoch
+            return logits * float("nan") if self.n_seen > TINY["epochs"] else logits
+
+    given = {**TINY, "model": NanForTest, "batch_size": 16}
+    with pytest.raises(TrainingError, match="the loss is nan on the test files; try a lower lr"):
+        train_basis(tones, tmp_path / "b", **given)
+
+
 def _named(name, factory):
     factory.__name__ = name
     return factory

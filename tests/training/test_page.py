@@ -1,4 +1,5 @@
 import json
+import math
 import sys
 import zlib
 
@@ -7,7 +8,7 @@ import pytest
 
 from specctl.errors import ParameterError, StoreError
 from specctl.training.drawing import Line, chart, picture
-from specctl.training.metrics import JsonLines, TensorBoardFolder
+from specctl.training.metrics import JsonLines, TensorBoardFolder, to_json
 
 
 def points(svg):
@@ -58,6 +59,11 @@ def test_figures_are_lines_that_can_be_gone_on_with(tmp_path):
         assert len(path.read_text().splitlines()) == 2
         lines({"event": "step", "step": 9})
         assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [9]
+
+
+def test_numbers_that_are_not_finite_are_null_in_json():
+    values = {"loss": math.nan, "runs": [{"ms": math.inf}, (1.5, "a", None, 2)]}
+    assert to_json(values) == '{"loss": null, "runs": [{"ms": null}, [1.5, "a", null, 2]]}'
 
 
 def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path, monkeypatch):
