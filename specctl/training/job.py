@@ -13,7 +13,7 @@ from specctl.basis import load_basis
 from specctl.basis.checks import is_state_dict
 from specctl.basis.state_dict import settings_of
 from specctl.config import SpectrogramConfig
-from specctl.errors import ParameterError, Stopped
+from specctl.errors import ParameterError, Stopped, TrainingError
 from specctl.presets import preset as preset_settings
 from specctl.training.arms import (
     ArmResult,
@@ -110,6 +110,7 @@ def train_basis(
         files = find_labelled(Path(folder), Path(labels) if labels is not None else None, group)
         config = _config(files, preset, spectrogram)
         clips = _decode(files, config, options, report, should_stop)
+        _check_classes(files, clips)
         names = tuple(sorted({file.label for file in clips.files}))
         bench = Bench(
             clips=clips,
@@ -237,6 +238,19 @@ def _decode(
         budget=options.cache_budget,
         dtype=options.cache_dtype,
         progress=progress,
+    )
+
+
+def _check_classes(files: tuple[Labelled, ...], clips: Clips) -> None:
+    """No class may vanish with files that cannot be decoded."""
+    lost = {file.label for file in files} - {file.label for file in clips.files}
+    if not lost:
+        return
+    name, reasons = min(lost), dict(clips.failures)
+    key = next(file.source.key for file in files if file.label == name)
+    raise TrainingError(
+        f"class {name!r} has no file that can be read: {key}: {reasons[key]}; "
+        "mend its files, or leave the class out"
     )
 
 

@@ -180,6 +180,20 @@ def test_a_file_that_cannot_be_decoded_is_left_out(tmp_path):
     assert summary.n_files == 16
 
 
+@pytest.mark.parametrize("lost", [["high"], ["high", "low"]], ids=["one", "all"])
+def test_a_class_of_which_no_file_can_be_read_is_named(lost, tmp_path):
+    folder = write_tones(tmp_path / "in", n_clips=3)
+    for name in lost:
+        for path in (folder / name).iterdir():
+            path.write_bytes(b"RIFF")
+    with pytest.raises(TrainingError) as caught:
+        train_basis(folder, tmp_path / "b", **TINY, sample_rate=8000)
+    text = str(caught.value)
+    assert text.startswith("class 'high' has no file that can be read: high/00.wav: ")
+    assert text.endswith("; mend its files, or leave the class out")
+    assert "\n" not in text
+
+
 def test_nothing_is_left_behind_by_wrong_settings(tones, tmp_path):
     with pytest.raises(ParameterError):
         train_basis(tones, tmp_path / "b", **{**TINY, "crop": 1e-5})
