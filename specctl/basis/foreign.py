@@ -97,7 +97,7 @@ def to_state_dict(basis: Basis, library: Library) -> dict[str, Tensor]:
     Raises
     ------
     ParameterError
-        If the library cannot pad or scale as the basis was made for.
+        If the library cannot pad or scale as the basis was made for, or has no weights for PCEN.
     """
     problem = _problem(basis.config, library)
     if problem is not None:
@@ -147,6 +147,8 @@ def module_call(config: SpectrogramConfig, library: Library) -> str:
 
 def _problem(config: SpectrogramConfig, library: Library) -> str | None:
     """What the library cannot do of the settings."""
+    if config.scale == "pcen":
+        return "has no weights for scale 'pcen'; export a basis without it"
     if config.pad_mode == "edge" and config.center:
         return "cannot pad with pad_mode 'edge'"
     if library == "torchlibrosa" and config.power is None:

@@ -184,6 +184,13 @@ def test_what_a_library_cannot_do_is_refused():
         to_state_dict(trained(pad_mode="edge").to_basis(), "nnaudio")
 
 
+@pytest.mark.parametrize("library", ["nnaudio", "torchlibrosa"])
+def test_trained_pcen_is_not_left_out(library):
+    transform = MelSpectrogram(**{**MEL, "scale": "pcen"}, trainable=("pcen",))
+    with pytest.raises(ParameterError, match=f"{library} has no weights for scale 'pcen'; export"):
+        to_state_dict(transform.to_basis(), library)
+
+
 def test_nothing_is_overwritten_unasked(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_text("mine")
