@@ -1,6 +1,5 @@
 """Ending a command by signals, with what is in hand finished, and saying how to go on."""
 
-import os
 import shlex
 import signal
 import sys
@@ -13,6 +12,7 @@ import typer
 from specctl.cli.app import ExitCode
 from specctl.cli.progress import ConvertProgress
 from specctl.errors import Stopped
+from specctl.launch import read_launch
 
 if TYPE_CHECKING:
     from specctl.convert import Control
@@ -52,7 +52,7 @@ def stoppable(bar: ConvertProgress) -> Iterator["Control"]:
 @contextmanager
 def stoppable_training(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Ctrl-C and SIGTERM save the state after the step in hand; a second one ends at once."""
-    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    n_processes = read_launch().n_ranks
     received: list[int] = []
 
     def receive(number: int) -> None:

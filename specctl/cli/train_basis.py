@@ -1,6 +1,5 @@
 """``specctl train-basis``: the weights of a front end, trained on labelled audio."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ from specctl.cli.train_progress import TrainProgress
 from specctl.cores import usable_cores
 from specctl.durable import HTML, JSON, check_distinct, check_place, check_replaced
 from specctl.errors import OtherProcessError, ParameterError, SpecctlError
+from specctl.launch import read_launch
 
 if TYPE_CHECKING:
     from specctl.training import Summary
@@ -103,10 +103,12 @@ def train_basis(  # one flag for each setting; they go on as one dict
 ) -> None:
     """Train the basis of a spectrogram on labelled audio."""
     flags = locals()
+    with reported_errors():
+        launch = read_launch()
     # of several processes one speaks and writes
-    is_first = int(os.environ.get("RANK", "0")) == 0
+    is_first = launch.is_first
     quiet = quiet or not is_first
-    with _reported_once(speaks=os.environ.get("LOCAL_RANK", "0") == "0"):
+    with _reported_once(speaks=launch.is_first_here):
         preset, settings = _settings(flags)
         _check_files(flags, settings)
     with _reported_once(), ExitStack() as stack:
@@ -177,15 +179,26 @@ def _init_file(init: object) -> Path | None:
 
 def _settings(flags: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """Preset and settings, the flags over those of the file."""
-    from specctl.settings import read_settings
-
-    given = read_settings(flags["config"]) if flags["config"] is not None else {}
+    given = _settings_of_file(flags["config"]) if flags["config"] is not None else {}
     named = given.pop("preset", None)
     given.update(o.given_settings({name: flags[name] for name in _SPECTROGRAM}))
     given.update({name: flags[name] for name in _TRAINING if flags[name] is not None})
     if isinstance(given.get("train"), str):
         given["train"] = tuple(filter(None, given["train"].split(",")))
     return named if flags["preset"] is None else flags["preset"], given
+
+
+def _settings_of_file(path: Path) -> dict[str, Any]:
+    """What a file may set; the other parameters of a training are none of its settings."""
+    from specctl.settings import check_known, read_settings
+
+    given = read_settings(path)
+    with importing():
+        from specctl.config import SpectrogramConfig
+        from specctl.training import TrainSettings
+    others = given.keys() - {"preset", *TrainSettings.model_fields}
+    check_known({name: given[name] for name in given if name in others}, SpectrogramConfig)
+    return given
 
 
 def _train(

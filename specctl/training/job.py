@@ -94,8 +94,8 @@ def train_basis(
         If it was asked to stop; with ``resume`` the same call goes on.
     """
     options = options or Options()
-    factory = None if isinstance(model, str) else model
-    name = model if isinstance(model, str) else getattr(model, "__name__", "custom")
+    factory = model if callable(model) else None
+    name = getattr(model, "__name__", "custom") if callable(model) else model
     with joined_processes(options.device) as processes:
         training, spectrogram = _divide({**settings, "model": name})
         if training.init not in INITS and preset is None:

@@ -1,6 +1,5 @@
 """Several processes that train one model together, as ``torchrun`` starts them."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from specctl.errors import OtherProcessError, ParameterError, SpecctlError, Stopped, TrainingError
+from specctl.launch import read_launch
 
 _FAILED = "specctl/failed"
 
@@ -96,9 +96,7 @@ def local_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise ParameterError(f"device must be auto, cpu or cuda, got {name!r}")
     if device.type == "cuda":
-        index = (
-            device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", "0"))
-        )
+        index = device.index if device.index is not None else read_launch().local_rank
         if not torch.cuda.is_available() or index >= torch.cuda.device_count():
             raise ParameterError(
                 f"device must be one of this machine's, got {name!r} with "
@@ -125,12 +123,13 @@ def joined_processes(device: str) -> Iterator[Processes]:
     if dist.is_available() and dist.is_initialized():
         yield Processes(dist.get_rank(), dist.get_world_size())
         return
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    launch = read_launch()
+    if launch.n_ranks == 1:
         yield Processes()
         return
     is_cuda = device != "cpu" and torch.cuda.is_available()
     if is_cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(launch.local_rank)
     try:
         dist.init_process_group("nccl" if is_cuda else "gloo")
     except (RuntimeError, ValueError) as error:

@@ -143,6 +143,46 @@ def test_wrong_flags_end_in_one_line(arguments, code, text, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("labels = 'x.csv'", "there is no setting 'labels'"),
+        ("group = 'x'", "there is no setting 'group'"),
+        ("folder = 'x'", "there is no setting 'folder'"),
+        ("output = 'x'", "there is no setting 'output'"),
+        ("options = 'x'", "there is no setting 'options'"),
+        ("report = 'x'", "there is no setting 'report'"),
+        ("should_stop = true", "there is no setting 'should_stop'"),
+        ("nfft = 64", "there is no setting 'nfft'; did you mean n_fft"),
+        ("model = 3", "model must be a valid string, got 3"),
+    ],
+)
+def test_a_file_of_settings_has_settings_only(line, text, folder, tmp_path):
+    (tmp_path / "c.toml").write_text(f"{line}\n")
+    given = [each for each in ONE if each not in ("--model", "linear")]
+    with chdir(tmp_path):
+        done = invoke("train-basis", folder, "b", *given, "--config", "c.toml")
+    assert done.exit_code == 2, done.output
+    assert done.stderr == f"specctl: {text}\n"
+
+
+def test_a_rank_without_several_processes_is_no_reason_to_be_silent(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with chdir(tmp_path):
+        done = invoke("train-basis", folder, "b", *ONE, "--metrics", "m.jsonl", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["n_files"] == 16
+    assert (tmp_path / "m.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "LOCAL_RANK"])
+def test_variables_of_torchrun_that_are_no_numbers_end_in_one_line(name, folder, monkeypatch):
+    monkeypatch.setenv(name, "x")
+    done = invoke("train-basis", folder, "b", *ONE)
+    assert done.exit_code == 2, done.output
+    assert re.fullmatch(f"specctl: {name} must be a whole number .*, got 'x'; .*\n", done.stderr)
+
+
 def test_threads_are_no_more_than_the_cores_that_may_be_used(tmp_path, monkeypatch):
     write_tones(tmp_path / "in", n_clips=3)
     before = torch.get_num_threads()
