@@ -1,5 +1,6 @@
 """``specctl train-basis``: the weights of a front end, trained on labelled audio."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -147,8 +148,8 @@ def _reported_once(*, speaks: bool = True) -> Iterator[None]:
 
 
 def _check_files(flags: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Refuse report and metrics where they would replace what they should not."""
-    report, metrics = flags["report"], flags["metrics"]
+    """Refuse what is written beside the basis where it would replace what it should not."""
+    report, metrics, tensorboard = flags["report"], flags["metrics"], flags["tensorboard"]
     replaces = flags["overwrite"] or flags["resume"]
     if report is not None:
         check_place(report)
@@ -159,13 +160,44 @@ def _check_files(flags: dict[str, Any], settings: dict[str, Any]) -> None:
     if metrics is not None and replaces and metrics.is_file():
         check_replaced(metrics, JSON, "--metrics")
     check_distinct(
-        {"output": flags["output"], "report": report, "metrics": metrics},
+        {
+            "output": flags["output"],
+            "report": report,
+            "metrics": metrics,
+            "tensorboard": tensorboard,
+        },
         {
             "labels": flags["labels"],
             "config": flags["config"],
             "init": _init_file(settings.get("init")),
         },
     )
+    if any((report, metrics, tensorboard)):
+        _check_outside(flags)
+
+
+def _check_outside(flags: dict[str, Any]) -> None:
+    """Nothing is written in the folder that is removed in the end, or below what is a file."""
+    with importing():
+        from specctl.training.work import check_folder, work_folder
+
+    check_place(flags["output"])
+    if flags["tensorboard"] is not None:
+        check_folder(flags["tensorboard"])
+    work = work_folder(flags["output"])
+    names = ("report", "metrics", "tensorboard")
+    places = {name: Path(os.path.realpath(flags[name])) for name in names if flags[name]}
+    for name, path in places.items():
+        if path.is_relative_to(os.path.realpath(work)):
+            raise ParameterError(
+                f"{name} must not be in {work}, which is removed in the end, got {flags[name]}"
+            )
+    for other in ("output", "report", "metrics"):
+        file = os.path.realpath(flags[other]) if flags[other] else None
+        if file and "tensorboard" in places and places["tensorboard"].is_relative_to(file):
+            raise ParameterError(
+                f"tensorboard must be a folder outside {other}, got {flags['tensorboard']}"
+            )
 
 
 def _init_file(init: object) -> Path | None:

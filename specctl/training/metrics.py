@@ -101,8 +101,9 @@ class TensorBoardFolder:
         if event["event"] not in ("step", "epoch"):
             return
         name = f"run{event['run'] + 1}-{event['arm']}"
-        if name not in self._writers:
-            self._writers[name] = self._build(str(self._folder / name))
-        for key, value in event.items():
-            if isinstance(value, float):
-                self._writers[name].add_scalar(key, value, event["step"])
+        with reported_os_errors(self._folder):
+            if name not in self._writers:
+                self._writers[name] = self._build(str(self._folder / name))
+            for key, value in event.items():
+                if isinstance(value, float):
+                    self._writers[name].add_scalar(key, value, event["step"])

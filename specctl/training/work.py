@@ -16,6 +16,11 @@ _JOB = "job.json"
 _HAS_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 
+def work_folder(output: Path) -> Path:
+    """Where a training keeps what it needs to go on until it is done."""
+    return output.with_name(output.name + ".work")
+
+
 def check_output(output: Path, options: Options) -> Path:
     """The folder to work in; refuses to touch what is there and was not to be replaced.
 
@@ -26,10 +31,8 @@ def check_output(output: Path, options: Options) -> Path:
         and the options do not say what to do with it, or the output is no basis file.
     """
     check_place(output)
-    folder = output.absolute().parent
-    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=_HAS_EFFECTIVE_IDS):
-        raise StoreError(f"cannot write in {folder}; give the basis another folder")
-    work = output.with_name(output.name + ".work")
+    _check_writable(output.absolute().parent, "the basis")
+    work = work_folder(output)
     if output.exists() and not options.overwrite:
         raise StoreError(f"{output} already exists; pass --overwrite to replace it")
     check_replaced(output, BASIS)
@@ -41,6 +44,29 @@ def check_output(output: Path, options: Options) -> Path:
             "--overwrite to begin again"
         )
     return work
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse before the work a folder for figures that could not be made or written.
+
+    Raises
+    ------
+    StoreError
+        If it is a file, or the first folder above it that is there may not be written.
+    """
+    place = folder.absolute()
+    with reported_os_errors(folder):
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            where = "it" if place == folder.absolute() else str(place)
+            raise StoreError(f"cannot write {folder}: {where} is no folder")
+    _check_writable(place, "the figures")
+
+
+def _check_writable(folder: Path, what: str) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=_HAS_EFFECTIVE_IDS):
+        raise StoreError(f"cannot write in {folder}; give {what} another folder")
 
 
 def claim_work(bench: Bench, options: Options) -> None:

@@ -5,10 +5,12 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from contextlib import chdir
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -242,6 +244,75 @@ def test_files_of_another_kind_are_not_replaced(by, output, arguments, code, tex
     assert done.exit_code == code, done.output
     assert text in done.stderr
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("--tensorboard", "mine"), 1, "cannot write mine: it is no folder"),
+        (("--tensorboard", "mine/tb"), 1, "cannot write mine/tb: .*/mine is no folder"),
+        (("--tensorboard", "b"), 2, "output must be another file than tensorboard, both are b"),
+        (("--tensorboard", "b/tb"), 2, "tensorboard must be a folder outside output, got b/tb"),
+        (
+            ("--tensorboard", "m/tb", "--metrics", "m"),
+            2,
+            "tensorboard must be a folder outside metrics, got m/tb",
+        ),
+        (
+            ("--tensorboard", "b.work/tb"),
+            2,
+            "tensorboard must not be in b.work, which is removed in the end, got b.work/tb",
+        ),
+        (("--metrics", "b.work/m"), 2, "metrics must not be in b.work, which is removed"),
+    ],
+)
+def test_places_that_cannot_be_kept_are_refused(arguments, code, text, tmp_path, monkeypatch):
+    stub_tensorboard(monkeypatch)
+    write_tones(tmp_path / "in", n_clips=3)
+    (tmp_path / "mine").write_text("mine")
+    with chdir(tmp_path):
+        done = invoke("train-basis", "in", "b", *ONE, *arguments)
+    assert done.exit_code == code, done.output
+    assert re.search(f"^specctl: {text}", done.stderr)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "mine"]
+
+
+def stub_tensorboard(monkeypatch):
+    """What writes curves, without TensorBoard; it makes its folder as the true one does."""
+
+    class Writer:
+        def __init__(self, folder):
+            Path(folder).mkdir(parents=True)
+            self.path = Path(folder) / "events"
+
+        def add_scalar(self, key, value, step):
+            with self.path.open("a") as file:
+                file.write(f"{key} {step}\n")
+
+        def close(self):
+            pass
+
+    module = SimpleNamespace(SummaryWriter=Writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+
+
+def test_curves_of_tensorboard(folder, tmp_path, monkeypatch):
+    stub_tensorboard(monkeypatch)
+    with chdir(tmp_path):
+        done = invoke("train-basis", folder, "b", *ONE, "--tensorboard", "logs/tb")
+    assert done.exit_code == 0, done.output
+    lines = (tmp_path / "logs" / "tb" / "run1-trained" / "events").read_text().splitlines()
+    assert lines[0] == "loss 1"
+    assert "validation_accuracy 2" in lines
+
+
+def test_curves_that_cannot_be_written_end_in_one_line(folder, tmp_path, monkeypatch):
+    stub_tensorboard(monkeypatch)
+    (tmp_path / "tb").mkdir()
+    (tmp_path / "tb" / "run1-trained").write_text("mine")
+    with chdir(tmp_path):
+        done = invoke("train-basis", folder, "b", *ONE, "--tensorboard", "tb", "-q")
+    assert (done.exit_code, done.stderr) == (1, "specctl: cannot write tb: File exists\n")
 
 
 def test_what_was_written_before_is_replaced(folder, tmp_path):
