@@ -13,7 +13,6 @@ _GIB = 1 << 30
 _MIB = 1 << 20
 _NETWORKS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afs", "ceph"})
 _LEAST_PYTHON = "3.11"
-_LEAST = {"torch": "2.6", "h5py": "3.12", "numpy": "1.26", "soundfile": "0.13", "soxr": "0.5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def _packages(machine: Machine) -> Iterator[Finding]:
     for name, reason in machine.broken.items():
         cure = f"pip install --force-reinstall {name}"
         yield Finding("problem", name, f"{name} cannot be used: {reason}", cure)
-    for name, least in _LEAST.items():
+    for name, least in PACKAGES.items():
         found = machine.packages.get(name)
         if _older(found, least):
             more = "; it also runs code from files it loads (CVE-2025-32434)" * (name == "torch")

@@ -1,5 +1,7 @@
 import os
 import sys
+import tomllib
+from pathlib import Path
 
 import h5py
 import pytest
@@ -7,7 +9,10 @@ import soundfile
 import torch
 
 from specctl.doctor import examine, findings
+from specctl.doctor.facts import PACKAGES
 from specctl.doctor.system import file_system, write_problem
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -36,12 +41,25 @@ def test_switches_are_those_of_the_caller(tmp_path, monkeypatch):
     assert "locking" in [finding.about for finding in findings(machine)]
 
 
-def test_a_package_that_cannot_be_imported_is_named_with_the_reason(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("package", "module"),
+    [("soxr", "soxr"), ("safetensors", "safetensors"), ("scikit-learn", "sklearn")],
+)
+def test_a_package_that_cannot_be_imported_is_named_with_the_reason(
+    package, module, tmp_path, monkeypatch
+):
     # an entry of None makes an import fail as a missing library does
-    monkeypatch.setitem(sys.modules, "soxr", None)
+    monkeypatch.setitem(sys.modules, module, None)
     machine = examine(tmp_path)
-    assert set(machine.broken) == {"soxr"}
-    assert "soxr" in machine.broken["soxr"]
+    assert set(machine.broken) == {package}
+    assert module in machine.broken[package]
+    assert package in [finding.about for finding in findings(machine)]
+
+
+def test_looks_for_everything_that_specctl_is_installed_with():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = dict(each.split(">=") for each in project["dependencies"])
+    assert required == PACKAGES
 
 
 def test_a_folder_that_is_not_there_is_a_problem(tmp_path):

@@ -14,6 +14,8 @@ SOUND = Machine(
     packages={
         **{"numpy": "2.4.6", "torch": "2.13.0+cpu", "h5py": "3.20.0", "soundfile": "0.14.0"},
         **{"soxr": "1.1.0", "llvmlite": "0.50.0", "isal": "1.9.1", "pydantic": "2.14.3"},
+        **{"safetensors": "0.8.0", "scikit-learn": "1.9.0", "scipy": "1.18.0"},
+        **{"librosa": "0.11.0", "typer": "0.27.0", "rich": "15.0.0"},
         **{"av": "18.1.0", "triton": None, "matplotlib": None},
     },
     broken={},
@@ -45,9 +47,15 @@ def with_package(**versions):
 TROUBLES = {
     "old python": ({"python": "3.9.2"}, "problem", "Python 3.9.2 is too old"),
     "no package": (with_package(soxr=None), "problem", "soxr is not installed"),
+    "no scipy": (with_package(scipy=None), "problem", "scipy is not installed"),
     "broken": ({"broken": {"torch": "OSError: x"}}, "problem", "torch cannot be used: OSError: x"),
     "old torch": (with_package(torch="2.5.1+cu121"), "problem", "CVE-2025-32434"),
     "old h5py": (with_package(h5py="3.9.0"), "problem", "h5py 3.9.0 is older than 3.12"),
+    "old pydantic": (
+        with_package(pydantic="2.6.4"),
+        "problem",
+        "pydantic 2.6.4 is older",
+    ),
     "old hdf5": ({"hdf5": "1.14.6"}, "problem", "HDF5 1.14.6 has 19 known flaws"),
     "hdf5 of today": ({"hdf5": "2.0.0"}, "note", "mended in 2.2"),
     "overrun": ({"libsndfile": "1.0.31"}, "problem", "reads no MP3"),
