@@ -2,7 +2,6 @@
 
 import math
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from specctl.training.processes import joined_processes, local_device
 from specctl.training.settings import TrainSettings
 from specctl.training.splits import Split, draw_split
 from specctl.training.summary import Summary, summarise, write_basis
-from specctl.training.work import check_output, claim_work
+from specctl.training.work import check_output, claimed_work, remove_work
 from specctl.transforms.weights import INITS
 
 _FRAME_SECONDS = 0.032
@@ -134,15 +133,15 @@ def _train(bench: Bench, options: Options, output: Path) -> Summary:
     _check_crop(bench)
     splits = [draw_split(bench.clips.files, settings.seed + run) for run in range(settings.runs)]
     _check_shares(bench, splits)
-    claim_work(bench, options)
-    front_end = build_front_end(bench.config, settings, "trained")
-    start = {"event": "start", "n_trained": front_end.n_trained, "train": settings.train}
-    bench.report({**start, "classes": bench.classes, "n_files": n_files})
-    summary = summarise(bench, _train_all(bench, splits), output)
-    if bench.processes.is_first:
-        write_basis(summary, overwrite=options.overwrite)
-        shutil.rmtree(bench.work, ignore_errors=True)
-    bench.processes.wait()
+    with claimed_work(bench, output, options):
+        front_end = build_front_end(bench.config, settings, "trained")
+        start = {"event": "start", "n_trained": front_end.n_trained, "train": settings.train}
+        bench.report({**start, "classes": bench.classes, "n_files": n_files})
+        summary = summarise(bench, _train_all(bench, splits), output)
+        if bench.processes.is_first:
+            write_basis(summary, overwrite=options.overwrite)
+            remove_work(bench.work)
+        bench.processes.wait()
     return summary
 
 

@@ -1,18 +1,30 @@
-"""What a training that was stopped needs to go on: a folder beside the output."""
+"""What a training that was stopped needs to go on: a folder beside the output.
 
+``OUT.work/`` holds ``lock`` (flock), ``job.json`` (what is being trained; a folder without it is
+of a training that never began), and the checkpoint or the results of each training of the job.
+"""
+
+import fcntl
 import json
 import os
 import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from specctl.basis.file import BASIS
 from specctl.durable import check_place, check_replaced, reported_os_errors, write_atomically
-from specctl.errors import StoreError, TrainingError
+from specctl.errors import SpecctlError, StoreError, TrainingError
 from specctl.training.arms import Bench
 from specctl.training.options import Options
 
 _JOB = "job.json"
+_LOCK = "lock"
+_FILES = "set of files or labels"
+_MOST_NAMED = 4
+_MOST_RACES = 100
 _HAS_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 
@@ -27,23 +39,39 @@ def check_output(output: Path, options: Options) -> Path:
     Raises
     ------
     StoreError
-        If the folder cannot be written, or the output or what a stopped training left is there
-        and the options do not say what to do with it, or the output is no basis file.
+        If the folder cannot be written, another training is running there, or the output or what
+        a stopped training left is there and the options do not say what to do with it, or the
+        output is no basis file.
     """
     check_place(output)
     _check_writable(output.absolute().parent, "the basis")
     work = work_folder(output)
+    _check_unlocked(work)
+    _check_unclaimed(output, work, options)
+    return work
+
+
+def _check_unclaimed(output: Path, work: Path, options: Options) -> None:
     if output.exists() and not options.overwrite:
         raise StoreError(f"{output} already exists; pass --overwrite to replace it")
     check_replaced(output, BASIS)
-    if work.exists() and not (work / _JOB).exists():
+    if not _is_ours(work):
         raise StoreError(f"{work} is in the way; it is no folder of a training")
-    if work.exists() and not (options.resume or options.overwrite):
+    if (work / _JOB).exists() and not (options.resume or options.overwrite):
         raise StoreError(
             f"{work} holds a training that was stopped; pass --resume to go on with it, or "
             "--overwrite to begin again"
         )
-    return work
+
+
+def _is_ours(work: Path) -> bool:
+    """Whether there is no such folder, or a training made it, however early it was killed."""
+    with reported_os_errors(work, "read"):
+        if not work.exists() or (work / _JOB).exists():
+            return True
+        return work.is_dir() and all(
+            path.name == _LOCK or path.name.startswith(_JOB) for path in work.iterdir()
+        )
 
 
 def check_folder(folder: Path) -> None:
@@ -69,14 +97,33 @@ def _check_writable(folder: Path, what: str) -> None:
         raise StoreError(f"cannot write in {folder}; give {what} another folder")
 
 
-def claim_work(bench: Bench, options: Options) -> None:
+@contextmanager
+def claimed_work(bench: Bench, output: Path, options: Options) -> Iterator[None]:
     """Make the folder, or go on with that of the same job; refuse that of another.
+
+    Until the end of the block it is locked by the first process.
 
     Raises
     ------
+    StoreError
+        If another training is running there, or has come there since `check_output`.
     TrainingError
         If the folder is of a training with other settings or other files.
     """
+    # all processes have looked at what is there before one changes it
+    bench.processes.wait()
+    lock = _locked(bench.work) if bench.processes.is_first else None
+    try:
+        if lock is not None:
+            _claim(bench, output, options)
+        bench.processes.wait()
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _claim(bench: Bench, output: Path, options: Options) -> None:
     identity = {
         "config": bench.config.to_dict(),
         "settings": bench.settings.to_dict(),
@@ -84,26 +131,115 @@ def claim_work(bench: Bench, options: Options) -> None:
         "processes": bench.processes.n_ranks,
     }
     path = bench.work / _JOB
-    if options.resume and path.exists():
-        _check_same(path, json.loads(json.dumps(identity)))
-    bench.processes.wait()
-    if bench.processes.is_first:
-        if bench.work.exists() and not options.resume:
-            shutil.rmtree(bench.work)
-        with reported_os_errors(bench.work):
-            bench.work.mkdir(exist_ok=True)
+    try:
+        _check_unclaimed(output, bench.work, options)
+        if options.resume and path.exists():
+            _check_same(path, json.loads(json.dumps(identity)))
+        elif path.exists():
+            _clear(bench.work)
         write_atomically(path, json.dumps(identity).encode())
-    bench.processes.wait()
+    except SpecctlError:
+        if not path.exists():
+            # made for the lock, perhaps; what somebody else has put there stays
+            with suppress(OSError):
+                (bench.work / _LOCK).unlink()
+                bench.work.rmdir()
+        raise
+
+
+def _clear(work: Path) -> None:
+    """Remove everything but the lock; the job last, so that a kill leaves a folder of ours."""
+    with reported_os_errors(work, "remove"):
+        for path in sorted(work.iterdir(), key=lambda path: path.name == _JOB):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
+
+
+def remove_work(work: Path) -> None:
+    """Remove the folder of a training that needs it no more."""
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_unlocked(work: Path) -> None:
+    with reported_os_errors(work / _LOCK), suppress(FileNotFoundError, NotADirectoryError):
+        lock = os.open(work / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # shared, so that several processes may look at once
+            _lock_file(lock, work, fcntl.LOCK_SH)
+        finally:
+            os.close(lock)
+
+
+def _locked(work: Path) -> int:
+    """An open file that holds the lock on the folder, which is made where there is none."""
+    path = work / _LOCK
+    with reported_os_errors(path):
+        for _ in range(_MOST_RACES):
+            # whoever held the lock before may remove the folder at any time until it is ours
+            with suppress(FileNotFoundError), ExitStack() as stack:
+                work.mkdir(exist_ok=True)
+                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                stack.callback(os.close, lock)
+                _lock_file(lock, work, fcntl.LOCK_EX)
+                if not os.path.samestat(os.fstat(lock), path.stat()):
+                    continue
+                with suppress(OSError):
+                    # for people only
+                    os.truncate(lock, 0)
+                    os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+                stack.pop_all()
+                return lock
+    raise StoreError(f"cannot write {work}: other processes keep removing it")
+
+
+def _lock_file(lock: int, work: Path, how: int) -> None:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(lock, 200).decode(errors="replace").strip()
+        raise StoreError(
+            f"another training is running in {work}: {holder or 'a process that is not known'}; "
+            "wait for it or stop it"
+        ) from error
 
 
 def _check_same(path: Path, identity: dict[str, Any]) -> None:
+    """Refuse to go on with other settings or files; how often it is saved changes no number."""
     try:
         before = dict(json.loads(path.read_bytes()))
-    except (ValueError, TypeError) as error:
+        there, here = _flat(before), _flat(identity)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise TrainingError(f"{path} is damaged; train again with --overwrite") from error
-    differing = [name for name in identity if before.get(name) != identity[name]]
-    if differing:
-        raise TrainingError(
-            f"{path.parent} holds a training with another {' and '.join(differing)}; "
-            "resume it as it was begun, or begin again with --overwrite"
-        )
+    differing = [name for name in {**here, **there} if there.get(name) != here.get(name)]
+    if not differing:
+        return
+    named = [_difference(name, there, here) for name in differing[:_MOST_NAMED]]
+    if len(differing) > _MOST_NAMED:
+        named.append(f"{len(differing) - _MOST_NAMED} more")
+    raise TrainingError(
+        f"{path.parent} holds a training with another {' and '.join(named)}; "
+        "resume it as it was begun, or begin again with --overwrite"
+    )
+
+
+def _flat(identity: dict[str, Any]) -> dict[str, Any]:
+    """What makes a training another one, by the names that people give it."""
+    settings = {**identity["settings"], **identity["config"]}
+    settings.pop("checkpoint_every", None)
+    return {
+        _FILES: identity["dataset"],
+        "number of processes": identity["processes"],
+        **settings,
+    }
+
+
+def _difference(name: str, there: dict[str, Any], here: dict[str, Any]) -> str:
+    if name == _FILES:
+        return name
+    values = [
+        ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        for value in (there.get(name), here.get(name))
+    ]
+    return f"{name} (there {values[0]}, here {values[1]})"

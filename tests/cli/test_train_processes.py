@@ -187,4 +187,4 @@ def test_resume_with_another_number_of_processes_is_refused(stopped, folder, tmp
     shutil.copytree(stopped[0], tmp_path, dirs_exist_ok=True)
     code, said = finished(BIN / "specctl", *LONG, folder, "b", "--resume", cwd=tmp_path)
     assert code == 1
-    assert "holds a training with another processes" in said[0]
+    assert "another number of processes (there 2, here 1); resume it" in said[0]

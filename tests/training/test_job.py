@@ -165,7 +165,7 @@ def test_what_was_stopped_is_not_begun_again_unasked(tones, tmp_path):
         train_basis(tones, tmp_path / "b", report=report, should_stop=should_stop, **TINY)
     with pytest.raises(StoreError, match="holds a training that was stopped; pass --resume"):
         train_basis(tones, tmp_path / "b", **TINY)
-    with pytest.raises(TrainingError, match="another settings; resume it as it was begun"):
+    with pytest.raises(TrainingError, match=r"another lr \(there 0.01, here 0.5\); resume it as"):
         train_basis(tones, tmp_path / "b", options=Options(resume=True), **{**TINY, "lr": 0.5})
     train_basis(tones, tmp_path / "b", options=Options(overwrite=True), **TINY)
     with pytest.raises(StoreError, match="already exists; pass --overwrite"):

@@ -1,0 +1,128 @@
+"""What is kept of a training until it is done: whose it is, and that only one writes it."""
+
+import fcntl
+import json
+import os
+import re
+import socket
+
+import pytest
+
+from specctl.errors import StoreError, TrainingError
+from specctl.training import Options, Stopped, train_basis
+from tests.training.audio import TINY, write_tones
+
+
+def train(folder, output, *, resume=False, overwrite=False, **changed):
+    options = Options(resume=resume, overwrite=overwrite)
+    return train_basis(folder, output, options=options, **{**TINY, **changed})
+
+
+@pytest.fixture
+def stopped(tones, tmp_path):
+    """The output of a training that was stopped after its second step."""
+    seen = []
+
+    def report(event):
+        seen.extend([event] * (event["event"] == "step"))
+
+    with pytest.raises(Stopped):
+        train(tones, tmp_path / "b", report=report, should_stop=lambda: len(seen) > 1)
+    return tmp_path / "b"
+
+
+@pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}], ids=str)
+def test_a_second_training_of_one_output_is_refused_while_the_first_runs(flags, tones, tmp_path):
+    said = []
+
+    def report(event):
+        if event["event"] != "step" or said:
+            return
+        with pytest.raises(StoreError) as caught:
+            train(tones, tmp_path / "b", **flags)
+        said.append(str(caught.value))
+
+    summary = train(tones, tmp_path / "b", report=report)
+    assert said == [
+        f"another training is running in {tmp_path}/b.work: process {os.getpid()} on "
+        f"{socket.gethostname()}; wait for it or stop it"
+    ]
+    assert len(summary.kept.history) == TINY["epochs"]
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_training_that_comes_while_files_are_decoded_is_not_overrun(tones, tmp_path):
+    begun = []
+
+    def report(event):
+        if event["event"] == "decode" and not begun:
+            begun.append(event)
+            train(tones, tmp_path / "b")
+
+    with pytest.raises(StoreError, match="already exists; pass --overwrite to replace it"):
+        train(tones, tmp_path / "b", report=report)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_another_training_begins_where_a_killed_one_has_only_a_lock(tones, tmp_path):
+    (tmp_path / "b.work").mkdir()
+    (tmp_path / "b.work" / "lock").write_text("process 1 on nowhere\n")
+    (tmp_path / "b.work" / "job.json.tmp-1").write_text("{")
+    train(tones, tmp_path / "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_folder_of_something_else_is_left_alone(tones, tmp_path):
+    (tmp_path / "b.work").mkdir()
+    (tmp_path / "b.work" / "mine").write_text("mine")
+    with pytest.raises(StoreError, match="b.work is in the way; it is no folder of a training"):
+        train(tones, tmp_path / "b", overwrite=True)
+    assert os.listdir(tmp_path / "b.work") == ["mine"]
+
+
+def test_a_lock_without_a_name_is_one_all_the_same(stopped, tones):
+    path = stopped.with_name("b.work") / "lock"
+    path.write_text("")
+    with path.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StoreError, match="running in .*: a process that is not known; wait"):
+            train(tones, stopped, resume=True)
+    assert train(tones, stopped, resume=True).output == stopped
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"lr": 0.5}, "another lr (there 0.01, here 0.5); resume"),
+        ({"train": ("basis", "mel")}, "another train (there basis, here basis,mel); resume"),
+        ({"n_mels": 9, "epochs": 6}, "another epochs (there 5, here 6) and n_mels (there 8, here"),
+        (
+            {"lr": 0.5, "seed": 1, "crop": 0.09, "epochs": 6, "batch_size": 4},
+            "batch_size (there 5, here 4) and lr (there 0.01, here 0.5) and crop (there 0.08, "
+            "here 0.09) and 1 more; resume",
+        ),
+    ],
+)
+def test_a_resumed_training_with_other_settings_names_them(changed, text, stopped, tones):
+    with pytest.raises(TrainingError, match=re.escape(text)):
+        train(tones, stopped, resume=True, **changed)
+
+
+def test_a_resumed_training_with_other_files_says_so(stopped, tmp_path):
+    folder = write_tones(tmp_path / "in", n_clips=7)
+    with pytest.raises(TrainingError, match="holds a training with another set of files or lab"):
+        train(folder, stopped, resume=True)
+
+
+def test_how_often_a_training_is_saved_may_change(stopped, tones):
+    summary = train(tones, stopped, resume=True, checkpoint_every=1)
+    assert len(summary.kept.history) == TINY["epochs"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"settings": 1, "config": {}}'])
+def test_a_damaged_job_is_named(content, stopped, tones):
+    path = stopped.with_name("b.work") / "job.json"
+    assert json.loads(path.read_text())["processes"] == 1
+    path.write_text(content)
+    with pytest.raises(TrainingError, match=r"job.json is damaged; train again with --overwrite"):
+        train(tones, stopped, resume=True)
