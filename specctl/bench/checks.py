@@ -16,6 +16,7 @@ from specctl.bench.accuracy import (
 from specctl.bench.contenders.base import Contender, Prepared
 from specctl.bench.results import Cell
 from specctl.bench.workload import Workload
+from specctl.kernels.memory import is_out_of_memory
 
 _GRADIENT_SECONDS = 3.0
 """Of the first clip, what the float64 gradient is taken over."""
@@ -110,16 +111,6 @@ def _refuse(cell: Cell, problem: str) -> bool:
 def _not_finite(values: Tensor) -> str | None:
     parts = torch.view_as_real(values) if values.is_complex() else values
     return None if bool(torch.isfinite(parts).all()) else "gave values that are not finite"
-
-
-def is_out_of_memory(problem: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on whatever device."""
-    if isinstance(problem, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    text = str(problem).lower()
-    return isinstance(problem, RuntimeError) and any(
-        words in text for words in ("out of memory", "not enough memory", "can't allocate memory")
-    )
 
 
 def record_problem(cell: Cell, problem: BaseException) -> None:

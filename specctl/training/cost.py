@@ -3,10 +3,16 @@
 import contextlib
 import ctypes
 import gc
+import re
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+
+from specctl.errors import TrainingError
+from specctl.kernels.memory import is_out_of_memory
+from specctl.words import size
 
 _WARM_UP = 3  # steps that are not counted
 _STATUS = Path("/proc/self/status")
@@ -43,6 +49,22 @@ def _give_back() -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextlib.contextmanager
+def reported_memory() -> Iterator[None]:
+    """Memory that runs out, and smaller batches do not help, as an error of ours."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        wanted = re.search(r"allocate (\d+) bytes", str(error))
+        more = f", {size(int(wanted[1]))} more were wanted" if wanted else ""
+        raise TrainingError(
+            f"memory is too small for this training{more}; "
+            "give a shorter crop, a smaller n_fft or a smaller model"
+        ) from error
 
 
 def median_ms(seconds: list[float]) -> float | None:

@@ -23,6 +23,7 @@ from specctl.training.arms import (
 )
 from specctl.training.augmenting import build_augmentations
 from specctl.training.clips import Clips, most_common_rate
+from specctl.training.cost import reported_memory
 from specctl.training.labels import Labelled, find_labelled
 from specctl.training.loop import Report
 from specctl.training.models import check_model
@@ -95,7 +96,7 @@ def train_basis(
     options = options or Options()
     factory = model if callable(model) else None
     name = getattr(model, "__name__", "custom") if callable(model) else model
-    with joined_processes(options.device) as processes:
+    with joined_processes(options.device) as processes, reported_memory():
         training, spectrogram = _divide({**settings, "model": name})
         if training.init not in INITS and preset is None:
             spectrogram = {

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from specctl.errors import Stopped, TrainingError
+from specctl.kernels.memory import is_out_of_memory
 from specctl.training.batches import Batch, TrainBatches
 from specctl.training.checkpoint import read_checkpoint, write_checkpoint
 from specctl.training.evaluate import Scores, check_finite
@@ -149,7 +150,9 @@ class Trainer:
                 if penalty is not None:
                     # every process adds its share of what is the same for all
                     (penalty / self._processes.n_ranks).backward()  # type: ignore[no-untyped-call]
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 self._halve(len(batch.labels), error)
                 continue
             return total

@@ -99,10 +99,11 @@ class Small(Linear):
     """Has no room for more than eight clips at once while training."""
 
     most = 8
+    problem = torch.OutOfMemoryError("no room")
 
     def forward(self, spec, n_frames):
         if self.training and len(spec) > self.most:
-            raise torch.OutOfMemoryError("no room")
+            raise self.problem
         return super().forward(spec, n_frames)
 
 
@@ -115,7 +116,21 @@ def more_tones(tmp_path_factory):
 ROUNDING = {"rtol": 0, "atol": 2e-5}
 
 
-def test_out_of_memory_halves_what_is_computed_at_once_and_changes_nothing(more_tones, tmp_path):
+CPU_PROBLEM = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
+    "you tried to allocate 40000800000 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [torch.OutOfMemoryError("no room"), CPU_PROBLEM, MemoryError()],
+    ids=["cuda", "cpu", "python"],
+)
+def test_out_of_memory_halves_what_is_computed_at_once_and_changes_nothing(
+    problem, more_tones, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Small, "problem", problem)
     given = {**TINY, "batch_size": 32, "epochs": 6, "augment": ("noise", "mixup")}
     events = []
     whole = train_basis(more_tones, tmp_path / "whole", **{**given, "model": Linear})
@@ -135,6 +150,28 @@ def test_too_little_memory_for_anything_is_said(more_tones, tmp_path):
 
     with pytest.raises(TrainingError, match="memory must hold 8 clips at once, it does not; give"):
         train_basis(more_tones, tmp_path / "b", **{**TINY, "batch_size": 16, "model": Smallest})
+
+
+def test_memory_that_smaller_batches_do_not_save_is_one_line(tones, tmp_path, monkeypatch):
+    def fail(*args):
+        raise CPU_PROBLEM
+
+    monkeypatch.setattr(job, "build_front_end", fail)
+    with pytest.raises(TrainingError) as caught:
+        train_basis(tones, tmp_path / "b", **TINY)
+    assert str(caught.value) == (
+        "memory is too small for this training, 40 GB more were wanted; give a shorter crop, a "
+        "smaller n_fft or a smaller model"
+    )
+
+
+def test_other_errors_of_a_model_go_through(tones, tmp_path):
+    class Wrong(Linear):
+        def forward(self, spec, n_frames):
+            raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train_basis(tones, tmp_path / "b", **{**TINY, "model": Wrong})
 
 
 def environment():
