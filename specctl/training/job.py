@@ -137,8 +137,9 @@ def _train(bench: Bench, options: Options, output: Path) -> Summary:
     with claimed_work(bench, output, options):
         front_end = build_front_end(bench.config, settings, "trained")
         start = {"event": "start", "n_trained": front_end.n_trained, "train": settings.train}
-        bench.report({**start, "classes": bench.classes, "n_files": n_files})
-        summary = summarise(bench, _train_all(bench, splits), output)
+        sizes = tuple(split.sizes for split in splits)
+        bench.report({**start, "classes": bench.classes, "n_files": n_files, "split_sizes": sizes})
+        summary = summarise(bench, _train_all(bench, splits), sizes, output)
         if bench.processes.is_first:
             write_basis(summary, overwrite=options.overwrite)
             remove_work(bench.work)

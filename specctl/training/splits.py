@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from random import Random
 from typing import NamedTuple
 
 from specctl.errors import TrainingError
@@ -19,13 +20,19 @@ class Split(NamedTuple):
     validation: tuple[int, ...]
     test: tuple[int, ...]
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Files of each part by its name."""
+        return {name: len(part) for name, part in zip(self._fields, self, strict=True)}
+
 
 def draw_split(files: Sequence[Labelled], seed: int) -> Split:
     """Divide files: a fifth to judge by, a fifth of the rest to choose by.
 
     Every class is divided in the same proportion, as far as groups allow; a group is never
-    divided. A split that the files carry is taken as it is; where it has no validation files,
-    a fifth of the training files become these.
+    divided. A class too small for that has a group or more in each part, and costs the others
+    nothing. A split that the files carry is taken as it is; where it has no validation files, a
+    fifth of the training files become these.
 
     Raises
     ------
@@ -59,7 +66,9 @@ def _divide(
 
     labels = [files[i].label for i in chosen]
     groups = [files[i].group for i in chosen]
-    n_parts = min(_PARTS, *_groups_per_class(labels, groups).values())
+    counts = _groups_per_class(labels, groups).values()
+    # classes of about one size are divided alike; one much smaller is no measure for the others
+    n_parts = min(_PARTS, min(counts) if max(counts) < 2 * min(counts) else max(counts))
     if n_parts < 2:
         return chosen, []
     folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
@@ -67,7 +76,36 @@ def _divide(
         # it counts files where groups are what matters; counted here already
         warnings.simplefilter("ignore", UserWarning)
         larger, smaller = next(folds.split(chosen, labels, groups))
-    return [chosen[i] for i in larger], [chosen[i] for i in smaller]
+    parts = [chosen[i] for i in larger], [chosen[i] for i in smaller]
+    if n_parts > min(counts):
+        _share_small_classes(files, parts, seed)
+    return parts
+
+
+def _share_small_classes(
+    files: Sequence[Labelled], parts: tuple[list[int], list[int]], seed: int
+) -> None:
+    """Move a group of each class that a part lacks into it; the smaller part takes no last one."""
+    random = Random(seed)
+    for label in sorted({files[i].label for part in parts for i in part}):
+        # what is learned from goes first
+        for to, source in (parts, parts[::-1]):
+            if any(files[i].label == label for i in to):
+                continue
+            found = Counter(files[i].group for i in source if files[i].label == label)
+            movable = [
+                group for group in sorted(found) if to is parts[0] or _can_go(files, source, group)
+            ]
+            if movable:
+                moved = random.choice(movable)
+                to += [i for i in source if files[i].group == moved]
+                source[:] = [i for i in source if files[i].group != moved]
+
+
+def _can_go(files: Sequence[Labelled], part: Sequence[int], group: str) -> bool:
+    """Whether every class of a part is still in it without a group."""
+    rest = {files[i].label for i in part if files[i].group != group}
+    return all(files[i].label in rest for i in part)
 
 
 def _groups_per_class(labels: Sequence[str], groups: Sequence[str]) -> dict[str, int]:

@@ -24,6 +24,8 @@ class Summary:
     output : Path
     classes : tuple of str
     n_files : int
+    split_sizes : tuple of dict
+        Files to train, to validate and to test with, for each run.
     failures : tuple of (str, str)
         Key and reason of files that could not be decoded.
     n_trained : int
@@ -44,6 +46,7 @@ class Summary:
     output: Path
     classes: tuple[str, ...]
     n_files: int
+    split_sizes: tuple[dict[str, int], ...]
     failures: tuple[tuple[str, str], ...]
     n_trained: int
     config: SpectrogramConfig
@@ -69,6 +72,7 @@ class Summary:
             "output": str(self.output),
             "classes": list(self.classes),
             "n_files": self.n_files,
+            "split_sizes": list(self.split_sizes),
             "failures": [list(failure) for failure in self.failures],
             "n_trained": self.n_trained,
             "kept_run": self.kept_run,
@@ -83,7 +87,12 @@ class Summary:
         }
 
 
-def summarise(bench: Bench, results: tuple[ArmResult, ...], output: Path) -> Summary:
+def summarise(
+    bench: Bench,
+    results: tuple[ArmResult, ...],
+    split_sizes: tuple[dict[str, int], ...],
+    output: Path,
+) -> Summary:
     """Everything that is to be known of the trainings of a job."""
     trained = [result for result in results if result.arm == "trained"]
     fixed = [result for result in results if result.arm == "fixed"]
@@ -102,6 +111,7 @@ def summarise(bench: Bench, results: tuple[ArmResult, ...], output: Path) -> Sum
         output=output,
         classes=bench.classes,
         n_files=len(bench.clips),
+        split_sizes=split_sizes,
         failures=bench.clips.failures,
         n_trained=build_front_end(bench.config, bench.settings, "trained").n_trained,
         config=bench.config,

@@ -89,6 +89,16 @@ def test_defaults_keep_frames_short_and_follow_the_rate(tones, tmp_path):
     assert (config.sample_rate, config.n_fft) == (16000, 512)
 
 
+def test_the_sizes_of_the_splits_are_told(tones, tmp_path):
+    events = []
+    summary = train_basis(tones, tmp_path / "b", report=events.append, **{**TINY, "runs": 2})
+    (start,) = [event for event in events if event["event"] == "start"]
+    sizes = {"train": 10, "validation": 3, "test": 3}
+    assert [sum(each.values()) for each in start["split_sizes"]] == [16, 16]
+    assert start["split_sizes"][0] == sizes
+    assert summary.to_dict()["split_sizes"] == list(start["split_sizes"])
+
+
 def test_the_same_job_gives_the_same_basis(tones, tmp_path):
     augment = ("gain", "noise", "shift", "specaugment:T=2,F=2,W=2", "mixup")
     bases = [

@@ -1,0 +1,77 @@
+"""Splits by counts alone; those of files that are there are in ``test_job``."""
+
+from collections import Counter
+
+import pytest
+from sklearn.model_selection import StratifiedGroupKFold
+
+from specctl.errors import TrainingError
+from specctl.training import Labelled, draw_split
+
+
+def labelled(counts, split=""):
+    """So many files of each class, each a group of its own."""
+    return [
+        Labelled(None, name, split, f"{split}{name}{number}")
+        for name, count in counts.items()
+        for number in range(count)
+    ]
+
+
+def shares(files, split):
+    """Files of each class in each part."""
+    return [dict(Counter(files[i].label for i in part)) for part in split]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("count", [25, 6, 5, 4, 3])
+def test_classes_of_one_size_are_divided_as_they_always_were(count, seed):
+    files = labelled({"a": count, "b": count, "c": count})
+    chosen = list(range(len(files)))
+    expected = []
+    for _ in range(2):
+        labels = [files[i].label for i in chosen]
+        n_parts = min(5, *Counter(labels).values())
+        folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
+        larger, smaller = next(folds.split(chosen, labels, [files[i].group for i in chosen]))
+        expected.append(tuple(chosen[i] for i in smaller))
+        chosen = [chosen[i] for i in larger]
+    assert draw_split(files, seed) == (tuple(chosen), expected[1], expected[0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_small_class_costs_the_others_nothing(seed):
+    files = labelled({"large": 100, "small": 3, "other": 100})
+    train, validation, test = shares(files, draw_split(files, seed))
+    assert train == {"large": 64, "small": 1, "other": 64}
+    assert validation == {"large": 16, "small": 1, "other": 16}
+    assert test == {"large": 20, "small": 1, "other": 20}
+
+
+def test_another_seed_judges_by_other_files_of_a_small_class():
+    files = labelled({"large": 40, "small": 3})
+    tested = {i for seed in range(9) for i in draw_split(files, seed).test if i >= 40}
+    assert tested == {40, 41, 42}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_of_several_classes_stay_whole_beside_a_small_class(seed):
+    files = [Labelled(None, "large", "", f"g{i % 9}") for i in range(45)]
+    files += [Labelled(None, "small", "", f"g{i}") for i in range(3)]
+    split = draw_split(files, seed)
+    groups = [{files[i].group for i in part} for part in split]
+    assert sum(map(len, groups)) == 9
+    assert all("large" in share and "small" in share for share in shares(files, split))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_only_group_of_a_class_is_learned_from(seed):
+    files = labelled({"a": 10, "b": 1}, "train") + labelled({"a": 3, "b": 1}, "test")
+    train, validation, _ = shares(files, draw_split(files, seed))
+    assert train == {"a": 8, "b": 1}
+    assert validation == {"a": 2}
+
+
+def test_too_few_files_of_a_class_are_named():
+    with pytest.raises(TrainingError, match="each class must have at least 3 files .*'b' has 2"):
+        draw_split(labelled({"a": 30, "b": 2}), 0)
