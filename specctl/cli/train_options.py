@@ -68,7 +68,8 @@ Init = Annotated[
     str | None,
     _option(
         _TRAINED,
-        "Where they start (fourier); a basis file, or nnAudio or torchlibrosa weights in a .pt.",
+        "Where they start (fourier); a basis file, or nnAudio or torchlibrosa weights in a .pt. "
+        "What they are compared with is Fourier rows and untrained bands always.",
         metavar="fourier|mel-fourier|random|FILE",
     ),
 ]

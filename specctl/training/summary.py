@@ -105,6 +105,7 @@ def summarise(
             [result.figures() for result in fixed],
             [result.figures() for result in trained],
             angles[len(angles) // 2],
+            None if bench.settings.init == "fourier" else _fixed_front_end(bench.config),
         )
     moved, start, end = drifts[best.run]
     return Summary(
@@ -124,6 +125,11 @@ def summarise(
         trained=end,
         dataset_hash=bench.clips.dataset_hash,
     )
+
+
+def _fixed_front_end(config: SpectrogramConfig) -> str:
+    bands = {"slaney": ", Slaney bands", "htk": ", HTK bands", None: ""}[config.mel_scale]
+    return f"Fourier basis{bands}"
 
 
 def _front_end_of(

@@ -68,7 +68,8 @@ class Verdict:
     """What the comparison of fixed and trained basis came to.
 
     Times and peaks are medians over the runs,
-    None where nothing told.
+    None where nothing told. ``fixed_front_end`` says what was compared with, where the trained
+    one did not begin as that.
     """
 
     outcome: Outcome
@@ -84,6 +85,7 @@ class Verdict:
     peak_memory_mb_fixed: float | None
     peak_memory_mb_trained: float | None
     drift_degrees: float
+    fixed_front_end: str | None = None
 
     @property
     def sentence(self) -> str:
@@ -98,6 +100,7 @@ class Verdict:
             f"{judged} on this data: accuracy {self.accuracy_trained} trained, "
             f"{self.accuracy_fixed} fixed, difference {self.accuracy_difference}, {runs}"
             + self._caveat
+            + self._compared
         )
 
     @property
@@ -108,6 +111,13 @@ class Verdict:
         if self.outcome != "makes no difference" or not is_wide:
             return ""
         return "; so wide an interval leaves room for both, more runs would narrow it"
+
+    @property
+    def _compared(self) -> str:
+        """What else than the training made a difference."""
+        if self.fixed_front_end is None:
+            return ""
+        return f"; fixed: {self.fixed_front_end}, so the start is a part of the difference"
 
     @property
     def cost(self) -> str:
@@ -132,7 +142,10 @@ class Verdict:
 
 
 def judge(
-    fixed: Sequence[dict[str, Any]], trained: Sequence[dict[str, Any]], drift_degrees: float
+    fixed: Sequence[dict[str, Any]],
+    trained: Sequence[dict[str, Any]],
+    drift_degrees: float,
+    fixed_front_end: str | None = None,
 ) -> Verdict:
     """Compare runs pair by pair.
 
@@ -142,6 +155,8 @@ def judge(
         Of each run, with ``accuracy``, ``macro_f1``, ``ms_per_step`` and ``peak_memory_mb``; runs
         in the same place had the same seed and the same files.
     drift_degrees : float
+    fixed_front_end : str, optional
+        What it was, where the trained one began as another.
 
     Raises
     ------
@@ -170,6 +185,7 @@ def judge(
         peak_memory_mb_fixed=_median(fixed, "peak_memory_mb"),
         peak_memory_mb_trained=_median(trained, "peak_memory_mb"),
         drift_degrees=drift_degrees,
+        fixed_front_end=fixed_front_end,
     )
 
 

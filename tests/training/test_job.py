@@ -99,6 +99,23 @@ def test_the_sizes_of_the_splits_are_told(tones, tmp_path):
     assert summary.to_dict()["split_sizes"] == list(start["split_sizes"])
 
 
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"init": "random"}, "; fixed: Fourier basis, Slaney bands, so the start is a part of"),
+        ({"init": "mel-fourier", "mel_scale": "htk"}, "; fixed: Fourier basis, HTK bands, so"),
+        ({"init": "random", "feature": "power", "n_mels": None}, "; fixed: Fourier basis, so the"),
+        ({}, ""),
+    ],
+    ids=["random", "htk", "no-bands", "fourier"],
+)
+def test_the_verdict_says_what_another_start_is_compared_with(given, text, tones, tmp_path):
+    quick = {**TINY, "epochs": 1, "verdict": True, **given}
+    sentence = train_basis(tones, tmp_path / "b", **quick).verdict.sentence
+    assert ("fixed: " in sentence) == bool(text)
+    assert text in sentence
+
+
 def test_the_same_job_gives_the_same_basis(tones, tmp_path):
     augment = ("gain", "noise", "shift", "specaugment:T=2,F=2,W=2", "mixup")
     bases = [
@@ -261,28 +278,6 @@ def read_only_folder():
 def test_a_folder_that_may_not_be_written_is_named_at_once(read_only_folder):
     with pytest.raises(StoreError, match=f"cannot write in {read_only_folder}; give the basis an"):
         train_basis("no files are looked for yet", read_only_folder / "b", **TINY)
-
-
-def test_groups_are_never_on_both_sides(tmp_path):
-    folder = write_tones(tmp_path / "in", n_clips=24)
-    files = find_labelled(folder, group=r"/(\d)")
-    for seed in range(5):
-        split = draw_split(files, seed)
-        groups = [{files[i].group for i in part} for part in split]
-        assert not groups[0] & groups[1]
-        assert not groups[0] & groups[2]
-        assert not groups[1] & groups[2]
-        assert sorted(i for part in split for i in part) == list(range(48))
-
-
-def test_splits_keep_the_share_of_each_class(tmp_path):
-    folder = write_tones(tmp_path / "in", n_clips=25)
-    files = find_labelled(folder)
-    first, again, other = (draw_split(files, seed) for seed in (0, 0, 1))
-    assert first == again != other
-    assert [len(part) for part in first] == [32, 8, 10]
-    for part in first:
-        assert sum(files[i].label == "low" for i in part) * 2 == len(part)
 
 
 def labels_csv(path, text):

@@ -1,4 +1,4 @@
-"""Splits by counts alone; those of files that are there are in ``test_job``."""
+"""Which files are learned from, and which are not."""
 
 from collections import Counter
 
@@ -6,7 +6,8 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from specctl.errors import TrainingError
-from specctl.training import Labelled, draw_split
+from specctl.training import Labelled, draw_split, find_labelled
+from tests.training.audio import write_tones
 
 
 def labelled(counts, split=""):
@@ -21,6 +22,28 @@ def labelled(counts, split=""):
 def shares(files, split):
     """Files of each class in each part."""
     return [dict(Counter(files[i].label for i in part)) for part in split]
+
+
+def test_groups_are_never_on_both_sides(tmp_path):
+    folder = write_tones(tmp_path / "in", n_clips=24)
+    files = find_labelled(folder, group=r"/(\d)")
+    for seed in range(5):
+        split = draw_split(files, seed)
+        groups = [{files[i].group for i in part} for part in split]
+        assert not groups[0] & groups[1]
+        assert not groups[0] & groups[2]
+        assert not groups[1] & groups[2]
+        assert sorted(i for part in split for i in part) == list(range(48))
+
+
+def test_splits_keep_the_share_of_each_class(tmp_path):
+    folder = write_tones(tmp_path / "in", n_clips=25)
+    files = find_labelled(folder)
+    first, again, other = (draw_split(files, seed) for seed in (0, 0, 1))
+    assert first == again != other
+    assert [len(part) for part in first] == [32, 8, 10]
+    for part in first:
+        assert sum(files[i].label == "low" for i in part) * 2 == len(part)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -51,6 +51,14 @@ def test_a_wide_null_result_is_called_one():
     assert wide.sentence.endswith("leaves room for both, more runs would narrow it")
 
 
+def test_another_start_is_said_to_be_a_part_of_the_difference():
+    same = judge(runs([0.5, 0.6, 0.7]), runs([0.70, 0.81, 0.9]), 1.0)
+    other = judge(runs([0.5, 0.6, 0.7]), runs([0.70, 0.81, 0.9]), 1.0, "Fourier basis")
+    assert other.sentence == (
+        f"{same.sentence}; fixed: Fourier basis, so the start is a part of the difference"
+    )
+
+
 def test_cost_is_the_median_and_left_out_where_nothing_tells():
     verdict = judge(runs([0.5] * 3, 2.0, 10.0), runs([0.5] * 3, 7.0, 30.0), 4.0)
     assert verdict.cost == (
