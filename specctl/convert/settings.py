@@ -20,7 +20,7 @@ Compression = Literal["none", "gzip"]
 
 
 _MAX_SEGMENT = 7200.0
-"""Seconds: a segment is padded in memory, where an hour at 48 kHz takes 700 MB."""
+"""Seconds: a long segment waits on the disk, where an hour at 48 kHz takes 700 MB."""
 
 
 class ConvertConfig(SpectrogramConfig):

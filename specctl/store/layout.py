@@ -30,7 +30,8 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
         truncated     1 where the file was cut short, or may have been, and the item is what was
                       left of it, else 0; uint8. Not there in stores without such items
     /stats/mean, std  per bin (complex: per bin and part) float64, over all frames of all items
-                      before rounding to the stored type; std divides by count
+                      before rounding to the stored type (after it, of items that were there when
+                      an update took others away); std divides by count
     /stats/count      number of frames they are taken over, int64 scalar
     /chunks/crc32     (n_chunks,) uint32: CRC-32 of each stored (compressed) chunk of /spectrogram
     /basis/...        only in stores made with a trained basis; float32
