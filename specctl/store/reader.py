@@ -199,7 +199,7 @@ class Store(Mapping[str, np.ndarray]):
 
     @property
     def frequency(self) -> np.ndarray:
-        """Centre of each bin, shape (n_bins,), Hz."""
+        """Centre of each bin, shape (n_bins,), Hz; of cepstral coefficients their numbers."""
         return self._file.frequency.copy()
 
     @property
