@@ -48,7 +48,8 @@ def deflated(planes: np.ndarray, width: int) -> bytes:
     width : int
         Bytes of each plane that make a frame.
     """
-    sample = planes[:, _sampled_places(planes.shape[1], width)]
+    # in a quarter of the time that an index takes
+    sample = planes.take(_sampled_places(planes.shape[1], width), axis=1)
     counts = _counts(sample)
     pieces: list[bytes | memoryview] = [_ZLIB_HEADER]
     which = _which_shrink(planes, sample, counts, width)
@@ -96,7 +97,7 @@ def _which_shrink(
     shrinks = math.log2(size) - _COUNT_BITS[counts].sum(axis=1) / size <= _MOST_BITS
     places = _sampled_places(planes.shape[1], width)
     if places[0] >= width:
-        shrinks |= (planes[:, places - width] == sample).all(axis=1)
+        shrinks |= (planes.take(places - width, axis=1) == sample).all(axis=1)
     return cast(list[bool], shrinks.tolist())
 
 
