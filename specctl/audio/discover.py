@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from specctl.audio import reasons
 from specctl.audio.formats import AUDIO_EXTENSIONS, extension
-from specctl.audio.source import modification_time
+from specctl.audio.times import modification_time
 from specctl.errors import AudioError
 
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from specctl.audio import reasons
 from specctl.audio.scratch import scratch
+from specctl.audio.times import modification_time
 from specctl.errors import AudioError
 
 if TYPE_CHECKING:
@@ -89,11 +90,6 @@ class SourceFile:
             digest.update(view[:n_read])
             offset += n_read
         return digest.hexdigest()
-
-
-def modification_time(status: os.stat_result) -> int:
-    """Nanoseconds since 1970, as far as 64 bits take them: from 1677 to 2262."""
-    return max(-(2**63), min(status.st_mtime_ns, 2**63 - 1))
 
 
 class Piece(NamedTuple):

@@ -1,5 +1,6 @@
 """The values of a store are those of librosa, whoever makes it and however it is divided."""
 
+import os
 import random
 import shutil
 from contextlib import contextmanager
@@ -116,6 +117,20 @@ def test_the_store_says_what_went_in(tmp_path):
     assert record.size == path.stat().st_size
     assert record.mtime_ns == path.stat().st_mtime_ns
     assert len(record.sha256) == 64
+
+
+def test_a_date_beyond_all_clocks_is_no_failure(tmp_path):
+    path = write_noise(tmp_path / "in" / "a.wav")
+    os.utime(path, ns=(10**19, 10**19))
+    if path.stat().st_mtime_ns < 2**63:
+        pytest.skip("this file system has no such dates")
+    convert_audio(path.parent, tmp_path / "o.h5", options=HERE, n_fft=512)
+    with open_store(tmp_path / "o.h5") as store:
+        assert store.record("a.wav").mtime_ns == 2**63 - 1
+    update = Options(workers=0, update=True)
+    assert (
+        convert_audio(path.parent, tmp_path / "o.h5", options=update, n_fft=512).n_unchanged == 1
+    )
 
 
 def test_auto_takes_the_most_common_rate_and_counts_the_others(tmp_path):
