@@ -199,30 +199,6 @@ def test_a_kill_while_a_job_is_forgotten_leaves_one_that_can_go_on(
     assert_nothing_beside(store)
 
 
-def test_parts_of_another_conversion_are_not_taken(folder, store, tmp_path, monkeypatch):
-    # nothing is joined before the end
-    monkeypatch.setattr("specctl.convert.merging.WORTH_A_THREAD", 100)
-    leave_unfinished(folder, store, n_fft=1024)
-    strange = dict(parts_of(store))
-    work = store.parent / "o.h5.parts"
-    kept = {name: (work / name).read_bytes() for name in strange}
-    shutil.rmtree(work)
-    leave_unfinished(folder, store)
-    for name, content in kept.items():
-        (work / name).write_bytes(content)
-
-    def bring(progress):
-        # a worker of the other conversion is still at work
-        if progress.stage == "writing the store":
-            (work / name).write_bytes(kept[name])
-
-    with pytest.raises(StoreError, match="is of another conversion; the same command makes it"):
-        convert_audio(folder, store, options=HERE, progress=bring, **SETTINGS)
-    convert_audio(folder, store, options=HERE, **SETTINGS)
-    convert_audio(folder, tmp_path / "wanted.h5", options=HERE, **SETTINGS)
-    assert_same(store, tmp_path / "wanted.h5")
-
-
 def test_other_files_are_refused(folder, store, tmp_path):
     others = corpus(tmp_path / "others", 3)
     leave_unfinished(folder, store)

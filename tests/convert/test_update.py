@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -349,56 +348,6 @@ def test_a_folder_that_cannot_be_read_is_a_failure_until_it_can(folder, tmp_path
     with open_store(store) as made:
         assert "locked/deep/a.wav" in made
         assert "locked" not in dict(made.errors)
-
-
-def test_a_store_is_of_one_kernel(folder, tmp_path):
-    store, other = tmp_path / "conv.h5", Options(workers=0, kernel="conv")
-    convert_audio(folder, store, options=other, **SETTINGS)
-    write_noise(folder / "new.wav")
-    with pytest.raises(StoreError, match="kernel conv there, fft here"):
-        convert_audio(folder, store, options=replace(UPDATE, kernel="fft"), **SETTINGS)
-    with pytest.raises(StoreError, match="kernel conv there, fft here"):
-        convert_audio(folder, store, options=Options(workers=0, kernel="fft"), **SETTINGS)
-    stop_after_parts(folder, tmp_path / "begun.h5", 1, other)
-    with pytest.raises(StoreError, match="kernel conv there, fft here"):
-        options = Options(workers=0, kernel="fft")
-        convert_audio(folder, tmp_path / "begun.h5", options=options, **SETTINGS)
-    for path, options in [(store, UPDATE), (tmp_path / "begun.h5", Options(workers=0))]:
-        assert convert_audio(folder, path, options=options, **SETTINGS).kernel == "conv"
-    convert_audio(folder, tmp_path / "wanted.h5", options=other, **SETTINGS)
-    for path in (store, tmp_path / "begun.h5"):
-        made, wanted = arrays(path), arrays(tmp_path / "wanted.h5")
-        assert made.keys() == wanted.keys()
-        assert all((made[key] == wanted[key]).all() for key in wanted)
-
-
-def test_what_was_begun_for_another_store_is_begun_anew(folder, store, tmp_path):
-    change(folder)
-    older = tmp_path / "older.h5"
-    shutil.copy(store, older)
-    convert_audio(folder, store, options=UPDATE, **SETTINGS)
-    for number in range(4):
-        write_noise(folder / "y" / f"last {number}.wav")
-    (folder / "z" / "worse.wav").unlink()
-    stop_after_parts(folder, store, 1)
-    # a backup that has not got what the first update had added
-    shutil.copy(older, store)
-    assert convert_audio(folder, store, options=UPDATE, **SETTINGS).n_converted == 7
-    convert_audio(folder, tmp_path / "wanted.h5", options=Options(workers=0), **SETTINGS)
-    assert set(arrays(store)) == set(arrays(tmp_path / "wanted.h5"))
-    assert verify_store(store) == []
-
-
-def stop_after_parts(folder, store, n_parts, options=UPDATE):
-    """Interrupt a conversion when so many parts are done."""
-    control = Control()
-
-    def look(progress):
-        if progress.stage == "converting" and progress.n_done >= n_parts:
-            control.stop()
-
-    with pytest.raises(Stopped):
-        convert_audio(folder, store, options=options, control=control, progress=look, **SETTINGS)
 
 
 def test_who_may_read_a_store_is_not_changed(folder, store):
