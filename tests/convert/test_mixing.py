@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from specctl import convert_audio, open_store
-from specctl.convert import Control, Options, Stopped
+from specctl.convert import Options
 from specctl.errors import StoreError
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
 from tests.convert.commands import assert_same, parts_of
+from tests.convert.unfinished import stop_after_parts
 
 HERE = Options(workers=0)
 UPDATE = Options(workers=0, update=True)
@@ -38,34 +39,15 @@ def arrays(store):
         return {key: opened[key] for key in opened}
 
 
-def stop_after_parts(folder, store, n_parts, options, **settings):
-    """Interrupt a conversion when so many parts are done."""
-    control = Control()
-
-    def look(progress):
-        if progress.stage == "converting" and progress.n_done >= n_parts:
-            control.stop()
-
-    with pytest.raises(Stopped):
-        convert_audio(
-            folder,
-            store,
-            options=options,
-            control=control,
-            progress=look,
-            **{**SETTINGS, **settings},
-        )
-
-
 def test_parts_of_another_conversion_are_not_taken(folder, store, tmp_path, monkeypatch):
     # nothing is joined before the end
     monkeypatch.setattr("specctl.convert.merging.WORTH_A_THREAD", 100)
-    stop_after_parts(folder, store, 4, HERE, n_fft=1024)
+    stop_after_parts(folder, store, 4, HERE, **{**SETTINGS, "n_fft": 1024})
     strange = dict(parts_of(store))
     work = store.parent / "o.h5.parts"
     kept = {name: (work / name).read_bytes() for name in strange}
     shutil.rmtree(work)
-    stop_after_parts(folder, store, 4, HERE)
+    stop_after_parts(folder, store, 4, HERE, **SETTINGS)
     for name, content in kept.items():
         (work / name).write_bytes(content)
 
@@ -89,7 +71,7 @@ def test_a_store_is_of_one_kernel(folder, tmp_path):
         convert_audio(folder, store, options=replace(UPDATE, kernel="fft"), **SETTINGS)
     with pytest.raises(StoreError, match="kernel conv there, fft here"):
         convert_audio(folder, store, options=Options(workers=0, kernel="fft"), **SETTINGS)
-    stop_after_parts(folder, tmp_path / "begun.h5", 1, other)
+    stop_after_parts(folder, tmp_path / "begun.h5", 1, other, **SETTINGS)
     with pytest.raises(StoreError, match="kernel conv there, fft here"):
         options = Options(workers=0, kernel="fft")
         convert_audio(folder, tmp_path / "begun.h5", options=options, **SETTINGS)
@@ -110,7 +92,7 @@ def test_what_was_begun_for_another_store_is_begun_anew(folder, store, tmp_path)
     convert_audio(folder, store, options=UPDATE, **SETTINGS)
     for number in range(4):
         write_noise(folder / "y" / f"last {number}.wav")
-    stop_after_parts(folder, store, 1, UPDATE)
+    stop_after_parts(folder, store, 1, UPDATE, **SETTINGS)
     # a backup that has not got what the first update had added
     shutil.copy(older, store)
     assert convert_audio(folder, store, options=UPDATE, **SETTINGS).n_converted == 5

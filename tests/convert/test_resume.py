@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from specctl import convert_audio, open_store
-from specctl.convert import Control, Options, Stopped, estimate_conversion
+from specctl.convert import Options, estimate_conversion
 from specctl.errors import ParameterError, StoreError
 from tests.convert.audio_files import corpus, write_noise
 from tests.convert.commands import (
@@ -23,6 +23,7 @@ from tests.convert.commands import (
     wait_for,
 )
 from tests.convert.stub_decoder import StubDecoder
+from tests.convert.unfinished import stop_after_parts
 
 HERE = Options(workers=0)
 SETTINGS = {"n_fft": 512, "n_mels": 20}
@@ -47,21 +48,7 @@ def store(tmp_path):
 
 def leave_unfinished(folder, store, options=HERE, n_parts=4, **settings):
     """Stop a conversion after a few parts."""
-    control = Control()
-
-    def look(progress):
-        if progress.stage == "converting" and progress.n_done >= n_parts:
-            control.stop()
-
-    with pytest.raises(Stopped, match="parts are done; the same command goes on from there"):
-        convert_audio(
-            folder,
-            store,
-            options=options,
-            control=control,
-            progress=look,
-            **{**SETTINGS, **settings},
-        )
+    stop_after_parts(folder, store, n_parts, options, **{**SETTINGS, **settings})
     assert len(parts_of(store)) == n_parts
 
 
