@@ -15,10 +15,10 @@ The layers, from the top; each imports only from those below it:
     Frames to spectra: one transform, several implementations that must agree.
 ``dsp``
     Pure functions on tensors.
-``config`` · ``settings`` · ``presets`` · ``durable`` · ``cores`` · ``launch`` · ``eager`` ·
-``words`` · ``errors``
-    Settings, files that outlast a power cut, how many cores and processes there are, calls that
-    run as written, numbers in words, and what can go wrong.
+``config`` · ``settings`` · ``presets`` · ``durable`` · ``locks`` · ``cores`` · ``launch`` ·
+``eager`` · ``words`` · ``errors``
+    Settings, files that outlast a power cut, folders for one process at a time, how many cores
+    and processes there are, calls that run as written, numbers in words, and what can go wrong.
 
 Public names are loaded when first used, so that ``import specctl`` costs nothing.
 """

@@ -9,11 +9,9 @@ and stay.
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
-import socket
 from pathlib import Path
 from typing import Self
 
@@ -21,9 +19,9 @@ from specctl.convert.jobs import Job, part_path
 from specctl.convert.plan import Plan
 from specctl.durable import fsync_folder, reported_os_errors, write_atomically
 from specctl.errors import StoreError
+from specctl.locks import LOCK, lock_folder
 from specctl.store.part import Part, read_part
 
-_MOST_RACES = 100
 _OWN_NAME = re.compile(
     r"(job\.json|plan\.jsonl|poison\.json|merged\.h5|beats|\d{6,}\.part)(\.tmp-\d+)?"
 )
@@ -55,7 +53,7 @@ class WorkFolder:
 
     def __enter__(self) -> Self:
         try:
-            self._lock = self._locked()
+            self._lock = lock_folder(self.path, self._in_use)
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
         return self
@@ -187,7 +185,7 @@ class WorkFolder:
         """
         self.clear()
         self._is_removed = True
-        _remove_file(self.path / "lock")
+        _remove_file(self.path / LOCK)
         try:
             self.path.rmdir()
         except OSError as error:
@@ -212,44 +210,11 @@ class WorkFolder:
         with reported_os_errors(path, "read"):
             return path.exists()
 
-    def _locked(self) -> int:
-        if self.path.is_symlink() or self.path.is_file():
-            raise StoreError(f"cannot write {self.path}: it is no folder")
-        for _ in range(_MOST_RACES):
-            with contextlib.suppress(FileNotFoundError, FileExistsError):
-                lock = self._locked_unless_removed()
-                if lock is not None:
-                    return lock
-        # then it is no other process that keeps removing it: this says what is wrong
-        self.path.mkdir(exist_ok=True)
-        raise StoreError(f"cannot write {self.path}: other processes keep removing it")
-
-    def _locked_unless_removed(self) -> int | None:
-        """The lock, unless its holder has removed the folder at the same time."""
-        self.path.mkdir(exist_ok=True)
-        name = self.path / "lock"
-        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        with contextlib.ExitStack() as stack:
-            stack.callback(os.close, lock)
-            self._lock_file(lock)
-            if not os.path.samestat(os.fstat(lock), name.stat()):
-                return None
-            # for people only: a full disk is met again where the folder is tidied up after it
-            with contextlib.suppress(OSError):
-                os.truncate(lock, 0)
-                os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-            stack.pop_all()
-        return lock
-
-    def _lock_file(self, lock: int) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(lock, 200).decode(errors="replace").strip()
-            raise StoreError(
-                f"{self.store} is being written by {holder or 'another process'}; "
-                "wait for it or stop it"
-            ) from error
+    def _in_use(self, holder: str) -> str:
+        return (
+            f"{self.store} is being written by {holder or 'another process'}; "
+            "wait for it or stop it"
+        )
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError:

@@ -4,27 +4,24 @@
 of a training that never began), and the checkpoint or the results of each training of the job.
 """
 
-import fcntl
 import json
 import os
 import shutil
-import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from specctl.basis.file import BASIS
 from specctl.durable import check_place, check_replaced, reported_os_errors, write_atomically
 from specctl.errors import SpecctlError, StoreError, TrainingError
+from specctl.locks import LOCK, check_unlocked, lock_folder
 from specctl.training.arms import Bench
 from specctl.training.options import Options
 
 _JOB = "job.json"
-_LOCK = "lock"
 _FILES = "set of files or labels"
 _MOST_NAMED = 4
-_MOST_RACES = 100
 _HAS_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 
@@ -46,7 +43,8 @@ def check_output(output: Path, options: Options) -> Path:
     check_place(output)
     _check_writable(output.absolute().parent, "the basis")
     work = work_folder(output)
-    _check_unlocked(work)
+    with reported_os_errors(work / LOCK):
+        check_unlocked(work, _in_use(work))
     _check_unclaimed(output, work, options)
     return work
 
@@ -70,7 +68,7 @@ def _is_ours(work: Path) -> bool:
         if not work.exists() or (work / _JOB).exists():
             return True
         return work.is_dir() and all(
-            path.name == _LOCK or path.name.startswith(_JOB) for path in work.iterdir()
+            path.name == LOCK or path.name.startswith(_JOB) for path in work.iterdir()
         )
 
 
@@ -112,7 +110,10 @@ def claimed_work(bench: Bench, output: Path, options: Options) -> Iterator[None]
     """
     # all processes have looked at what is there before one changes it
     bench.processes.wait()
-    lock = _locked(bench.work) if bench.processes.is_first else None
+    lock = None
+    if bench.processes.is_first:
+        with reported_os_errors(bench.work / LOCK):
+            lock = lock_folder(bench.work, _in_use(bench.work))
     try:
         if lock is not None:
             _claim(bench, output, options)
@@ -142,7 +143,7 @@ def _claim(bench: Bench, output: Path, options: Options) -> None:
         if not path.exists():
             # made for the lock, perhaps; what somebody else has put there stays
             with suppress(OSError):
-                (bench.work / _LOCK).unlink()
+                (bench.work / LOCK).unlink()
                 bench.work.rmdir()
         raise
 
@@ -153,7 +154,7 @@ def _clear(work: Path) -> None:
         for path in sorted(work.iterdir(), key=lambda path: path.name == _JOB):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
-            elif path.name != _LOCK:
+            elif path.name != LOCK:
                 path.unlink()
 
 
@@ -162,47 +163,11 @@ def remove_work(work: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _check_unlocked(work: Path) -> None:
-    with reported_os_errors(work / _LOCK), suppress(FileNotFoundError, NotADirectoryError):
-        lock = os.open(work / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            # shared, so that several processes may look at once
-            _lock_file(lock, work, fcntl.LOCK_SH)
-        finally:
-            os.close(lock)
-
-
-def _locked(work: Path) -> int:
-    """An open file that holds the lock on the folder, which is made where there is none."""
-    path = work / _LOCK
-    with reported_os_errors(path):
-        for _ in range(_MOST_RACES):
-            # whoever held the lock before may remove the folder at any time until it is ours
-            with suppress(FileNotFoundError), ExitStack() as stack:
-                work.mkdir(exist_ok=True)
-                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-                stack.callback(os.close, lock)
-                _lock_file(lock, work, fcntl.LOCK_EX)
-                if not os.path.samestat(os.fstat(lock), path.stat()):
-                    continue
-                with suppress(OSError):
-                    # for people only
-                    os.truncate(lock, 0)
-                    os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-                stack.pop_all()
-                return lock
-    raise StoreError(f"cannot write {work}: other processes keep removing it")
-
-
-def _lock_file(lock: int, work: Path, how: int) -> None:
-    try:
-        fcntl.flock(lock, how | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.read(lock, 200).decode(errors="replace").strip()
-        raise StoreError(
-            f"another training is running in {work}: {holder or 'a process that is not known'}; "
-            "wait for it or stop it"
-        ) from error
+def _in_use(work: Path) -> Callable[[str], str]:
+    return lambda holder: (
+        f"another training is running in {work}: {holder or 'a process that is not known'}; "
+        "wait for it or stop it"
+    )
 
 
 def _check_same(path: Path, identity: dict[str, Any]) -> None:
