@@ -1,6 +1,7 @@
 """What a finished store says about the conversion that made it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from specctl.convert.summary import Summary
 from specctl.durable import Kind, reported_os_errors
 from specctl.errors import StoreError
 from specctl.store.hdf5 import is_from_system
+from specctl.store.layout import FORMAT
 from specctl.store.reader import open_store
+from specctl.store.safety import CheckedFile
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -163,6 +166,27 @@ def job_of(path: Path) -> str:
         if is_from_system(error):
             raise
         return ""
+
+
+def check_no_other(path: Path) -> None:
+    """Refuse to replace an HDF5 file of something else; what is damaged cannot be told apart.
+
+    Raises
+    ------
+    StoreError
+        If it is one, or the system does not let the file be read.
+    """
+    if not path.exists():
+        return
+    try:
+        with closing(CheckedFile(path)) as file:
+            is_store = file.has("spectrogram") and file.attribute("format") == FORMAT
+    except StoreError as error:
+        if is_from_system(error):
+            raise
+        return
+    if not is_store:
+        raise StoreError(f"{path} is an HDF5 file, but no store; --overwrite replaces stores only")
 
 
 def may_be_store(path: Path) -> bool:

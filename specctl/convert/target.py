@@ -12,7 +12,7 @@ from specctl.convert.jobs import Job
 from specctl.convert.plan import Plan
 from specctl.convert.request import Options, Request
 from specctl.convert.settings import GivenSettings, differences
-from specctl.convert.stored import STORE, Finished, job_of
+from specctl.convert.stored import STORE, Finished, check_no_other, job_of
 from specctl.convert.summary import Summary
 from specctl.durable import check_place, check_replaced, reported_os_errors
 from specctl.errors import StoreError
@@ -34,6 +34,7 @@ class Target:
         check_place(self.store)
         if self.options.overwrite:
             check_replaced(self.store, STORE)
+            check_no_other(self.store)
         with reported_os_errors(self.store):
             # the longer of the two names
             WorkFolder(self.store).path.exists()

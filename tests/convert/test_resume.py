@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import pytest
 
 from specctl import convert_audio, open_store
@@ -229,6 +230,7 @@ def test_what_was_begun_to_overwrite_a_store_is_not_finished_without_saying_so_a
     [
         ("audio", "is no HDF5 file; --overwrite replaces stores only"),
         ("text", "is no HDF5 file; --overwrite replaces stores only"),
+        ("features", "is an HDF5 file, but no store; --overwrite replaces stores only"),
         ("folder", "it is a folder"),
     ],
 )
@@ -236,6 +238,9 @@ def test_only_stores_are_overwritten(folder, tmp_path, kind, reason):
     target = folder / "y" / "001.flac" if kind == "audio" else tmp_path / kind
     if kind == "text":
         target.write_text("a letter")
+    if kind == "features":
+        with h5py.File(target, "w") as file:
+            file["spectrogram"] = [1.0]
     if kind == "folder":
         target.mkdir()
     before = target.is_file() and target.read_bytes()
