@@ -103,7 +103,7 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
         f"{counted(estimate.n_found, 'file')}, {duration(estimate.audio_hours * 3600)} of audio"
         f"{_and(estimate.n_skipped, 'skipped')}{_and(estimate.n_unreadable, 'not readable')}"
         f"{_and(estimate.n_too_short, 'too short')}"
-        f"{_and(estimate.n_unchanged, 'unchanged')}",
+        f"{_and(estimate.n_unchanged, 'unchanged')}{_relabelled(estimate.n_relabelled)}",
         f"sample rate {estimate.sample_rate} Hz{_resampled(estimate.n_resampled)}",
         f"about {size(estimate.n_bytes)}, {duration(estimate.seconds)} of work on this machine",
     ]
@@ -137,7 +137,7 @@ def _lines(summary: "Summary", allow_truncated: bool) -> list[str]:
         f"{counted(summary.n_frames, 'frame')}, {size(summary.n_bytes)}",
         f"{counted(summary.n_found, 'file')} found: {summary.n_converted:,} converted"
         f"{_and(summary.n_failed, 'failed')}{_and(summary.n_skipped, 'skipped')}"
-        f"{_and(summary.n_unchanged, 'unchanged')}",
+        f"{_and(summary.n_unchanged, 'unchanged')}{_relabelled(summary.n_relabelled)}",
         f"sample rate {summary.sample_rate} Hz{_resampled(summary.n_resampled)}",
         f"{duration(summary.audio_seconds)} of audio in {duration(total)}"
         + (
@@ -188,6 +188,10 @@ def _where_time_went(summary: "Summary") -> str:
 
 def _and(count: int, what: str) -> str:
     return f", {count:,} {what}" if count else ""
+
+
+def _relabelled(count: int) -> str:
+    return f" ({count:,} with another label than before)" if count else ""
 
 
 def _resampled(count: int) -> str:

@@ -51,7 +51,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
     with conversion.executor(("cpu",)) as executor:
         if begun is None:
             found = planning.find(conversion.request, base)
-            if base is not None and target is not None and not found.sources:
+            if base is not None and target is not None and not found.is_due:
                 return _of_summary(target.nothing_new(base, found))
             conversion.limit_workers(len(found.sources))
         description = planning.describe(executor, conversion.given, conversion.options)
@@ -73,6 +73,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
         sample_rate=config.sample_rate,
         n_skipped=len(job.skipped),
         n_unchanged=job.n_unchanged,
+        n_relabelled=len(job.relabelled),
         n_unreadable=sum(source.sample_rate == 0 for source in sources),
         n_too_short=sum(
             source.seconds > 0 and not stored_bytes(source, config) for source in sources

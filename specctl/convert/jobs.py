@@ -14,9 +14,10 @@ from specctl.convert.settings import ConvertConfig
 class Job:
     """A conversion that was begun, as ``job.json`` keeps it.
 
-    ``replaced`` are sources of the store that an update makes anew; ``repaired`` are the same of
-    a repair, and ``None`` if it is none. ``base`` is the job of the store that is updated.
-    ``overwrite`` is what was asked for when it was begun, ``kernel`` what computes.
+    ``replaced`` are sources of the store that an update makes anew, ``relabelled`` the labels of
+    others that it changes; ``repaired`` are the sources of a repair, ``None`` if it is none.
+    ``base`` is the job of the store that is updated. ``overwrite`` is what was asked for when it
+    was begun, ``kernel`` what computes.
     """
 
     id: str
@@ -34,6 +35,12 @@ class Job:
     base: str = ""
     overwrite: bool = False
     kernel: str = ""
+    relabelled: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def needs_parts(self) -> bool:
+        """Whether there is something to convert; else the store is only written anew."""
+        return self.repaired != () and not self.relabelled
 
     def to_json(self) -> str:
         """JSON that people may read."""
@@ -49,6 +56,7 @@ class Job:
         repaired = values.get("repaired")
         values["repaired"] = None if repaired is None else tuple(repaired)
         values["skipped"] = tuple((key, reason) for key, reason in values["skipped"])
+        values["relabelled"] = dict(values.get("relabelled", {}))
         return cls(**values)
 
 

@@ -153,6 +153,7 @@ class Joining:
                     long_name=self._config.long_name,
                     base=base,
                     replaced=self._job.replaced,
+                    relabelled=self._job.relabelled,
                     # a repair may be one of the statistics
                     is_trusted=self._job.repaired is None,
                 )

@@ -34,7 +34,8 @@ class Found:
     """The files to convert; ``n_unchanged`` more are in the store already.
 
     ``labels`` are by key, ``n_labels_unused`` more are for files that were not found.
-    ``is_due`` has the store written anew even if there are no files: a repair.
+    ``relabelled`` are those of the unchanged files that the store has with another one.
+    ``is_repair`` has the store written anew even if there are no files.
     """
 
     sources: tuple[Source, ...]
@@ -43,7 +44,13 @@ class Found:
     replaced: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     n_labels_unused: int = 0
-    is_due: bool = False
+    relabelled: Mapping[str, str] = field(default_factory=dict)
+    is_repair: bool = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a store comes of it that differs from the one that is there."""
+        return bool(self.sources or self.relabelled or self.is_repair)
 
 
 def find(request: Request, base: Finished | None) -> Found:
@@ -66,13 +73,17 @@ def find(request: Request, base: Finished | None) -> Found:
     labels, n_unused = _labels(request, discovery.sources)
     fresh = discovery.sources
     replaced: tuple[str, ...] = ()
+    relabelled: dict[str, str] = {}
     if base is not None:
         if base.request != request.identity():
             base.check_related(discovery.sources)
-        fresh = tuple(base.changed(fresh, None if request.labels is None else labels))
+        fresh = tuple(base.changed(fresh))
         replaced = tuple(source.key for source in fresh if source.key in base.known)
         # folders that could not be read then
         replaced += tuple(base.failed.keys() & _folders(discovery.sources))
+        if request.labels is not None:
+            there = {source.key for source in discovery.sources} - {each.key for each in fresh}
+            relabelled = base.relabelled({key: labels.get(key, "") for key in there})
     return Found(
         sources=fresh,
         skipped=discovery.skipped,
@@ -80,6 +91,7 @@ def find(request: Request, base: Finished | None) -> Found:
         replaced=replaced,
         labels=labels,
         n_labels_unused=n_unused,
+        relabelled=relabelled,
     )
 
 
@@ -157,7 +169,8 @@ class Planner:
             if self.request.labels is None
             else sum(not source.label for source in sources),
             n_labels_unused=found.n_labels_unused,
-            repaired=found.replaced if found.is_due else None,
+            repaired=found.replaced if found.is_repair else None,
+            relabelled=dict(found.relabelled),
             base="" if base is None else base.job,
             overwrite=self.options.overwrite,
         )

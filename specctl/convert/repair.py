@@ -229,7 +229,7 @@ def _found(again: Sequence[Source], damaged: _Damaged, base: Finished | None, pa
         n_unchanged=len(base.known) - len(replaced),
         replaced=replaced,
         labels=damaged.labels,
-        is_due=True,
+        is_repair=True,
     )
 
 

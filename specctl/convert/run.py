@@ -70,7 +70,7 @@ class Conversion:
                 if begun is None:
                     base = target.base()
                     found = self.find(self.request, base)
-                    if base is not None and not found.sources and not found.is_due:
+                    if base is not None and not found.is_due:
                         return target.nothing_new(base, found)
                     if base is not None:
                         self._keep_kernel(base.kernel)
@@ -169,7 +169,8 @@ class Conversion:
             )
             parts.run(executor)
             self._check_made(folder, job, parts)
-            if job.update and job.repaired is None and not parts.n_items:
+            is_plain = job.repaired is None and not job.relabelled
+            if job.update and is_plain and not parts.n_items:
                 base = Finished.read(self.store)
                 if base.has_failed_alike(parts.plan.sources, parts.failures):
                     folder.remove()
@@ -226,6 +227,7 @@ class Conversion:
             n_failed=len(parts.failures),
             n_skipped=len(job.skipped),
             n_unchanged=job.n_unchanged,
+            n_relabelled=len(job.relabelled),
             n_truncated=len(truncated),
             n_resampled=sum(receipt.n_resampled for receipt in receipts),
             n_resumed=parts.n_resumed,

@@ -74,17 +74,13 @@ class Finished:
                 labels=dict(zip(index["source"], index["label"], strict=True)),
             )
 
-    def changed(
-        self, sources: Sequence[Source], labels: Mapping[str, str] | None = None
-    ) -> list[Source]:
-        """Sources that are new here, differ in size, time of change or label, or failed before."""
-        return [
-            source
-            for source in sources
-            if source.key in self.failed
-            or not self._has(source)
-            or (labels is not None and labels.get(source.key, "") != self.labels[source.key])
-        ]
+    def changed(self, sources: Sequence[Source]) -> list[Source]:
+        """Sources that are new here, differ in size or time of change, or failed before."""
+        return [source for source in sources if source.key in self.failed or not self._has(source)]
+
+    def relabelled(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """Those of the labels, by source, that differ from the ones here."""
+        return {key: label for key, label in labels.items() if label != self.labels[key]}
 
     def has_failed(self, source: Source) -> bool:
         """Whether a source failed before and is unchanged since."""

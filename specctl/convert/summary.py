@@ -25,11 +25,12 @@ class Summary:
     """What came of a conversion.
 
     ``n_found`` is ``n_converted + n_failed + n_skipped + n_unchanged``, always; ``truncated``
-    are those of the converted ones that are cut short, or may be. ``n_labels_unused`` labels are
-    for files that were not found; ``n_failed_before`` files of a store that is complete failed
-    when it was made. ``seconds`` holds the processor time of each stage, summed over workers,
-    and as ``total``, ``startup`` and ``merge`` wall time of the whole, until all workers were
-    ready, and of joining the parts.
+    are those of the converted ones that are cut short, or may be; ``n_relabelled`` of the
+    unchanged ones have got another label. ``n_labels_unused`` labels are for files that were not
+    found; ``n_failed_before`` files of a store that is complete failed when it was made.
+    ``seconds`` holds the processor time of each stage, summed over workers, and as ``total``,
+    ``startup`` and ``merge`` wall time of the whole, until all workers were ready, and of joining
+    the parts.
     """
 
     store: Path
@@ -39,6 +40,7 @@ class Summary:
     n_failed: int = 0
     n_skipped: int = 0
     n_unchanged: int = 0
+    n_relabelled: int = 0
     n_truncated: int = 0
     n_resampled: int = 0
     n_resumed: int = 0
@@ -83,15 +85,17 @@ class Estimate:
     """What ``--dry-run`` tells: nothing was converted for good.
 
     ``n_unchanged`` of the files found are in the store already; hours, bytes, seconds and rates
-    are those of the others. ``n_unreadable`` and ``n_too_short`` of them will fail, the latter as
-    they give no frame or no segment. Of a conversion that was begun, ``n_parts_done`` of
-    ``n_parts`` are done; ``seconds`` are those of the rest.
+    are those of the others. ``n_relabelled`` of the unchanged ones get another label.
+    ``n_unreadable`` and ``n_too_short`` of the others will fail, the latter as they give no frame
+    or no segment. Of a conversion that was begun, ``n_parts_done`` of ``n_parts`` are done;
+    ``seconds`` are those of the rest.
     """
 
     n_found: int
     sample_rate: int
     n_skipped: int = 0
     n_unchanged: int = 0
+    n_relabelled: int = 0
     n_unreadable: int = 0
     n_too_short: int = 0
     audio_hours: float = 0.0
@@ -104,8 +108,8 @@ class Estimate:
 
     @property
     def is_nothing(self) -> bool:
-        """Whether the store has all that was found."""
-        return self.n_found == self.n_unchanged + self.n_skipped
+        """Whether the store has all that was found, as it is."""
+        return self.n_found == self.n_unchanged + self.n_skipped and not self.n_relabelled
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

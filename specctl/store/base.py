@@ -4,7 +4,7 @@ What leaves may be damaged: nothing is taken from it.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +15,14 @@ from specctl.store.chunks import ChunkCodec
 from specctl.store.layout import FILL_VALUE, Layout
 from specctl.store.stats import Moments, MomentsGatherer
 from specctl.store.store_file import StoreFile
-from specctl.store.tables import Table, encode_text, is_among, select_rows, tables_digest
+from specctl.store.tables import (
+    Table,
+    encode_text,
+    is_among,
+    relabelled,
+    select_rows,
+    tables_digest,
+)
 from specctl.store.values import ValueDecoder
 
 
@@ -27,6 +34,8 @@ class Base:
     path : Path
     replaced : collection of str
         Sources whose items leave.
+    relabelled : dict, optional
+        Sources to the label that their items get.
     is_trusted : bool
         Whether its statistics are taken over where no frames leave.
 
@@ -36,7 +45,14 @@ class Base:
         The store cannot be read, or its index does not match its checksum.
     """
 
-    def __init__(self, path: Path, replaced: Collection[str], *, is_trusted: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        replaced: Collection[str],
+        relabelled: Mapping[str, str] | None = None,
+        *,
+        is_trusted: bool = True,
+    ) -> None:
         self.path = path
         self._is_trusted = is_trusted
         self._file = StoreFile(path)
@@ -45,6 +61,9 @@ class Base:
             # what is made of it would get a checksum that fits
             raise StoreError(f"{path} is damaged: its index does not match its checksum")
         self._replaced = {encode_text(source, "source") for source in replaced}
+        self._labels = {
+            encode_text(source, "source"): label for source, label in (relabelled or {}).items()
+        }
         self._is_gone = is_among(self._file.index["source"], self._replaced)
 
     def __enter__(self) -> Self:
@@ -64,8 +83,9 @@ class Base:
         return self._file.n_rows
 
     def kept_items(self) -> Table:
-        """Rows of its index that stay."""
-        return select_rows(self._file.index, ~self._is_gone)
+        """Rows of its index that stay, with the labels that they get."""
+        items = select_rows(self._file.index, ~self._is_gone)
+        return relabelled(items, self._labels) if self._labels else items
 
     def kept_failures(self, new_items: Sequence[Table]) -> Table:
         """Its failures, but those of sources that are replaced or that succeeded now."""

@@ -178,6 +178,7 @@ def merging(
     long_name: str,
     base: Path | None = None,
     replaced: Collection[str] = (),
+    relabelled: Mapping[str, str] | None = None,
     is_trusted: bool = True,
 ) -> Iterator[Merger]:
     """Write a store to ``temporary``; `specctl.durable.publish` then gives it its name.
@@ -194,6 +195,8 @@ def merging(
         A finished store of the same layout whose items come first.
     replaced : collection of str
         Sources of ``base`` whose items leave; their rows become padding.
+    relabelled : dict, optional
+        Sources of ``base`` to the label that their items get.
     is_trusted : bool
         Whether the statistics of ``base`` are taken over where no frames leave.
 
@@ -205,7 +208,7 @@ def merging(
     with contextlib.ExitStack() as stack:
         old = None
         if base is not None:
-            old = stack.enter_context(Base(base, replaced, is_trusted=is_trusted))
+            old = stack.enter_context(Base(base, replaced, relabelled, is_trusted=is_trusted))
         stack.enter_context(_removed_on_failure(temporary))
         with created_file(temporary) as (file, sink):
             merger = Merger(file, sink, layout, {"units": units, "long_name": long_name})

@@ -228,26 +228,6 @@ def test_a_folder_that_has_moved_is_the_same(folder, store, tmp_path):
     assert (summary.n_converted, summary.n_unchanged, summary.n_failed) == (3, 5, 1)
 
 
-def test_items_take_the_labels_that_they_have_now(folder, store, tmp_path):
-    table = tmp_path / "labels.csv"
-    options = Options(workers=0, update=True, labels=table)
-    before = arrays(store)
-    for label in ("noise", "hiss"):
-        table.write_text(f"path,label\nx/000.wav,{label}\n")
-        summary = convert_audio(folder, store, options=options, **SETTINGS)
-        assert summary.n_converted == 1
-        with open_store(store) as opened:
-            labels = {record.source: record.label for record in opened.records}
-        assert {key for key in labels if labels[key]} == {"x/000.wav"}
-        assert labels["x/000.wav"] == label
-    # without a word of labels, they stay
-    assert convert_audio(folder, store, options=UPDATE, **SETTINGS).n_converted == 0
-    with open_store(store) as opened:
-        assert {record.label for record in opened.records} == {"", "hiss"}
-    for key, array in arrays(store).items():
-        np.testing.assert_array_equal(array, before[key])
-
-
 def test_the_stores_own_rate_is_kept(folder, store):
     for number in range(20):
         write_noise(folder / "new" / f"{number}.wav", 0.2, rate=8000)
