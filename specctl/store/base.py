@@ -3,7 +3,6 @@
 What leaves may be damaged: nothing is taken from it.
 """
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -12,8 +11,9 @@ import numpy as np
 
 from specctl.errors import StoreError
 from specctl.store.chunks import ChunkCodec
+from specctl.store.examine import examine, spans
 from specctl.store.layout import FILL_VALUE, Layout
-from specctl.store.stats import Moments, MomentsGatherer
+from specctl.store.stats import Moments
 from specctl.store.store_file import StoreFile
 from specctl.store.tables import (
     Table,
@@ -23,7 +23,6 @@ from specctl.store.tables import (
     select_rows,
     tables_digest,
 )
-from specctl.store.values import ValueDecoder
 
 
 class Base:
@@ -130,20 +129,14 @@ class Base:
     def _moments_of(self, chosen: np.ndarray) -> Moments:
         """Moments of some items, from their stored frames; StoreError where those changed."""
         total = Moments.empty(self.layout.width)
-        gatherer = MomentsGatherer(self.layout.width)
-        decode = ValueDecoder(self.layout)
-        digests = self._file.index["digest"][chosen].tolist()
-        for (start, length), stated in zip(self._row_spans(chosen), digests, strict=True):
-            gatherer.reset()
-            digest = hashlib.sha256()
-            for first in range(start, start + length, self.layout.chunk_frames):
-                last = min(first + self.layout.chunk_frames, start + length)
-                rows = self._file.rows(first, last)
-                digest.update(rows.data)
-                gatherer.add(decode(rows))
-            if digest.hexdigest().encode() != stated:
-                raise StoreError(f"{self.path} is damaged: rows {start} to {start + length - 1}")
-            total.add(gatherer.finish())
+        for span, found in examine(self._file, spans(self._file, np.flatnonzero(chosen))):
+            if isinstance(found, Moments):
+                total.add(found)
+            elif str(self.path) in str(found):
+                raise found
+            else:
+                where = f"rows {span.start} to {span.stop - 1}"
+                raise StoreError(f"{self.path} is damaged: {where}: {found}")
         return total
 
     def _row_spans(self, chosen: np.ndarray) -> list[tuple[int, int]]:

@@ -44,8 +44,8 @@ def test_damage_to_a_chunk_names_the_items_in_it(tmp_path):
 @pytest.mark.parametrize("n_threads", [1, 2, 8])
 @pytest.mark.parametrize("batch_bytes", [1, 4 << 20])
 def test_problems_are_told_in_the_order_of_the_rows(tmp_path, monkeypatch, n_threads, batch_bytes):
-    monkeypatch.setattr("specctl.store.verify.usable_cores", lambda: n_threads)
-    monkeypatch.setattr("specctl.store.verify._BATCH_BYTES", batch_bytes)
+    monkeypatch.setattr("specctl.store.examine.usable_cores", lambda: n_threads)
+    monkeypatch.setattr("specctl.store.examine._BATCH_BYTES", batch_bytes)
     made = make_store(tmp_path, small_layout(compression="none"), lengths=tuple(range(1, 60)))
     rng = np.random.default_rng(3)
     with h5py.File(made.path) as file:
@@ -64,7 +64,7 @@ def test_problems_are_told_in_the_order_of_the_rows(tmp_path, monkeypatch, n_thr
 
 
 def test_an_interrupt_ends_all_threads(tmp_path, monkeypatch):
-    monkeypatch.setattr("specctl.store.verify._BATCH_BYTES", 1)
+    monkeypatch.setattr("specctl.store.examine._BATCH_BYTES", 1)
     made = make_store(tmp_path, lengths=tuple(range(1, 60)))
     before = threading.active_count()
 
