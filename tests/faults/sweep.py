@@ -160,13 +160,13 @@ class Sweep:
         return scenario
 
     def _make_update(self, folder: Path) -> Scenario:
-        """One source has changed since, one is new."""
+        """One source has changed since, one is new, and all have labels now."""
         scenario = self._make_fresh(folder)
         source = folder / "in"
         self._run_in(scenario)
         write_noise(source / "x" / "000.wav", 0.3, seed=7)
         write_noise(source / "y" / "new.wav", 0.25, seed=8)
-        return Scenario("update", (source, "--update"), scenario.start)
+        return Scenario("update", (source, "--update", "--labels", "folder"), scenario.start)
 
     def _make_overwrite(self, folder: Path) -> Scenario:
         """A store with other settings."""
