@@ -31,12 +31,14 @@ TILES: Mapping[str, Mapping[int, Tile]] = {
         INTERPRETED: Tile(128, 32, 64),
         80: Tile(128, 64, 32, warps=8, stages=3, bands=32),
         90: Tile(128, 128, 32, warps=8, stages=3),
+        120: Tile(128, 64, 32, warps=8, stages=3, bands=32),
     },
     # stores more than a few bands, or has more bands than are multiplied at once
     "dense": {
         INTERPRETED: Tile(128, 32, 64),
         80: Tile(128, 64, 32, warps=8, stages=3, bands=32),
         90: Tile(128, 64, 32, warps=8, stages=4),
+        120: Tile(128, 64, 32, warps=8, stages=3, bands=32),
     },
     "parts_gradient": {
         INTERPRETED: Tile(64, 32, 64, bands=16),
@@ -48,6 +50,7 @@ TILES: Mapping[str, Mapping[int, Tile]] = {
         INTERPRETED: Tile(64, 64, 64),
         80: Tile(128, 128, 32, warps=8, stages=3),
         90: Tile(128, 128, 64, warps=8, stages=2),
+        120: Tile(128, 128, 32, warps=8, stages=3),
     },
     # hops x samples of a hop x columns of the gradient
     "waveform_gradient": {
@@ -60,6 +63,7 @@ TILES: Mapping[str, Mapping[int, Tile]] = {
         INTERPRETED: Tile(64, 32, 32),
         80: Tile(64, 64, 32, warps=4, stages=2, bands=32),
         90: Tile(128, 64, 32, warps=8, stages=2),
+        120: Tile(64, 64, 32, warps=8, stages=2, bands=32),
     },
     "folding": {
         INTERPRETED: Tile(64, 32),
@@ -76,7 +80,10 @@ TILES: Mapping[str, Mapping[int, Tile]] = {
         80: Tile(32, 64),
     },
 }
-"""Each entry serves its capability and newer ones, up to the next entry."""
+"""Each entry serves its capability and newer ones, up to the next entry.
+
+12.0 has the products and the shared memory of 8.6, not those of 9.0 and 10.0.
+"""
 
 
 def capability(device: torch.device) -> int:
