@@ -7,6 +7,7 @@ spotting", ICASSP 2017.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -54,7 +55,16 @@ def pcen(
     return bias**power * torch.expm1(power * torch.log1p(levelled / bias))
 
 
-def smoothed(spec: Tensor, smoothing: Tensor, before: Tensor | None = None) -> Tensor:
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    return torch.bmm(left, right.mT)
+
+
+def smoothed(
+    spec: Tensor,
+    smoothing: Tensor,
+    before: Tensor | None = None,
+    product: Callable[[Tensor, Tensor], Tensor] = _product,
+) -> Tensor:
     """First-order recursive mean, ``m[t] = (1 - s) * m[t - 1] + s * spec[t]``.
 
     Parameters
@@ -64,6 +74,8 @@ def smoothed(spec: Tensor, smoothing: Tensor, before: Tensor | None = None) -> T
         ``s`` of each band, in (0, 1).
     before : Tensor, optional, shape (batch, n_bands)
         The mean before the first frame; without it, the first frame itself.
+    product : callable
+        (n_bands, batch, k) and (n_bands, m, k) to (n_bands, batch, m).
 
     Returns
     -------
@@ -87,7 +99,7 @@ def smoothed(spec: Tensor, smoothing: Tensor, before: Tensor | None = None) -> T
         block = spec[..., first : first + size]
         length = block.shape[-1]
         # (n_bands, batch, time) for one product per band
-        own = torch.bmm(block.transpose(0, 1), weights[:, :length, :length].transpose(1, 2))
+        own = product(block.transpose(0, 1), weights[:, :length, :length])
         block = own.transpose(0, 1) + mean[..., None] * remains[:, :length]
         mean = block[..., -1]
         means.append(block)

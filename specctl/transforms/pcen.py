@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from specctl.config import SpectrogramConfig
 from specctl.dsp.pcen import default_smoothing, pcen, smoothed, smoothed_followed
 from specctl.errors import ParameterError
+from specctl.kernels.precision import each_product
 from specctl.kernels.traced import is_followed
 
 _ROWS = ("gain", "bias", "power", "smoothing")
@@ -117,8 +118,11 @@ class Pcen(nn.Module):
             Running mean at the last frame.
         """
         spec, values = spec.clamp_min(0.0), self.values
-        smoother = smoothed_followed if is_followed(spec, self.weight) else smoothed
-        smooth = smoother(spec, values.pop("smoothing"), before)
+        smoothing = values.pop("smoothing")
+        if is_followed(spec, self.weight):
+            smooth = smoothed_followed(spec, smoothing, before)
+        else:
+            smooth = smoothed(spec, smoothing, before, each_product)
         return pcen(spec, smooth, eps=self.eps, **values), smooth[..., -1]
 
 

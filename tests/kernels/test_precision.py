@@ -1,7 +1,9 @@
+import threading
 import warnings
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from specctl.config import SpectrogramConfig
 from specctl.errors import KernelError
@@ -12,6 +14,10 @@ from tests.dsp.signals import noise
 from .test_laws import KERNEL_NAMES
 
 HAS_SWITCHES = hasattr(torch.backends.cuda.matmul, "fp32_precision")
+needs_switches = pytest.mark.skipif(
+    not HAS_SWITCHES, reason="this torch has no switch for each library"
+)
+PRODUCTS = (torch.ops.aten.mm, torch.ops.aten.bmm, torch.ops.aten.addmm)
 
 
 @pytest.fixture
@@ -78,13 +84,69 @@ def test_the_switches_come_back_when_the_block_fails(medium):
     assert torch.get_float32_matmul_precision() == "medium"
 
 
-@pytest.mark.skipif(not HAS_SWITCHES, reason="this torch has no switch for each library")
+@needs_switches
 def test_tf32_is_switched_on_for_the_block_only():
     matmul = torch.backends.cuda.matmul
     before = matmul.fp32_precision
     with matmul_precision("tf32"):
         assert matmul.fp32_precision == "tf32"
     assert matmul.fp32_precision == before
+
+
+def test_normalised_energy_does_not_follow_the_switches_of_the_process(switches):
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func.overloadpacket in PRODUCTS:
+                seen.append([owner.fp32_precision for owner in switches])
+            return func(*args, **(kwargs or {}))
+
+    transform = MelSpectrogram(n_fft=256, n_mels=20, scale="pcen", trainable="pcen")
+    with Watch():
+        transform(noise(2, 8000)).sum().backward()
+    # forward, and backward in both
+    assert len(seen) >= 3
+    assert all(values == ["ieee", "ieee"] for values in seen)
+
+
+@needs_switches
+def test_a_switch_for_everything_is_followed_afterwards_too():
+    owners = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = [torch.backends.fp32_precision, *(owner.fp32_precision for owner in owners)]
+    for owner in owners:
+        owner.fp32_precision = "none"
+    try:
+        for everywhere in ("tf32", "ieee"):
+            torch.backends.fp32_precision = everywhere
+            with matmul_precision("fp32"):
+                assert [owner.fp32_precision for owner in owners] == ["ieee", "ieee"]
+            assert [owner.fp32_precision for owner in owners] == [everywhere, everywhere]
+    finally:
+        for owner, value in zip((torch.backends, *owners), before, strict=True):
+            owner.fp32_precision = value
+
+
+@pytest.mark.parametrize("other", ["fp32", "tf32"])
+def test_a_thread_that_leaves_does_not_switch_for_those_that_are_inside(other, switches):
+    entered, follows, left = (threading.Event() for _ in range(3))
+
+    def enter_and_leave():
+        with matmul_precision(other):
+            entered.set()
+            follows.wait()
+        left.set()
+
+    thread = threading.Thread(target=enter_and_leave)
+    thread.start()
+    entered.wait()
+    with matmul_precision("fp32"):
+        assert [owner.fp32_precision for owner in switches] == ["ieee", "ieee"]
+        follows.set()
+        left.wait()
+        assert [owner.fp32_precision for owner in switches] == ["ieee", "ieee"]
+    thread.join()
+    assert [owner.fp32_precision for owner in switches] == ["tf32", "tf32"]
 
 
 @pytest.mark.parametrize("kernel", KERNEL_NAMES)
