@@ -142,7 +142,8 @@ class Transform(Weighted):
         Raises
         ------
         ParameterError
-            If the waveform is no tensor, not floating point or too short for one frame.
+            If the waveform is no tensor, not floating point, on another device or too short for
+            one frame.
         """
         self._check(waveform)
         batch = waveform.reshape(-1, waveform.shape[-1]).to(self.window.dtype)
@@ -304,6 +305,12 @@ class Transform(Weighted):
             )
         if not waveform.is_floating_point():
             raise ParameterError(f"waveform must be floating point, got {waveform.dtype}")
+        here, there = waveform.device, self.window.device
+        if here != there and "meta" not in (here.type, there.type):
+            raise ParameterError(
+                f"waveform must be on {there}, where the transform is, got {here}; "
+                "move either with .to(device)"
+            )
         if waveform.ndim < 1 or self.config.n_frames(waveform.shape[-1]) < 1:
             needed = 1 if self.config.center else self.config.n_fft
             raise ParameterError(

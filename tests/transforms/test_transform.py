@@ -4,6 +4,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import specctl
 from specctl.config import SpectrogramConfig
@@ -111,6 +112,16 @@ def test_a_waveform_without_samples_is_refused(shape):
 def test_a_waveform_shorter_than_a_frame_is_refused_where_nothing_is_padded():
     with pytest.raises(ParameterError, match=r"with at least 64 samples, got \(2, 63\)"):
         Spectrogram(**SMALL, center=False)(torch.zeros(2, 63))
+
+
+def test_a_waveform_on_another_device_is_refused():
+    # a CUDA device need not be there for this
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        waveform = torch.empty(300, device="cuda")
+        with pytest.raises(
+            ParameterError, match="waveform must be on cpu, where the transform is, got cuda:0;"
+        ):
+            Spectrogram(**SMALL)(waveform)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
