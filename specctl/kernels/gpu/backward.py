@@ -158,9 +158,11 @@ class Backward:
         tile = tile_of("waveform_gradient", place.device)
         n_hops = -(-place.shape[1] // chain.hop_length)
         n_hop_blocks = -(-n_hops // tile.rows)
+        # nothing reaches samples between frames
+        n_covered = min(chain.hop_length, chain.n_fft)
         launch(
             waveform_gradient_kernel,
-            (len(place) * n_hop_blocks, -(-chain.hop_length // tile.columns)),
+            (len(place) * n_hop_blocks, -(-n_covered // tile.columns)),
             tile,
             gradient_high_ptr=parts.high,
             gradient_low_ptr=parts.low,

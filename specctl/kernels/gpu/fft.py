@@ -26,7 +26,7 @@ def compute(padded: Tensor, chain: Chain) -> Tensor:
     tile = tile_of("spectrum", padded.device)
     blocks = blocks_of(bins, tile.columns, chain.n_freqs)
     target = Target(padded, chain, n_times, Layout("neighbours", blocks, tile.bands))
-    capacity = _capacity(padded.device, chain.n_fft)
+    capacity = target.capacity(_capacity(padded.device, chain.n_fft))
     frames = padded.new_empty((capacity, chain.n_fft))
     for piece in pieces(padded.shape[0], n_times, capacity):
         _write_frames(piece.samples(padded, chain), chain, piece, frames)

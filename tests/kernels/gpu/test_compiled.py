@@ -25,6 +25,8 @@ OPERANDS = {
     "waveform_gradient_kernel": "bf16",
 }
 
+SUMMING = "band_sum_kernel"
+
 MUSIC = {"sample_rate": 22050, "n_fft": 1024, "hop_length": 256}
 FULL = {"sample_rate": 44100, "n_fft": 2048, "hop_length": 512}
 SPEECH = {"sample_rate": 16000, "n_fft": 400, "hop_length": 160}
@@ -102,3 +104,25 @@ def test_a_program_that_does_not_fit_is_seen(monkeypatch, cache):
     # twice the tile that is used: accumulators no longer fit the registers
     wide = launch._replace(arguments={**launch.arguments, "BLOCK_BINS": 128})
     assert compiled(wide, 90).stack_bytes > 0
+
+
+@pytest.mark.parametrize("hop_length", [1, 2**24])
+def test_a_hop_of_any_length_fits_a_grid(hop_length, monkeypatch):
+    settings = {"n_fft": 64, "hop_length": hop_length, "feature": "power", "center": False}
+    transform = transform_of("dense", settings, trainable=("basis",))
+    waveform = noise(1, 64 + hop_length).requires_grad_()
+    # every start of a kernel is held against the limits of a grid
+    with recorded_launches(80, monkeypatch):
+        spec = RUN["dense"](waveform, transform._chain())
+        spec.backward(torch.zeros_like(spec))
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_shares_of_bands_are_bounded_in_memory(name, monkeypatch):
+    settings = {"n_fft": 64, "hop_length": 16, "n_mels": 800, "center": False}
+    transform = transform_of(name, settings, trainable=("mel",))
+    with recorded_launches(80, monkeypatch) as launches:
+        RUN[name](noise(1, 2**20), transform._chain())
+    shares = [launch.arguments["sums_ptr"] for launch in launches if launch.name == SUMMING]
+    assert len(shares) > 1
+    assert all(share.nbytes <= 2**26 for share in shares)
