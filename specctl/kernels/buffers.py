@@ -32,5 +32,7 @@ class Buffers(threading.local):
         size = math.prod(shape)
         kept = self._kept.get((name, dtype))
         if kept is None or kept.numel() < size:
-            kept = self._kept[name, dtype] = torch.empty(size, dtype=dtype)
+            # a tensor of inference mode could not be written to outside of it
+            with torch.inference_mode(False):
+                kept = self._kept[name, dtype] = torch.empty(size, dtype=dtype)
         return kept[:size].view(shape)

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -275,3 +276,21 @@ def test_another_default_device_is_not_that_of_the_model(transform):
     with torch.device("meta"):
         assert torch.equal(transform(waveform), wanted)
         assert np.array_equal(transform.to_basis().basis, basis.basis)
+
+
+def test_inference_mode_leaves_nothing_behind(transform):
+    waveform = noise(2, 500)
+    wanted = transform(waveform).detach()
+
+    def computed_after_inference():
+        with torch.inference_mode():
+            transform(waveform)
+        with torch.no_grad():
+            found = transform(waveform)
+        transform(waveform.clone().requires_grad_()).abs().sum().backward()
+        return found
+
+    # a thread has memory of its own
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(computed_after_inference).result()
+    torch.testing.assert_close(found, wanted, rtol=1e-2, atol=0.1)
