@@ -48,8 +48,10 @@ GRADIENT_TOLERANCE = 1e-4
 
 
 @pytest.fixture(autouse=True)
-def _poisoned_memory():
-    # torch fills what it takes anew with NaN in this mode
+def _poisoned_memory(monkeypatch):
+    # torch fills what it takes anew with NaN in this mode, in which some versions of it refuse
+    # products unless this is set
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
