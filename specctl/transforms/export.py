@@ -96,7 +96,7 @@ def export_onnx(path: Path, basis: Basis, *, overwrite: bool = False) -> None:
     """
     front_end = FrontEnd(basis).eval()
     check_absent(path, _GRAPH, overwrite=overwrite)
-    example = torch.zeros(2, 3 * basis.config.n_fft)
+    example = torch.zeros(2, 3 * basis.config.n_fft, dtype=torch.float32)
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("samples")}
     try:
         with _silence():

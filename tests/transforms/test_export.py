@@ -74,3 +74,14 @@ def test_pcen_is_refused(tmp_path):
     basis = MelSpectrogram(**SMALL, n_mels=12, scale="pcen").to_basis()
     with pytest.raises(ParameterError, match="scale must not be 'pcen' in an onnx graph"):
         export_onnx(tmp_path / "front.onnx", basis)
+
+
+def test_the_graph_is_of_float32_whatever_the_default_type_is(tmp_path, request):
+    path = tmp_path / "front.onnx"
+    basis = MelSpectrogram(**SMALL, n_mels=12).to_basis()
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+    torch.set_default_dtype(torch.float64)
+    export_onnx(path, basis)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (got,) = session.run(["spectrogram"], {"waveform": noise(1, 500).float().numpy()})
+    assert got.dtype == "float32"

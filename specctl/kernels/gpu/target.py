@@ -69,7 +69,7 @@ class Target:
         if self.banding is None:
             return None
         rows = self.banding.n_blocks * self.banding.width
-        return torch.empty((rows, piece.n_frames), device=self.out.device)
+        return torch.empty((rows, piece.n_frames), dtype=torch.float32, device=self.out.device)
 
     def finish(self, piece: Piece, sums: Tensor | None) -> None:
         """Add up the shares of the bands."""

@@ -125,6 +125,16 @@ def test_silence_is_exactly_the_floor(name):
     assert (spec == -100.0).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", NAMES)
+def test_another_default_dtype_changes_no_number(name, dtype, request):
+    waveform = noise(2, 700)
+    wanted = spec_of(name, CASES["mel in dB"], waveform)
+    request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))
+    torch.set_default_dtype(dtype)
+    assert torch.equal(spec_of(name, CASES["mel in dB"], waveform), wanted)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_bands_while_they_are_trained_give_the_same_values(name):
     waveform = noise(2, 700)
