@@ -36,7 +36,7 @@ def problem(device: torch.device) -> str | None:
     if capability < MIN_CAPABILITY:
         have, need = (".".join(map(str, version)) for version in (capability, MIN_CAPABILITY))
         return f"needs a CUDA device of compute capability {need} or newer, this one has {have}"
-    return None
+    return _launcher_problem()
 
 
 def can_take(padded: Tensor) -> bool:
@@ -79,3 +79,16 @@ def run_dense(padded: Tensor, chain: Chain) -> Tensor:
 @cache
 def _has_triton() -> bool:
     return find_spec("triton") is not None
+
+
+@cache
+def _launcher_problem() -> str | None:
+    """Why Triton can start nothing here: it compiles its launcher when it is first used."""
+    from triton.runtime import driver
+
+    try:
+        _ = driver.active.utils
+    except Exception as error:  # of any kind: torch computes without it
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return f"needs a C compiler and Python's headers for triton: {first}"
+    return None

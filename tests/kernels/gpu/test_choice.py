@@ -1,5 +1,8 @@
+import re
 import subprocess
 import sys
+from functools import cache
+from subprocess import CalledProcessError
 
 import pytest
 import torch
@@ -11,7 +14,7 @@ from specctl.kernels.base import Demand
 from specctl.kernels.registry import choose
 from specctl.transforms import MelSpectrogram
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.fixture
@@ -20,9 +23,9 @@ def able(monkeypatch):
     monkeypatch.setattr(gpu, "problem", lambda device: None)
 
 
-def chosen(name="auto", precision="fp32", trained=(), **settings):
+def chosen(name="auto", precision="fp32", trained=(), device=CPU, **settings):
     config = SpectrogramConfig.resolve(**settings)
-    return choose(name, Demand(config, CPU, precision, frozenset(trained)))
+    return choose(name, Demand(config, device, precision, frozenset(trained)))
 
 
 @pytest.mark.parametrize("n_fft", [4, 400, 512])
@@ -54,6 +57,26 @@ def test_folding_is_refused_without_a_gpu():
     )
     with pytest.raises(KernelError, match=message):
         chosen("fold", n_fft=400)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Failed to find C compiler.\nMore."), CalledProcessError(1, ["gcc"])]
+)
+def test_without_what_triton_builds_its_launcher_with_torch_computes(monkeypatch, error):
+    runtime = pytest.importorskip("triton.runtime")
+
+    def active(_):
+        raise error
+
+    monkeypatch.setattr(type(runtime.driver), "active", property(active))
+    monkeypatch.setattr(gpu, "_launcher_problem", cache(gpu._launcher_problem.__wrapped__))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert chosen(device=CUDA, n_fft=400).kernel.name == "fft"
+    message = f"needs a C compiler and Python's headers for triton: {str(error).split(chr(10))[0]}"
+    with pytest.raises(KernelError, match=re.escape(message)):
+        chosen("fold", device=CUDA, n_fft=400)
 
 
 def test_a_cpu_without_the_interpreter_takes_no_waveform():
