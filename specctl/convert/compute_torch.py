@@ -11,7 +11,10 @@ from specctl.basis.ordinary import checked_basis
 from specctl.config import SpectrogramConfig
 from specctl.convert.compute import OutOfDeviceMemoryError
 from specctl.convert.settings import ConvertConfig
+from specctl.kernels.memory import is_out_of_memory
 from specctl.transforms import Transform
+
+_SHORT = "not enough memory on the device"
 
 
 class TorchComputer:
@@ -47,16 +50,16 @@ class TorchComputer:
         if self.device.type == "cpu":
             with _one_thread():
                 return [self.transform.run(torch.from_numpy(tile)[None])[0] for tile in tiles]
-        try:
-            return self._packed(tiles)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            if len(tiles) == 1:
-                raise OutOfDeviceMemoryError("not enough memory on the device") from None
-            # half as many from now on; the numbers do not depend on it
-            self.pack_samples = max(1, self.pack_samples // 2)
-            half = len(tiles) // 2
-            return self.spectra(tiles[:half]) + self.spectra(tiles[half:])
+        spectra = self._if_it_fits(tiles)
+        if spectra is not None:
+            return spectra
+        torch.cuda.empty_cache()
+        if len(tiles) == 1:
+            raise OutOfDeviceMemoryError(_SHORT)
+        # half as many from now on; the numbers do not depend on it
+        self.pack_samples = max(1, self.pack_samples // 2)
+        half = len(tiles) // 2
+        return self.spectra(tiles[:half]) + self.spectra(tiles[half:])
 
     def peak(self, tile: np.ndarray) -> float:
         """Largest value of one tile before `Transform.finish`."""
@@ -77,7 +80,20 @@ class TorchComputer:
         Returns
         -------
         ndarray, shape (n_frames, n_bins) or (n_frames, n_bins, 2), float32
+
+        Raises
+        ------
+        OutOfDeviceMemoryError
+            If the device has no memory left for it.
         """
+        try:
+            return self._finished(spec, peak, is_first)
+        except RuntimeError as error:
+            if self.device.type == "cpu" or not is_out_of_memory(error):
+                raise
+        raise OutOfDeviceMemoryError(_SHORT)
+
+    def _finished(self, spec: Tensor, peak: float | None, is_first: bool) -> np.ndarray:
         item = spec[None]
         with _one_thread():
             highest = self.transform.peak(item) if peak is None else item.new_full((1, 1, 1), peak)
@@ -88,6 +104,34 @@ class TorchComputer:
                 finished = torch.view_as_real(finished)
             rows: np.ndarray = finished.contiguous().cpu().numpy()
         return rows
+
+    def _if_it_fits(self, tiles: Sequence[np.ndarray]) -> list[Tensor] | None:
+        """Spectra of tiles; ``None`` if memory ran out, with nothing of the attempt left in it."""
+        found: dict[int, Tensor] = {}
+        try:
+            for places in self._alike(tiles):
+                packed = self._packed([tiles[place] for place in places])
+                found.update(zip(places, packed, strict=True))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            # not here: an exception holds on to the tensors of all that it went through
+            return None
+        return [found[place] for place in range(len(tiles))]
+
+    def _alike(self, tiles: Sequence[np.ndarray]) -> list[list[int]]:
+        """Places of the tiles that may share a pack.
+
+        Products in two 16-bit limbs scale a pack by the power of two at its peak, so tiles that
+        are louder by far, or damaged, would take bits from the others.
+        """
+        if self.transform.kernel_name == "fft":
+            return [list(range(len(tiles)))]
+        alike: dict[int, list[int]] = {}
+        for place, tile in enumerate(tiles):
+            _, exponent = np.frexp(max(tile.max(), -tile.min()))
+            alike.setdefault(int(exponent), []).append(place)
+        return list(alike.values())
 
     def _packed(self, tiles: Sequence[np.ndarray]) -> list[Tensor]:
         """One launch for all: tiles laid end to end on a common grid of hops.
@@ -136,15 +180,17 @@ def torch_transform(
     config: ConvertConfig, device: str, kernel: str, basis: str | None
 ) -> Transform:
     """The transform of a config, with the weights of its basis file where it has one."""
-    transform = Transform.from_config(
-        config.spectrogram,
-        kernel=kernel,
-        precision=config.precision,
-        init="fourier"
+    init = (
+        "fourier"
         if config.basis is None
-        else checked_basis(basis, config.basis, config.spectrogram),
+        else checked_basis(basis, config.basis, config.spectrogram)
     )
-    return transform.requires_grad_(False).to(torch.device(device))
+    # built there: some kernels and precisions are refused anywhere else
+    with torch.device(device):
+        transform = Transform.from_config(
+            config.spectrogram, kernel=kernel, precision=config.precision, init=init
+        )
+    return transform.requires_grad_(False)
 
 
 def _memory_budget(device: torch.device, wanted: int | None) -> int:

@@ -1,13 +1,14 @@
 """What a GPU does, several tiles in one pack, done here on a CPU: the same numbers come out."""
 
 from dataclasses import replace
+from weakref import WeakSet
 
 import numpy as np
 import pytest
 import torch
 
 from specctl import convert_audio, open_store
-from specctl.convert import ConvertConfig, Options, work
+from specctl.convert import ConvertConfig, Options, compute_torch, work
 from specctl.convert.compute_torch import TorchComputer
 from specctl.convert.settings import GivenSettings
 from specctl.errors import AudioError
@@ -132,6 +133,73 @@ def test_a_file_for_which_memory_never_suffices_fails_alone(tmp_path, packing):
     with pytest.raises(AudioError, match="none of 5 files could be converted; .*memory"):
         convert_audio(folder, tmp_path / "o.h5", options=HERE, **STFT)
     assert not (tmp_path / "o.h5.parts").exists()
+
+
+class LeavingComputer(PackingComputer):
+    """Holds something on the device whenever it computes; there is room for one at a time."""
+
+    def __init__(self, transform, budget):
+        super().__init__(transform, budget)
+        self.held = WeakSet()
+
+    def _packed(self, tiles):
+        on_device = torch.zeros(1)
+        self.held.add(on_device)
+        if len(self.held) > 1 or len(tiles) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super()._packed(tiles)
+
+
+def test_a_pack_that_was_too_large_is_gone_before_a_smaller_one_is_tried():
+    transform = transform_for(GivenSettings(STFT).resolve(RATE).spectrogram)
+    computer = LeavingComputer(transform, 2**30)
+    tiles = [noise(600 + n, seed=n)[:, 0] for n in range(5)]
+    assert len(computer.spectra(tiles)) == 5
+
+
+@pytest.mark.parametrize("words", ["CUDA error: out of memory", "CUDA out of memory"])
+def test_memory_that_runs_out_at_the_end_costs_one_file(monkeypatch, words):
+    transform = transform_for(GivenSettings(STFT).resolve(RATE).spectrogram)
+    computer = PackingComputer(transform, 2**30)
+    (spec,) = computer.spectra([noise(5000)[:, 0]])
+
+    def short(*_):
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(transform, "finish_stretch", short)
+    with pytest.raises(MemoryError, match="not enough memory on the device"):
+        computer.rows(spec, None)
+
+
+@pytest.mark.parametrize(("kernel", "n_packs"), [("fft", 1), ("conv", 3)])
+def test_products_scale_tiles_of_one_loudness_together(kernel, n_packs):
+    transform = transform_for(GivenSettings(STFT).resolve(RATE).spectrogram, kernel=kernel)
+    computer = PackingComputer(transform, 2**30)
+    tiles = [noise(600 + n, seed=n)[:, 0].clip(-0.5, 0.5) for n in range(5)]
+    tiles[1], tiles[3] = np.float32(1e12) * tiles[1], np.float32(1e-6) * tiles[3]
+    loud = [np.abs(tile).max() for tile in tiles]
+    spectra = computer.spectra(tiles)
+    assert len(computer.sizes) == n_packs
+    # each in its own place
+    for tile, spec in zip(tiles, spectra, strict=True):
+        (alone,) = computer.spectra([tile])
+        torch.testing.assert_close(spec, alone, rtol=0, atol=1e-3)
+    assert loud == [np.abs(tile).max() for tile in tiles]
+
+
+def test_a_transform_is_built_where_it_runs(monkeypatch):
+    built = []
+
+    def from_config(*_, **__):
+        built.append(torch.get_default_device())
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(compute_torch.Transform, "from_config", from_config)
+    config = ConvertConfig.resolve(sample_rate=RATE, **STFT)
+    with pytest.raises(ZeroDivisionError):
+        # a device that is always there, and is not the default one
+        compute_torch.torch_transform(config, "meta", "fold", None)
+    assert built == [torch.device("meta")]
 
 
 def test_the_budget_covers_a_packs_samples_and_their_rows():
