@@ -8,6 +8,9 @@ from rich.table import Table
 from specctl.cli.app import app, out, reported_errors
 from specctl.cli.options import Json
 
+_COLUMN_WIDTH = 20
+_MAX_COLUMNS = 4
+
 
 @app.command("presets")
 def presets(
@@ -25,13 +28,15 @@ def presets(
         out.print_json(data=configs)
         return
     for each in names:
-        out.print(f"[bold]{each}[/]  {PRESETS[each][0]}", highlight=False)
+        out.print(f"[bold]{each}[/]  {PRESETS[each][0]}", highlight=False, soft_wrap=True)
         out.print(_table(configs[each]), highlight=False)
 
 
 def _table(config: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     used = [(name, value) for name, value in config.items() if value is not None]
-    for first in range(0, len(used), 4):
-        table.add_row("", *(f"{name} [cyan]{value}[/]" for name, value in used[first : first + 4]))
+    n_columns = max(min(out.width // _COLUMN_WIDTH, _MAX_COLUMNS), 1)
+    for first in range(0, len(used), n_columns):
+        row = used[first : first + n_columns]
+        table.add_row("", *(f"{name} [cyan]{value}[/]" for name, value in row))
     return table
