@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -199,7 +200,10 @@ def _n_samples(index: dict[str, Any]) -> int:
 
 
 def _key_as_printed(store: Store, key: str) -> str:
-    """The key that is meant, which may be given as ``--keys`` prints it, with escapes."""
+    """The key that is meant: UTF-8 in any locale, or as ``--keys`` prints it, with escapes."""
+    if key in store:
+        return key
+    key = os.fsencode(key).decode(errors="surrogateescape")
     if "\\" not in key or key in store:
         return key
     meant = [name for name in store if key in (printable(name), _escaped(printable(name)))]

@@ -18,6 +18,7 @@ from specctl.convert import Options
 from specctl.store.reader import open_store
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import RATE, noise, write, write_noise
+from tests.convert.commands import environment, run_script
 from tests.store.stores import make_store, merge, random_values, small_layout, write_part
 
 NASTY = "[red]a[/red] :dog:\nline\x1b[31m \udcff.wav"
@@ -181,6 +182,16 @@ def test_a_key_may_be_given_as_it_is_printed(tmp_path, encoding):
     for name, given in zip(names, printed, strict=True):
         item = runner.invoke(app, ["info", str(tmp_path / "out.h5"), given, "--json"])
         assert json.loads(item.stdout)["key"] == name
+
+
+def test_a_key_is_taken_as_utf8_whatever_the_locale(tmp_path):
+    layout, name = small_layout(), "\u65e5\u672c.wav"
+    values = {name: random_values(layout, 3, 0)}
+    merge([write_part(tmp_path / "a", layout, values)], tmp_path / "out.h5", layout)
+    env = environment(LC_ALL="C", PYTHONUTF8="0")
+    done = run_script("info", tmp_path / "out.h5", name, "--json", env=env)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["key"] == name
 
 
 def test_a_name_that_the_font_lacks_is_no_warning(tmp_path):
