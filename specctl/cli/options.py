@@ -108,7 +108,9 @@ BasisFile = Annotated[
         parser=given_path,
     ),
 ]
-Kernel = Annotated[str, _option(_TRANSFORM, "Implementation (auto).", metavar="auto|fft|conv")]
+Kernel = Annotated[
+    str, _option(_TRANSFORM, "Implementation (auto).", metavar="auto|fft|conv|fold")
+]
 
 SampleRate = Annotated[
     str | None,
