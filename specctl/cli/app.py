@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Annotated, cast
 
 import typer
@@ -23,6 +24,9 @@ app = typer.Typer(
 )
 out = Console(file=cast(IO[str], Output()), emoji=False)
 err = Console(file=cast(IO[str], Messages()), stderr=True, emoji=False)
+
+_LOADING_TORCH = ("bench", "doctor", "export-basis", "train-basis")
+"""Commands whose libraries end the process where the current folder is gone."""
 
 
 class ExitCode:
@@ -81,6 +85,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -88,4 +93,14 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand in _LOADING_TORCH:
+        with reported_errors():
+            _check_current_folder()
+
+
+def _check_current_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        message = "the current folder is gone; change to another one"
+        raise SpecctlError(message) from error

@@ -2,9 +2,10 @@
 
 import signal
 import sys
+from typing import Any
 
 from specctl.cli import bench, convert, doctor, export_basis, info, presets, train_basis, verify
-from specctl.cli.app import ExitCode, app, print_error
+from specctl.cli.app import ExitCode, app, out, print_error
 from specctl.cli.streams import fill_standard_descriptors
 from specctl.errors import SpecctlError
 
@@ -25,7 +26,7 @@ def main() -> None:
     """Entry point of ``specctl``."""
     fill_standard_descriptors()
     try:
-        sys.exit(app())
+        sys.exit(_run())
     except SpecctlError as error:
         # of an answer that cannot be written, which some commands give at their very end
         print_error(error)
@@ -33,3 +34,14 @@ def main() -> None:
     finally:
         # libraries still tidy up: there is nothing left to stop
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _run() -> Any:
+    try:
+        # also if it is called by ``python -m``, after which no shell could complete anything
+        return app(prog_name="specctl")
+    except OSError:
+        # help is written by typer itself; if it has found no room, neither does this
+        out.file.write("\n")
+        out.file.flush()
+        raise

@@ -35,6 +35,8 @@ def store(tmp_path_factory):
         ("presets",),
         ("doctor",),
         ("--version",),
+        ("--help",),
+        ("convert", "-h"),
     ],
     ids=" ".join,
 )

@@ -1,0 +1,58 @@
+"""What all commands have in common: their name, and where they are called."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.convert.commands import LIMIT, SPECCTL, environment
+
+COMPLETE = {"_SPECCTL_COMPLETE": "complete_bash", "COMP_WORDS": "specctl co", "COMP_CWORD": "1"}
+
+
+def run(*command, **options):
+    return subprocess.run(
+        [*map(str, command)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        **{"env": environment(), **options},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (("convert", "-h"), {}),
+        (("no-such-command",), {}),
+        # completion of ``python -m specctl`` would be that of all Python
+        ((), COMPLETE),
+    ],
+    ids=["help", "mistake", "completion"],
+)
+def test_as_a_module_it_is_the_same_command(arguments, asked):
+    env = environment(**asked)
+    as_module = run(sys.executable, "-m", "specctl", *arguments, env=env)
+    as_script = run(SPECCTL, *arguments, env=env)
+    assert (as_module.returncode, as_module.stdout) == (as_script.returncode, as_script.stdout)
+    assert as_module.stderr == as_script.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("doctor",),
+        ("bench", "--verify"),
+        ("train-basis", "{folder}", "{folder}/b.safetensors"),
+        ("export-basis", "{folder}/b.safetensors", "{folder}/b.onnx", "--to", "onnx"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path, arguments):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = [SPECCTL, *(word.format(folder=tmp_path) for word in arguments)]
+    done = run("sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *command, cwd=gone)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "specctl: the current folder is gone; change to another one\n"
