@@ -4,8 +4,9 @@ The layers, from the top; each imports only from those below it:
 
 ``cli``
     The command line; the only place that prints or exits.
-``convert`` · ``training``
-    The jobs behind ``specctl convert`` and ``specctl train-basis``, callable from Python, silent.
+``bench`` · ``convert`` · ``training`` · ``doctor``
+    The jobs behind ``specctl bench``, ``specctl convert``, ``specctl train-basis`` and ``specctl
+    doctor``, callable from Python, silent.
 ``audio`` · ``store`` · ``augment`` · ``transforms``
     Decoding, the HDF5 store, augmentation, and the ``nn.Module`` transforms; they meet only
     above.
@@ -16,9 +17,10 @@ The layers, from the top; each imports only from those below it:
 ``dsp``
     Pure functions on tensors.
 ``config`` · ``settings`` · ``presets`` · ``durable`` · ``locks`` · ``cores`` · ``launch`` ·
-``eager`` · ``words`` · ``errors``
+``eager`` · ``given_files`` · ``words`` · ``errors``
     Settings, files that outlast a power cut, folders for one process at a time, how many cores
-    and processes there are, calls that run as written, numbers in words, and what can go wrong.
+    and processes there are, calls that run as written, tables that users give, numbers in words,
+    and what can go wrong: every error of specctl's own is a ``specctl.errors.SpecctlError``.
 
 Public names are loaded when first used, so that ``import specctl`` costs nothing.
 """
@@ -71,3 +73,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'specctl' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -41,8 +41,8 @@ def convert_audio(
         ``<store>.parts/`` beside it, and the same call goes on from there after a kill.
     preset : str, optional
         Settings to begin with; keywords win over it.
-    options : Options
-        How the job is run.
+    options : specctl.convert.Options
+        How the job is run: workers, device, labels, ``overwrite``, ``update`` …
     progress : callable, optional
         Called with a `Progress` many times a second, in this thread.
     control : Control, optional
@@ -53,6 +53,7 @@ def convert_audio(
     Returns
     -------
     Summary
+        A file that cannot be converted is no error: ``failures`` has its key and the reason.
 
     Raises
     ------

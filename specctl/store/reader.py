@@ -46,6 +46,9 @@ def open_store(path: str | Path, *, decode: bool = True) -> "Store":
 class Store(Mapping[str, np.ndarray]):
     """A store open for reading: ``store[key]`` is a spectrogram, shape (freq, time).
 
+    Besides, `read` gives some frames of an item, `dataset` a torch dataset, `labels` and `classes`
+    what items are, `mean` and `std` the statistics of each bin, and `config` the settings.
+
     Nothing but the index is kept in memory. A store can be pickled and used after a fork: each
     process opens the file for itself, which must be the same still. Closing is optional, as a
     context manager or by `close`.
