@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from specctl.cli.app import ExitCode, app, out
+from specctl.cli.options import given_path
 from specctl.words import size
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ _NAME_WIDTH = 14
 @app.command("doctor")
 def doctor(
     folder: Annotated[
-        Path, typer.Argument(help="Where stores are to be written.", show_default="this folder")
+        Path,
+        typer.Argument(
+            help="Where stores are to be written.", show_default="this folder", parser=given_path
+        ),
     ] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

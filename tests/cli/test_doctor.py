@@ -64,3 +64,9 @@ def test_json_says_the_same(tmp_path, monkeypatch):
     (locking,) = [each for each in report["findings"] if each["about"] == "locking"]
     assert locking["level"] == "problem"
     assert locking["cure"] == "unset HDF5_USE_FILE_LOCKING"
+
+
+def test_a_variable_without_a_value_is_not_this_folder():
+    result = run("")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "a path is empty" in result.stderr
