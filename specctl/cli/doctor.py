@@ -24,7 +24,10 @@ def doctor(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Where stores are to be written.", show_default="this folder", parser=given_path
+            metavar="FOLDER",
+            help="Where stores are to be written.",
+            show_default="this folder",
+            parser=given_path,
         ),
     ] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -29,8 +29,12 @@ _TEXT_WIDTH = 86
 
 @app.command("info")
 def info(
-    store: Annotated[Path, typer.Argument(help="Store to look into.", parser=given_path)],
-    key: Annotated[str | None, typer.Argument(help="Item to show and to draw.")] = None,
+    store: Annotated[
+        Path, typer.Argument(metavar="STORE", help="Store to look into.", parser=given_path)
+    ],
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="Item to show and to draw.")
+    ] = None,
     png: Annotated[
         Path | None,
         typer.Option(

@@ -14,7 +14,7 @@ _MAX_COLUMNS = 4
 
 @app.command("presets")
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one.")] = None,
     json: Json = False,
 ) -> None:
     """List the presets, with every number that they stand for."""

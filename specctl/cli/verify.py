@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
 @app.command("verify")
 def verify(
-    store: Annotated[Path, typer.Argument(help="Store to check.", parser=o.given_path)],
+    store: Annotated[
+        Path, typer.Argument(metavar="STORE", help="Store to check.", parser=o.given_path)
+    ],
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[SOURCE...]",
+            metavar="SOURCE",
             help="With --repair: the audio, as it was given to convert.",
             parser=o.given_path,
         ),
