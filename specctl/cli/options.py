@@ -37,7 +37,7 @@ ConfigFile = Annotated[
     Path | None,
     _option(
         _TRANSFORM,
-        "TOML file of settings; flags win.",
+        "TOML file of settings, such as n_fft = 1024; flags win.",
         "--config",
         metavar="FILE",
         parser=given_path,
