@@ -25,7 +25,7 @@ def presets(
         names = list(PRESETS) if name is None else [name]
         configs = {each: SpectrogramConfig.resolve(each).to_dict() for each in names}
     if json:
-        out.print_json(data=configs)
+        out.print_json(data=configs, highlight=False)
         return
     for each in names:
         out.print(f"[bold]{each}[/]  {PRESETS[each][0]}", highlight=False, soft_wrap=True)

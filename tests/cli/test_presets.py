@@ -7,6 +7,7 @@ from specctl.cli import presets  # noqa: F401 - registers the command
 from specctl.cli.app import app
 from specctl.config import SpectrogramConfig
 from specctl.presets import PRESETS
+from tests.convert.commands import environment, run_script
 
 
 def run(*arguments, columns=80):
@@ -27,8 +28,9 @@ def test_a_heading_is_one_line():
     assert run().stdout.splitlines()[0] == f"librosa  {PRESETS['librosa'][0]}"
 
 
-def test_json_is_one_object():
-    assert list(json.loads(run("--json").stdout)) == list(PRESETS)
+def test_json_is_one_object_without_colours():
+    done = run_script("presets", "--json", env=environment(FORCE_COLOR="1"))
+    assert list(json.loads(done.stdout)) == list(PRESETS)
 
 
 def test_an_unknown_name_is_one_line_with_those_that_there_are():
