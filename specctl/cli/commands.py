@@ -40,7 +40,9 @@ def _run() -> Any:
     try:
         # also if it is called by ``python -m``, after which no shell could complete anything
         return app(prog_name="specctl")
-    except OSError:
+    except OSError as error:
+        if "--install-completion" in sys.argv:
+            raise SpecctlError(f"cannot write {error.filename}: {error.strerror}") from error
         # help is written by typer itself; if it has found no room, neither does this
         out.file.write("\n")
         out.file.flush()

@@ -1,5 +1,6 @@
 """What all commands have in common: their name, and where they are called."""
 
+import shutil
 import subprocess
 import sys
 
@@ -56,3 +57,14 @@ def test_a_current_folder_that_is_gone_is_one_line(tmp_path, arguments):
     done = run("sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *command, cwd=gone)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "specctl: the current folder is gone; change to another one\n"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_completion_that_finds_no_home_is_one_line(tmp_path):
+    home = tmp_path / "file" / "home"
+    home.parent.touch()
+    env = environment(HOME=str(home))
+    # a shell that waits, for Typer to see which one it is
+    done = run("bash", "-c", '"$0" --install-completion; exit $?', SPECCTL, env=env)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"specctl: cannot write {home}: Not a directory\n"
