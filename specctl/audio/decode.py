@@ -158,13 +158,15 @@ class AudioReader:
                     raise AudioError(reasons.CHANGED) from error
                 reason = str(error) if isinstance(error, AudioError) else describe(error)
                 seconds = n_read / self.info.sample_rate
-                is_end = self._allow_truncated and (self.cut or self._decoder.has_read_all())
-                if not is_end:
+                may_end_here = self._allow_truncated and self.cut
+                if not (may_end_here or self._decoder.has_read_all()):
                     raise AudioError(f"{reason} (after {seconds:.3f} s)") from error
                 with self._guard():
                     rest = self._decoder.rest(n_read, self.block_length)
                 n_read += len(rest)
                 self.cut = self.cut or reasons.cut_short(n_read / self.info.sample_rate, reason)
+                if not self._allow_truncated:
+                    raise AudioError(self.cut) from error
                 if len(rest):
                     yield rest
                 return

@@ -52,6 +52,11 @@ class Found:
         """Whether a store comes of it that differs from the one that is there."""
         return bool(self.sources or self.relabelled or self.is_repair)
 
+    @property
+    def skipped_reasons(self) -> tuple[tuple[str, str], ...]:
+        """Key and reason of each that is skipped."""
+        return tuple((skipped.key, skipped.reason) for skipped in self.skipped)
+
 
 def find(request: Request, base: Finished | None) -> Found:
     """Find the files of a request; for an update, those that are new or changed.
@@ -162,7 +167,7 @@ class Planner:
             config=config.to_dict(),
             update=base is not None,
             replaced=found.replaced,
-            skipped=tuple((skipped.key, skipped.reason) for skipped in found.skipped),
+            skipped=found.skipped_reasons,
             rates={str(rate): count for rate, count in found_rates(sources).items()},
             n_unchanged=found.n_unchanged,
             n_unlabelled=0

@@ -19,6 +19,9 @@ from specctl.errors import ParameterError
 from specctl.given_files import MAX_TABLE_BYTES, check_given, read_label_rows, reported
 from specctl.settings import Typed, checked
 
+_MOST_WORKERS = 10_000
+"""More than any machine has cores; a number beyond is a slip."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -91,6 +94,10 @@ class Options:
         ):
             if value is not None and value < least:
                 raise ParameterError(f"{name} must be at least {least}, got {value}")
+        if self.workers is not None and self.workers > _MOST_WORKERS:
+            raise ParameterError(
+                f"workers must be at most {_MOST_WORKERS:,}, got {self.workers:,}"
+            )
         if not self.timeout > 0:
             raise ParameterError(f"timeout must be above 0 s, got {self.timeout:g}")
 

@@ -174,7 +174,7 @@ class Conversion:
                 base = Finished.read(self.store)
                 if base.has_failed_alike(parts.plan.sources, parts.failures):
                     folder.remove()
-                    return base.summary(job.n_unchanged, len(job.skipped), parts.failures)
+                    return base.summary(job.n_unchanged, job.skipped, parts.failures)
             n_sources = len(parts.plan.sources)
             self.report(Progress("writing the store", n_sources, n_sources))
             merge_started = time.perf_counter()

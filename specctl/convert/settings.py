@@ -59,7 +59,11 @@ class ConvertConfig(SpectrogramConfig):
                 )
         if self.scale == "pcen" and self.dtype != "float32":
             raise ParameterError(f"dtype must be float32 with scale 'pcen', got {self.dtype!r}")
-        if self.dtype in ("int16", "uint8") and (self.scale == "none" or self.feature == "mfcc"):
+        if self.dtype in ("int16", "uint8") and self.feature == "mfcc":
+            raise ParameterError(
+                f"dtype must be float32 or float16 with feature 'mfcc', got {self.dtype!r}"
+            )
+        if self.dtype in ("int16", "uint8") and self.scale == "none":
             raise ParameterError(
                 f"dtype must be float32 or float16 unless values are logarithmic, got "
                 f"{self.dtype!r} with feature {self.feature!r} and scale {self.scale!r}"

@@ -120,21 +120,22 @@ class Finished:
     def summary(
         self,
         n_unchanged: int = 0,
-        n_skipped: int = 0,
+        skipped: Sequence[tuple[str, str]] = (),
         failures: Sequence[tuple[str, str]] = (),
     ) -> Summary:
         """What a run that leaves it as it is tells of it."""
         return Summary(
             store=self.path,
             status="complete",
-            n_found=n_unchanged + n_skipped + len(failures),
+            n_found=n_unchanged + len(skipped) + len(failures),
             n_failed=len(failures),
             n_unchanged=n_unchanged,
-            n_skipped=n_skipped,
+            n_skipped=len(skipped),
             n_items=self.n_items,
             n_frames=self.n_frames,
             sample_rate=int(self.config.get("sample_rate", 0)),
             failures=tuple(failures),
+            skipped=tuple(skipped),
         )
 
     def _has(self, source: Source | PlannedSource) -> bool:

@@ -66,7 +66,7 @@ class Target:
         differing = self._differences(base.config, base.kernel)
         if differing:
             raise StoreError(f"{self.store} was made with other settings: {differing}")
-        return base.summary(found.n_unchanged, len(found.skipped))
+        return base.summary(found.n_unchanged, found.skipped_reasons)
 
     def _differences(self, stored: Mapping[str, Any], kernel: str) -> str:
         """In what these settings differ from ``stored``, had they found the rate it has."""

@@ -32,7 +32,8 @@ def choose(name: str, demand: Demand) -> Choice:
         that can.
     """
     if name != "auto" and name not in KERNELS:
-        raise KernelError(f"kernel must be auto, {' or '.join(KERNELS)}, got {name!r}")
+        *first, last = KERNELS
+        raise KernelError(f"kernel must be auto, {', '.join(first)} or {last}, got {name!r}")
     problems = {kernel.name: _problem(kernel, demand) for kernel in KERNELS.values()}
     able = [candidate for candidate, problem in problems.items() if problem is None]
     if name != "auto":

@@ -50,8 +50,9 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
                       writer: job (its id), request (hash of what was asked for), kernel and
                       device that gave the numbers
 
-Strings are UTF-8 of fixed length, padded with NUL; bytes of file names that are not UTF-8 are
-kept as they are. There are no links, virtual or external datasets.
+Strings are UTF-8 of fixed length, padded with NUL. In keys, bytes of file names that are not UTF-8
+stand as ``%XX``, and a ``%`` that would read like one as ``%25``. There are no links, virtual or
+external datasets.
 """
 
 import math

@@ -87,7 +87,7 @@ def test_refuses_a_file_that_is_cut(copy_of, name, percent):
 def test_refuses_a_file_that_lacks_its_last_bytes(copy_of, name, n_bytes):
     path = copy_of(name)
     path.write_bytes(path.read_bytes()[:-n_bytes])
-    with pytest.raises(AudioError, match=r"^unexpected end of data at [23]\.\d{3} s$|lost sync"):
+    with pytest.raises(AudioError, match=r"^unexpected end of data at [23]\.\d{3} s"):
         decode(path)
 
 

@@ -90,6 +90,9 @@ def test_verbose_says_what_was_skipped_and_why_this_kernel(folder, store):
     assert "skipped: again.wav: the same file as x/000.wav" in lines
     assert "6 files found: 4 converted, 2 skipped" in lines
     assert any(line.startswith("kernel fft on cpu: ") for line in lines)
+    # also where they are all that an update finds
+    lines = run(folder, store, *FLAGS, "-v", "--update").stderr.splitlines()
+    assert "skipped: gone.wav: a symbolic link that leads nowhere" in lines
 
 
 def on_a_terminal(*arguments, **changes):
