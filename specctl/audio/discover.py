@@ -267,7 +267,7 @@ class _Walk:
                 elif is_audio:
                     self._take(entry.path, real, entry.stat(follow_symlinks=False))
             except OSError as error:
-                self._take_unreadable(entry.path, error)
+                self._take_unreadable(entry.path, error, is_file=_is_file(entry))
         return folders
 
     def _visit_link(self, path: bytes, *, is_audio: bool) -> None:
@@ -300,13 +300,13 @@ class _Walk:
         elif self.keys_by_file[real] != key:
             self._skip(path, f"the same file as {self.keys_by_file[real]}")
 
-    def _take_unreadable(self, path: bytes, error: OSError) -> None:
+    def _take_unreadable(self, path: bytes, error: OSError, *, is_file: bool = False) -> None:
         """Take for a source what may be a folder full of them: so it fails, and is told of."""
         if error.errno in _NOWHERE:
             self._skip(path, reasons.system_reason(error))
             return
         key = self._key(path)
-        if not _matches(key, self.exclude):
+        if self._is_wanted(key) if is_file else not _matches(key, self.exclude):
             self.sources.append(Source(key, os.fsdecode(path), 0, 0))
 
     def _skip(self, path: bytes, reason: str) -> None:
@@ -322,6 +322,14 @@ class _Walk:
     def _is_wanted(self, key: str) -> bool:
         is_included = not self.include or _matches(key, self.include)
         return is_included and not _matches(key, self.exclude)
+
+
+def _is_file(entry: os.DirEntry[bytes]) -> bool:
+    """Whether an entry is known to be a file, and no folder that others may lie in."""
+    try:
+        return entry.is_file(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _matches(key: str, patterns: tuple[str, ...]) -> bool:

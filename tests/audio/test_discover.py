@@ -1,3 +1,4 @@
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -233,6 +234,34 @@ def test_a_folder_that_cannot_be_read_is_a_source_that_will_fail(tree):
     # what is in it might have matched
     assert keys(discover([root], include=["*.wav"])) == ["a.wav", "b/locked"]
     assert keys(discover([root], exclude=["locked"])) == ["a.wav"]
+
+
+class Unseen:
+    """An entry of a folder that may be listed but not entered."""
+
+    def __init__(self, entry):
+        self.name, self.path = entry.name, entry.path
+        self.is_symlink, self.is_dir, self.is_file = entry.is_symlink, entry.is_dir, entry.is_file
+
+    def stat(self, *, follow_symlinks):
+        raise PermissionError(13, "Permission denied")
+
+
+def test_files_that_cannot_be_looked_at_must_match_the_patterns(tree, monkeypatch):
+    root = tree("a.wav", "b.flac")
+    scandir = os.scandir
+
+    @contextlib.contextmanager
+    def listing_scandir(path):
+        with scandir(path) as entries:
+            yield [Unseen(entry) for entry in entries]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", listing_scandir)
+        # the folder that is named is tried first
+        patched.setattr("specctl.audio.discover._check_folder", lambda _: None)
+        assert keys(discover([root])) == ["a.wav", "b.flac"]
+        assert keys(discover([root], include=["*.flac"])) == ["b.flac"]
 
 
 @pytest.mark.usefixtures("locked")
