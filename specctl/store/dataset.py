@@ -1,5 +1,6 @@
 """A torch dataset over a store, safe in the workers of a ``DataLoader``."""
 
+import math
 from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -124,13 +125,19 @@ def collate(items: Sequence[Item], pad_value: float = 0.0) -> Batch:
 
 
 def _check_pad_value(value: float, store: "Store") -> None:
-    """Refuse what would wrap around in the integers of a store that was opened undecoded."""
-    kind = store.layout.stored_dtype
-    if store.decode or kind.kind not in "iu":
-        return
-    limits = np.iinfo(kind)
-    if not (limits.min <= value <= limits.max and value == int(value)):
-        raise ParameterError(f"pad_value must fit {kind}, as the store is undecoded, got {value}")
+    """Refuse what would wrap around in the integers of a store that was opened undecoded.
+
+    Or what torch would refuse in its floats, once it comes to an item that is to be padded.
+    """
+    kind = "float32" if store.decode else store.layout.dtype
+    if store.layout.is_integer and not store.decode:
+        codes = np.iinfo(kind)
+        fits = codes.min <= value <= codes.max and value == int(value)
+    else:
+        fits = not math.isfinite(value) or abs(value) <= float(np.finfo(kind).max)
+    if not fits:
+        why = "" if store.decode else ", as the store is undecoded"
+        raise ParameterError(f"pad_value must fit {kind}{why}, got {value}")
 
 
 def _padded(spec: Tensor, n_frames: int, value: float) -> Tensor:

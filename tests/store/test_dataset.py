@@ -156,6 +156,19 @@ def test_padding_that_integers_cannot_hold_is_refused(tmp_path, value):
         assert store.dataset(pad_value=value).keys
 
 
+def test_padding_that_floats_cannot_hold_is_refused(tmp_path):
+    made = make_store(tmp_path, small_layout(dtype="float16"))
+    with open_store(made.path, decode=False) as store:
+        for value in (-65504.0, float("-inf"), float("nan")):
+            assert store.dataset(pad_value=value).keys
+        with pytest.raises(ParameterError, match=r"must fit float16, as .*, got -1000000000\.0"):
+            store.dataset(pad_value=-1e9)
+    with open_store(made.path) as store:
+        assert store.dataset(pad_value=-1e9).keys
+        with pytest.raises(ParameterError, match=r"pad_value must fit float32, got 1e\+39"):
+            store.dataset(pad_value=1e39)
+
+
 def test_names_an_unknown_key(made):
     with open_store(made.path) as store, pytest.raises(KeyError, match="did you mean"):
         store.dataset(keys=["anna/0"])
