@@ -175,9 +175,10 @@ def fsync_folder(path: Path) -> None:
 
 
 def fsync_file(path: Path) -> None:
-    """Make the bytes of a file durable."""
+    """Make the bytes of a file durable, which may be one that nobody may write to."""
     with reported_os_errors(path):
-        descriptor = os.open(path, os.O_RDWR)
+        # Windows wants to write what it is to make durable
+        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

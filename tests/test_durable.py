@@ -27,6 +27,22 @@ def test_publish_syncs_the_file_before_the_rename_and_the_folder_after(tmp_path,
     assert fsync is not os.fsync
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there only who may write makes a file durable")
+def test_publishes_a_file_that_nobody_may_write_to(tmp_path, monkeypatch):
+    open_file = os.open
+
+    def refusing_open(path, flags, *args, **kwargs):
+        if path == tmp_path / "new" and flags & (os.O_WRONLY | os.O_RDWR):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return open_file(path, flags, *args, **kwargs)
+
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "new").chmod(0o444)
+    monkeypatch.setattr(os, "open", refusing_open)
+    durable.publish(tmp_path / "new", tmp_path / "final")
+    assert (tmp_path / "final").read_bytes() == b"new"
+
+
 def test_write_atomically_leaves_only_the_file(tmp_path):
     durable.write_atomically(tmp_path / "job.json", b"{}")
     durable.write_atomically(tmp_path / "job.json", b"[]")
