@@ -1,5 +1,6 @@
 """Tiles to rows of the store by torch: alone on a CPU, packed together on a GPU."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,6 +16,12 @@ from specctl.kernels.memory import is_out_of_memory
 from specctl.transforms import Transform
 
 _SHORT = "not enough memory on the device"
+
+
+class _Stretch(threading.local):
+    """What the end of one tile leaves to the next one; conversions may share a computer."""
+
+    before: Tensor | None = None
 
 
 class TorchComputer:
@@ -33,7 +40,7 @@ class TorchComputer:
         self.transform = transform
         self.device = device
         self.pack_samples = memory_budget // self._bytes_per_sample() if memory_budget else 0
-        self._before: Tensor | None = None
+        self._stretch = _Stretch()
 
     def spectra(self, tiles: Sequence[np.ndarray]) -> list[Tensor]:
         """Everything that looks at single frames, of several tiles at once.
@@ -97,8 +104,8 @@ class TorchComputer:
         item = spec[None]
         with _one_thread():
             highest = self.transform.peak(item) if peak is None else item.new_full((1, 1, 1), peak)
-            before = None if is_first else self._before
-            finished, self._before = self.transform.finish_stretch(item, highest, before)
+            before = None if is_first else self._stretch.before
+            finished, self._stretch.before = self.transform.finish_stretch(item, highest, before)
             finished = finished[0].T
             if finished.is_complex():
                 finished = torch.view_as_real(finished)

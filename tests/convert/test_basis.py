@@ -1,5 +1,7 @@
 """Converting with a trained basis: the numbers, the store, and what is refused."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import h5py
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import torch
 
 from specctl import convert_audio, load_basis, open_store
 from specctl.convert import Control, Options, Stopped
+from specctl.convert.compute_torch import torch_computer
+from specctl.convert.settings import ConvertConfig
 from specctl.errors import BasisError, ParameterError, StoreError
 from specctl.store.verify import verify_store
 from specctl.transforms import MelSpectrogram, Spectrogram
@@ -143,6 +147,21 @@ def test_bands_below_zero_mean_the_same_in_a_store(tmp_path, store, scale):
         found = opened[source.name]
     assert np.isfinite(found).all()
     np.testing.assert_allclose(found, wanted(transform, source), rtol=1e-4, atol=1e-5)
+
+
+def test_conversions_in_threads_have_running_means_of_their_own():
+    config = ConvertConfig.resolve(**MEL, scale="pcen")
+    computer = torch_computer(config, "cpu", "auto", None, None, 1)
+    quiet, loud = (
+        torch.from_numpy(np.random.default_rng(0).random((20, 50), np.float32)) * level
+        for level in (1e-3, 1.0)
+    )
+    alone = [computer.rows(quiet, None, is_first) for is_first in (True, False)]
+    beside = [computer.rows(quiet, None)]
+    with ThreadPoolExecutor(1) as other:
+        other.submit(computer.rows, loud, None).result()
+    beside.append(computer.rows(quiet, None, is_first=False))
+    np.testing.assert_array_equal(beside, alone)
 
 
 def test_the_ordinary_pcen_needs_no_file(tmp_path, store):
