@@ -38,12 +38,15 @@ class Source:
         Bytes.
     mtime_ns : int
         Time of the last modification.
+    unseen : str
+        Why nothing is known of it, empty for all but a few: it may be what it was before.
     """
 
     key: str
     path: str
     size: int
     mtime_ns: int
+    unseen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,11 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What `discover` found; both parts are sorted by key."""
+    """What `discover` found, sorted by key, and the keys of all folders that could be read."""
 
     sources: tuple[Source, ...]
     skipped: tuple[Skipped, ...]
+    folders: frozenset[str] = frozenset()
 
 
 def discover(
@@ -100,9 +104,11 @@ def discover(
         linked = len(given) > 1 and os.path.islink(path)
         walk.add_given(path, status, linked=linked)
     walk.follow_links()
+    unseen = {source.key for source in walk.sources if source.unseen}
     return Discovery(
         tuple(sorted(walk.sources, key=lambda source: source.key)),
         tuple(sorted(walk.skipped, key=lambda skipped: skipped.key)),
+        frozenset(walk.keys_by_folder.values()) - unseen,
     )
 
 
@@ -302,12 +308,13 @@ class _Walk:
 
     def _take_unreadable(self, path: bytes, error: OSError, *, is_file: bool = False) -> None:
         """Take for a source what may be a folder full of them: so it fails, and is told of."""
+        reason = reasons.system_reason(error)
         if error.errno in _NOWHERE:
-            self._skip(path, reasons.system_reason(error))
+            self._skip(path, reason)
             return
         key = self._key(path)
         if self._is_wanted(key) if is_file else not _matches(key, self.exclude):
-            self.sources.append(Source(key, os.fsdecode(path), 0, 0))
+            self.sources.append(Source(key, os.fsdecode(path), 0, 0, reason))
 
     def _skip(self, path: bytes, reason: str) -> None:
         key = self._key(path)

@@ -95,7 +95,8 @@ class WorkFolder:
         """The plan of the job, with poisoned sources marked."""
         try:
             plan = Plan.from_json_lines((self.path / "plan.jsonl").read_text(encoding="utf-8"))
-            if not plan.parts and job.needs_parts:
+            # a repair or an update may have nothing to convert, but only to write anew
+            if not plan.parts and not job.update:
                 raise ValueError("it is empty")
         except _UNREADABLE as error:
             raise _unreadable(self.path / "plan.jsonl", error) from error

@@ -1,7 +1,7 @@
 """What passes between the parent, its workers and its next run: plain data."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -37,10 +37,11 @@ class Job:
     kernel: str = ""
     relabelled: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def needs_parts(self) -> bool:
-        """Whether there is something to convert; else the store is only written anew."""
-        return self.repaired != () and not self.relabelled
+    def changes_more(self, sources: Iterable[PlannedSource]) -> bool:
+        """Whether the store would be another one even if all of its sources failed as before."""
+        # of a folder that can be read again, none of the files may be new
+        is_all = {source.key for source in sources}.issuperset(self.replaced)
+        return self.repaired is not None or bool(self.relabelled) or not is_all
 
     def to_json(self) -> str:
         """JSON that people may read."""

@@ -30,8 +30,9 @@ _BYTES_PER_SECOND = 32_000
 class PlannedSource:
     """A file as it was found; ``seconds`` is what its header says, 0 if that is unknown.
 
-    ``poison`` is why it must not be opened again, empty for all but a few: reading its header
-    killed or hung a process. ``failed_before`` is of a file that is as it was when it failed.
+    ``poison`` is why it must not be opened, empty for all but a few: reading its header killed or
+    hung a process, or it could not even be looked at. ``failed_before`` is of a file that is as it
+    was when it failed.
     """
 
     key: str
@@ -66,7 +67,10 @@ class Plan:
             return self
         return type(self)(
             tuple(
-                tuple(replace(source, poison=reasons.get(source.key, "")) for source in part)
+                tuple(
+                    replace(source, poison=reasons.get(source.key, source.poison))
+                    for source in part
+                )
                 for part in self.parts
             )
         )
@@ -116,6 +120,7 @@ def planned(
                 if known and n_samples <= source.size * 2**16
                 else 0.0,
                 label=labels.get(source.key, ""),
+                poison=source.unseen,
                 failed_before=failed_before(source),
             )
         )

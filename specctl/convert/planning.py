@@ -50,7 +50,7 @@ class Found:
     @property
     def is_due(self) -> bool:
         """Whether a store comes of it that differs from the one that is there."""
-        return bool(self.sources or self.relabelled or self.is_repair)
+        return bool(self.sources or self.replaced or self.relabelled or self.is_repair)
 
     @property
     def skipped_reasons(self) -> tuple[tuple[str, str], ...]:
@@ -83,9 +83,12 @@ def find(request: Request, base: Finished | None) -> Found:
         if base.request != request.identity():
             base.check_related(discovery.sources)
         fresh = tuple(base.changed(fresh))
-        replaced = tuple(source.key for source in fresh if source.key in base.known)
+        # what the store has of a file that cannot be looked at now, stays
+        replaced = tuple(
+            source.key for source in fresh if source.key in base.known and not source.unseen
+        )
         # folders that could not be read then
-        replaced += tuple(base.failed.keys() & _folders(discovery.sources))
+        replaced += tuple(base.failed.keys() & discovery.folders)
         if request.labels is not None:
             there = {source.key for source in discovery.sources} - {each.key for each in fresh}
             relabelled = base.relabelled({key: labels.get(key, "") for key in there})
@@ -98,15 +101,6 @@ def find(request: Request, base: Finished | None) -> Found:
         n_labels_unused=n_unused,
         relabelled=relabelled,
     )
-
-
-def _folders(sources: Sequence[Source]) -> set[str]:
-    """All folders that these lie in, at any depth, by their keys."""
-    folders: set[str] = set()
-    for folder in {source.key.rpartition("/")[0] for source in sources}:
-        parts = folder.split("/")
-        folders.update("/".join(parts[:end]) for end in range(1, len(parts) + 1))
-    return folders - {""}
 
 
 def _labels(request: Request, sources: Sequence[Source]) -> tuple[dict[str, str], int]:

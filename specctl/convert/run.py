@@ -169,8 +169,7 @@ class Conversion:
             )
             parts.run(executor)
             self._check_made(folder, job, parts)
-            is_plain = job.repaired is None and not job.relabelled
-            if job.update and is_plain and not parts.n_items:
+            if job.update and not (parts.n_items or job.changes_more(plan.sources)):
                 base = Finished.read(self.store)
                 if base.has_failed_alike(parts.plan.sources, parts.failures):
                     folder.remove()

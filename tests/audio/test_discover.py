@@ -64,7 +64,8 @@ def test_keys_are_relative_to_the_deepest_common_folder(tree):
 
 
 def test_finds_nothing_in_nothing(tree):
-    assert discover([]) == discover([tree()])
+    for found in (discover([]), discover([tree()])):
+        assert (found.sources, found.skipped) == ((), ())
 
 
 def test_accepts_paths_relative_to_the_working_folder(tree, monkeypatch):
@@ -230,6 +231,7 @@ def test_a_folder_that_cannot_be_read_is_a_source_that_will_fail(tree):
     root = tree("a.wav", "b/locked/b.wav")
     found = discover([root])
     assert keys(found) == ["a.wav", "b/locked"]
+    assert found.folders == {".", "b"}
     assert reasons(found) == {}
     # what is in it might have matched
     assert keys(discover([root], include=["*.wav"])) == ["a.wav", "b/locked"]

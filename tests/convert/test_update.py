@@ -1,5 +1,6 @@
 """``--update``: new, changed and once failed files are made, the rest is left as it is."""
 
+import errno
 import os
 import shutil
 
@@ -313,6 +314,8 @@ def test_files_that_failed_before_are_no_failures_in_a_row(folder, store):
 def test_a_folder_that_cannot_be_read_is_a_failure_until_it_can(folder, tmp_path, monkeypatch):
     store = tmp_path / "new.h5"
     write_noise(folder / "locked" / "deep" / "a.wav")
+    # one without any audio
+    (folder / "y" / "locked").mkdir()
     scandir = os.scandir
 
     def refusing_scandir(path):
@@ -324,10 +327,15 @@ def test_a_folder_that_cannot_be_read_is_a_failure_until_it_can(folder, tmp_path
         patched.setattr(os, "scandir", refusing_scandir)
         summary = convert_audio(folder, store, options=Options(workers=0), **SETTINGS)
         assert "locked" in dict(summary.failures)
-    convert_audio(folder, store, options=UPDATE, **SETTINGS)
-    with open_store(store) as made:
-        assert "locked/deep/a.wav" in made
-        assert "locked" not in dict(made.errors)
+    for is_known in (False, True):
+        if is_known:
+            with monkeypatch.context() as patched:
+                patched.setattr(os, "scandir", refusing_scandir)
+                convert_audio(folder, store, options=UPDATE, **SETTINGS)
+        convert_audio(folder, store, options=UPDATE, **SETTINGS)
+        with open_store(store) as made:
+            assert "locked/deep/a.wav" in made
+            assert not {"locked", "y/locked"} & set(dict(made.errors))
 
 
 def test_who_may_read_a_store_is_not_changed(folder, store):
@@ -335,3 +343,31 @@ def test_who_may_read_a_store_is_not_changed(folder, store):
     change(folder)
     convert_audio(folder, store, options=UPDATE, **SETTINGS)
     assert store.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_a_store_has_of_a_file_that_cannot_be_looked_at_stays(
+    folder, store, tmp_path, monkeypatch
+):
+    kept = folder / "z" / "other.wav"
+    (tmp_path / "disk").mkdir()
+    shutil.copy(folder / "x" / "000.wav", tmp_path / "disk" / "a.wav")
+    kept.symlink_to(tmp_path / "disk" / "a.wav")
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    before = arrays(store)
+    stat = os.stat
+
+    def failing_stat(path, *args, **kwargs):
+        if os.fspath(path) == os.fsencode(kept):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return stat(path, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", failing_stat)
+        # also if it can be looked at again right after, and where it had failed so before
+        for _ in range(2):
+            summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
+            assert dict(summary.failures)["z/other.wav"] == "stale file handle"
+            now = arrays(store)
+            assert set(now) == set(before)
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert_is_updated(store, folder, tmp_path)
