@@ -1,6 +1,6 @@
 """Pitch and tempo by a phase vocoder, each clip at its own rate."""
 
-import math
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -154,23 +154,54 @@ def _read_at(spectra: Tensor, frame: Tensor) -> Tensor:
     n_frames, n_freqs = spectra.shape[1:]
     left = frame.floor().long().clamp(max=n_frames - 1)
     weight = (frame - left).clamp(0.0, 1.0).to(spectra.real.dtype)[:, :, None]
-    # not abs() and angle(): they compute several numbers at once and those that are left over
-    # by other code, which rounds otherwise; these compute one by one, so a clip is rounded
-    # alone as in a batch
-    magnitude = torch.linalg.vector_norm(torch.view_as_real(spectra), dim=3)
-    angle = torch.atan2(spectra.imag, spectra.real)
-    # a frame of silence behind the last
-    magnitude, angle = (torch.nn.functional.pad(each, (0, 0, 0, 1)) for each in (magnitude, angle))
     index = left[:, :, None].expand(-1, -1, n_freqs)
-    here, following = magnitude.gather(1, index), magnitude.gather(1, index + 1)
-    magnitude = (1.0 - weight) * here + weight * following
-    # frames are as far apart in the result, so a partial turns as much from one to the next;
-    # whole circles are left out, a long sum of them would lose digits
-    here, following = angle.gather(1, index), angle.gather(1, index + 1)
-    turn = following - here
-    turn = turn - 2.0 * math.pi * (turn / (2.0 * math.pi)).round()
-    phase = torch.cumsum(turn, dim=1) - turn + here[:, :1]
-    return torch.polar(magnitude, phase)
+    # a frame of silence behind the last
+    padded = torch.nn.functional.pad(spectra, (0, 0, 0, 1))
+    if 2 * index.shape[1] < n_frames:
+        # few are read, and computed after they are; that changes no bit
+        here, following = (_Polar.of(padded.gather(1, each)) for each in (index, index + 1))
+    else:
+        polar = _Polar.of(padded)
+        here, following = polar.gather(index), polar.gather(index + 1)
+    magnitude = (1.0 - weight) * here.magnitude + weight * following.magnitude
+    # frames are as far apart in the result, so a partial turns as much from one to the next
+    turn_real = following.real * here.real + following.imag * here.imag
+    turn_imag = following.imag * here.real - following.real * here.imag
+    turns = torch.complex(
+        torch.cat([here.real[:, :1], turn_real[:, :-1]], dim=1),
+        torch.cat([here.imag[:, :1], turn_imag[:, :-1]], dim=1),
+    )
+    real, imag = torch.view_as_real(turns.cumprod(1)).unbind(3)
+    # a long product of numbers of length 1 is one but for its rounding; so it is again
+    magnitude = magnitude * (1.5 - 0.5 * (real * real + imag * imag))
+    return torch.complex(magnitude * real, magnitude * imag)
+
+
+class _Polar(NamedTuple):
+    """Complex numbers as magnitude and direction, which is 1 for silence.
+
+    No angles: only operations that round rightly everywhere. Those of complex numbers and of
+    angles compute several at once, and what is left over by other code that rounds otherwise, so
+    a clip would not be the same alone as in a batch.
+    """
+
+    magnitude: Tensor
+    real: Tensor
+    imag: Tensor
+
+    @classmethod
+    def of(cls, spectra: Tensor) -> Self:
+        real, imag = torch.view_as_real(spectra).unbind(3)
+        # squares of the faintest would be 0
+        scale = torch.maximum(real.abs(), imag.abs())
+        is_silent = scale == 0
+        divisor = scale.masked_fill(is_silent, 1.0)
+        real, imag = (real / divisor).masked_fill(is_silent, 1.0), imag / divisor
+        norm = (real * real + imag * imag).sqrt()
+        return cls(scale * norm, real / norm, imag / norm)
+
+    def gather(self, index: Tensor) -> "_Polar":
+        return _Polar(*(each.gather(1, index) for each in self))
 
 
 def _resampled(clip: Tensor, n_samples: int) -> Tensor:

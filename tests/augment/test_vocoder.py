@@ -83,10 +83,18 @@ def test_the_length_is_left_as_it_was_by_default(rate, valid):
 
 
 def test_a_rate_of_one_gives_the_clip_back():
-    batch = torch.randn(2, 5000, generator=torch.Generator().manual_seed(0))
+    batch = torch.randn(2, 60_000, generator=torch.Generator().manual_seed(0))
     stretched = augment.TimeStretch(1.0, 1.0, p=1.0)(batch)
-    # phases are summed over 20 frames in float32
-    torch.testing.assert_close(stretched, batch, atol=1e-4, rtol=0)
+    # the phase that 235 frames have turned by is as exact as that of one in float32
+    torch.testing.assert_close(stretched, batch, atol=4e-6, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [0.7, 5.0])
+def test_faint_clips_are_stretched_as_loud_ones(rate):
+    batch = torch.randn(2, 5000, generator=torch.Generator().manual_seed(0))
+    change = augment.TimeStretch(rate, rate, p=1.0)
+    # squares of these are 0 in float32
+    assert torch.equal(change(batch * 2.0**-80), change(batch) * 2.0**-80)
 
 
 @pytest.mark.parametrize("n_samples", [1, 15, 16, 1023])

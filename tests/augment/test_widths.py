@@ -20,6 +20,7 @@ CHANGES = {
     ),
     "pitch by long frames": augment.PitchShift(p=1.0),
     "stretch by long frames": augment.TimeStretch(p=1.0),
+    "stretch far": augment.TimeStretch(4.0, 10.0, n_fft=64, p=1.0),
     "stretch by frames of 600": augment.TimeStretch(n_fft=600, p=1.0),
     "foreign": augment.FromAudiomentations(lambda samples, sample_rate: samples[::-1], 8000),
     "several": augment.Compose([augment.GaussianNoise(p=1.0), augment.TimeStretch(n_fft=64)]),
