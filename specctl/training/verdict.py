@@ -14,6 +14,8 @@ FEWEST_RUNS = 3
 """Of two runs, Student's t knows next to nothing."""
 _WIDE = 0.05
 """An interval that reaches further to either side says little, in points of accuracy."""
+_EQUAL = 1e-9
+"""Differences that spread by less are equal but for rounding; a file more or less is far more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class MeanSd:
 class Difference:
     """Trained minus fixed, run by run, with the interval that Student's t gives for the mean.
 
-    ``low`` and ``high`` are None for a single run.
+    ``low`` and ``high`` are None for a single run, and where all runs differ by the same: no
+    spread says nothing about that of other runs, least of all that it is nothing.
     """
 
     mean: float
@@ -48,12 +51,12 @@ class Difference:
         """Of runs in the same order."""
         differences = [b - a for a, b in zip(fixed, trained, strict=True)]
         mean, n = statistics.fmean(differences), len(differences)
-        if n < 2:
+        spread = statistics.stdev(differences) if n > 1 else 0.0
+        if spread < _EQUAL:
             return cls(mean, None, None)
         from scipy.stats import t
 
-        reach = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1))
-        reach *= statistics.stdev(differences) / math.sqrt(n)
+        reach = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * spread / math.sqrt(n)
         return cls(mean, mean - reach, mean + reach)
 
     def __str__(self) -> str:
@@ -91,26 +94,34 @@ class Verdict:
     def sentence(self) -> str:
         """The verdict in one sentence."""
         runs = f"{self.n_runs} run{'s' if self.n_runs > 1 else ''}"
-        judged = (
-            f"fewer than {FEWEST_RUNS} runs cannot tell whether a trained basis helps"
-            if self.outcome == "cannot be judged"
-            else f"trained basis {self.outcome}"
-        )
         return (
-            f"{judged} on this data: accuracy {self.accuracy_trained} trained, "
+            f"{self._judged} on this data: accuracy {self.accuracy_trained} trained, "
             f"{self.accuracy_fixed} fixed, difference {self.accuracy_difference}, {runs}"
             + self._caveat
             + self._compared
         )
 
     @property
+    def _judged(self) -> str:
+        if self.outcome != "cannot be judged":
+            return f"trained basis {self.outcome}"
+        which = (
+            f"fewer than {FEWEST_RUNS} runs"
+            if self.n_runs < FEWEST_RUNS
+            else "runs that all differ by the same, which gives no interval,"
+        )
+        return f"{which} cannot tell whether a trained basis helps"
+
+    @property
     def _caveat(self) -> str:
         """What a null result does not say."""
         low, mean = self.accuracy_difference.low, self.accuracy_difference.mean
-        is_wide = low is not None and mean - low > _WIDE
-        if self.outcome != "makes no difference" or not is_wide:
+        if self.outcome != "makes no difference":
             return ""
-        return "; so wide an interval leaves room for both, more runs would narrow it"
+        if low is None:
+            return "; no run differs, which gives no interval: more test files would tell more"
+        is_wide = mean - low > _WIDE
+        return "; so wide an interval leaves room for both, more runs would narrow it" * is_wide
 
     @property
     def _compared(self) -> str:
@@ -190,8 +201,10 @@ def judge(
 
 
 def _outcome(difference: Difference, n_runs: int) -> Outcome:
-    if n_runs < FEWEST_RUNS or difference.low is None or difference.high is None:
+    if n_runs < FEWEST_RUNS:
         return "cannot be judged"
+    if difference.low is None or difference.high is None:
+        return "makes no difference" if abs(difference.mean) < _EQUAL else "cannot be judged"
     if difference.low > 0:
         return "helps"
     return "hurts" if difference.high < 0 else "makes no difference"

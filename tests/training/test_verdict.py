@@ -44,6 +44,27 @@ def test_the_verdict_in_one_sentence(fixed, trained, words):
     assert words in judge(runs(fixed), runs(trained), 1.0).sentence
 
 
+def test_runs_that_all_differ_by_the_same_give_no_interval():
+    # 0.7 - 0.6 and 0.8 - 0.7 are not equal in binary
+    verdict = judge(runs([0.5, 0.6, 0.7]), runs([0.6, 0.7, 0.8]), 1.0)
+    assert (verdict.accuracy_difference.low, verdict.accuracy_difference.high) == (None, None)
+    assert verdict.outcome == "cannot be judged"
+    assert verdict.sentence == (
+        "runs that all differ by the same, which gives no interval, cannot tell whether a trained "
+        "basis helps on this data: accuracy 0.700 ± 0.100 trained, 0.600 ± 0.100 fixed, "
+        "difference +0.100, 3 runs"
+    )
+
+
+def test_runs_that_do_not_differ_at_all_make_no_difference_without_an_interval():
+    verdict = judge(runs([1.0] * 3), runs([1.0] * 3), 1.0)
+    assert verdict.outcome == "makes no difference"
+    assert verdict.sentence.endswith(
+        "difference +0.000, 3 runs; no run differs, which gives no interval: more test files "
+        "would tell more"
+    )
+
+
 def test_a_wide_null_result_is_called_one():
     narrow = judge(runs([0.5, 0.6, 0.7]), runs([0.51, 0.59, 0.7]), 1.0)
     wide = judge(runs([0.5, 0.6, 0.7]), runs([0.7, 0.5, 0.7]), 1.0)
