@@ -37,24 +37,28 @@ def draw_split(files: Sequence[Labelled], seed: int) -> Split:
     Raises
     ------
     TrainingError
-        If a class has too few files or groups, or a split lacks a class.
+        If a class has too few files or groups, or the training files lack a class; or if those
+        to judge by, or those that were given to choose by, are of one class alone: a model that
+        knows no other has them all right.
     """
     everything = list(range(len(files)))
+    is_given = False
     if any(each.split for each in files):
         parts = {
             name: [i for i in everything if files[i].split == name]
             for name in ("train", "validation", "test")
         }
         train, validation, test = parts["train"], parts["validation"], parts["test"]
+        is_given = bool(validation)
         _check_groups(files, (train, validation, test))
     else:
         _check_counts(files)
         train, test = _divide(files, everything, seed)
         validation = []
-    if not validation:
+    if train and not validation:
         train, validation = _divide(files, train, seed)
     split = Split(*(tuple(sorted(part)) for part in (train, validation, test)))
-    _check_classes(files, split)
+    _check_classes(files, split, is_given=is_given)
     return split
 
 
@@ -135,12 +139,18 @@ def _check_groups(files: Sequence[Labelled], parts: Sequence[Sequence[int]]) -> 
                 )
 
 
-def _check_classes(files: Sequence[Labelled], split: Split) -> None:
+def _check_classes(files: Sequence[Labelled], split: Split, *, is_given: bool) -> None:
     classes = {each.label for each in files}
-    for name, part in zip(Split._fields, split, strict=True):
-        missing = sorted(classes - {files[i].label for i in part})
-        if not part or (missing and name == "train"):
-            raise TrainingError(
-                f"the {name} files must be of every class, {missing[0]!r} is missing; "
-                "give more files or groups, or a split of your own"
-            )
+    # of the few groups of a class, what is drawn to choose by may get none
+    fewest = (len(classes), 2 if is_given else 1, 2)
+    for name, part, n_classes in zip(Split._fields, split, fewest, strict=True):
+        there = {files[i].label for i in part}
+        if len(there) >= n_classes:
+            continue
+        missing = repr(min(classes - there))
+        how_many = "every class" if name == "train" or not there else "at least two classes"
+        raise TrainingError(
+            f"the {name} files must be of {how_many}, "
+            + (f"all are {min(there)!r}" if len(there) == 1 else f"{missing} is missing")
+            + "; give more files or groups, or a split of your own"
+        )

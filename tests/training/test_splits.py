@@ -98,3 +98,24 @@ def test_the_only_group_of_a_class_is_learned_from(seed):
 def test_too_few_files_of_a_class_are_named():
     with pytest.raises(TrainingError, match="each class must have at least 3 files .*'b' has 2"):
         draw_split(labelled({"a": 30, "b": 2}), 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"test": {"a": 4, "b": 4}}, "the train files must be of every class, 'a' is missing"),
+        (
+            {"train": {"a": 9, "b": 9}, "test": {"b": 4}},
+            "the test files must be of at least two classes, all are 'b'; give more files",
+        ),
+        (
+            {"train": {"a": 9, "b": 9}, "validation": {"a": 4}, "test": {"a": 4, "b": 4}},
+            "the validation files must be of at least two classes, all are 'a'; give more files",
+        ),
+    ],
+    ids=["test alone", "test of one class", "validation of one class"],
+)
+def test_a_split_of_ones_own_that_can_judge_nothing_is_refused(counts, message):
+    files = [file for split, of in counts.items() for file in labelled(of, split)]
+    with pytest.raises(TrainingError, match=message):
+        draw_split(files, 0)
