@@ -6,7 +6,10 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 
 from specctl.cli.display import Display
+from specctl.cli.draw import printable
 from specctl.words import counted
+
+_MOST_NAMED = 3
 
 
 class TrainProgress(Display):
@@ -20,11 +23,14 @@ class TrainProgress(Display):
         """Show an event."""
         kind = event["event"]
         if kind == "start":
-            names = ", ".join(event["classes"][:8]) + (", …" if len(event["classes"]) > 8 else "")
+            names = ", ".join(map(printable, event["classes"][:8]))
+            names += ", …" if len(event["classes"]) > 8 else ""
             self.say(
                 f"training {event['n_trained']:,} numbers ({', '.join(event['train'])}) on "
                 f"{event['n_files']:,} files of {len(event['classes'])} classes: {names}"
             )
+        elif kind == "left out":
+            self._say_left_out(event["files"])
         elif kind == "out of memory":
             self.say(
                 f"out of memory: {counted(event['clips_at_once'], 'clip')} at once from here on"
@@ -42,6 +48,12 @@ class TrainProgress(Display):
         """Print a line above the bar, unless nothing is to be shown."""
         if not self.quiet:
             super().say(text)
+
+    def _say_left_out(self, files: list[tuple[str, str]]) -> None:
+        named = [f"{printable(key)} ({reason})" for key, reason in files[:_MOST_NAMED]]
+        if len(files) > _MOST_NAMED:
+            named.append(f"{len(files) - _MOST_NAMED:,} more")
+        self.say(f"{counted(len(files), 'file')} left out: {', '.join(named)}")
 
     def _show(self, name: str, n_done: int, n_total: int, figures: str) -> None:
         if n_done == 1:

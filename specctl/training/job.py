@@ -73,7 +73,8 @@ def train_basis(
         argument, the valid frames of each clip, and gives logits.
     options : Options, optional
     report : callable
-        Called with a dict as files are decoded, at each step and each epoch.
+        Called with a dict for what is left out, as files are decoded, at each step and each
+        epoch.
     should_stop : callable
         Asked after each step; then the state is saved.
     **settings
@@ -107,7 +108,15 @@ def train_basis(
         _check(training, spectrogram, preset, options, device, factory)
         work = check_output(Path(output), options)
         limit_memory(options, device)
-        files = find_labelled(Path(folder), Path(labels) if labels is not None else None, group)
+        left_out: list[tuple[str, str]] = []
+        files = find_labelled(
+            Path(folder),
+            Path(labels) if labels is not None else None,
+            group,
+            lambda key, reason: left_out.append((key, reason)),
+        )
+        if left_out:
+            report({"event": "left out", "files": left_out})
         config = _config(files, preset, spectrogram)
         clips = _decode(files, config, options, report, should_stop)
         _check_classes(files, clips)

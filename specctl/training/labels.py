@@ -1,15 +1,20 @@
 """Which files there are to learn from, and what each of them is."""
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from specctl.audio.discover import Source, discover
-from specctl.errors import ParameterError, TrainingError
+from specctl.audio.discover import Discovery, Source, discover
+from specctl.audio.reasons import system_reason
+from specctl.errors import AudioError, ParameterError, TrainingError
 from specctl.given_files import read_label_rows
 
 SPLITS = ("train", "validation", "test")
+
+LeaveOut = Callable[[str, str], None]
+"""Told the key and the reason of what looked like something to learn from and is not taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,10 @@ class Labelled:
 
 
 def find_labelled(
-    folder: Path, labels: Path | None = None, group: str | None = None
+    folder: Path,
+    labels: Path | None = None,
+    group: str | None = None,
+    leave_out: LeaveOut = lambda key, reason: None,
 ) -> tuple[Labelled, ...]:
     """Find the files of a folder and their labels.
 
@@ -48,6 +56,9 @@ def find_labelled(
     group : str, optional
         Regular expression searched for in each key; its first group, or all that it matches,
         names the group of the file.
+    leave_out : callable
+        Without ``labels``, called for files beside the folders, for a second name of the same
+        file, and the like.
 
     Raises
     ------
@@ -56,16 +67,13 @@ def find_labelled(
     TrainingError
         If there are fewer than two classes.
     AudioError
-        If the folder does not exist.
+        If the folder does not exist, or that of a class cannot be read.
     """
-    sources = {source.key: source for source in discover([folder]).sources}
+    discovery = discover([folder])
     if labels is None:
-        found = [
-            Labelled(source, key.split("/", 1)[0], group=key)
-            for key, source in sources.items()
-            if "/" in key
-        ]
+        found = list(_from_folders(discovery, leave_out))
     else:
+        sources = {source.key: source for source in discovery.sources}
         found = list(_from_csv(labels, folder, sources))
     if group is not None:
         found = _grouped(found, group)
@@ -76,6 +84,28 @@ def find_labelled(
             f"{', '.join(classes) or 'none'}; give each class a folder of its own, or --labels"
         )
     return tuple(found)
+
+
+def _from_folders(discovery: Discovery, leave_out: LeaveOut) -> Iterator[Labelled]:
+    for skipped in discovery.skipped:
+        leave_out(skipped.key, skipped.reason)
+    for source in discovery.sources:
+        name, is_in_folder, _ = source.key.partition("/")
+        if is_in_folder:
+            yield Labelled(source, name, group=source.key)
+            continue
+        _check_no_class(source)
+        leave_out(source.key, "in no folder of a class")
+
+
+def _check_no_class(source: Source) -> None:
+    """What lies beside the folders of classes is a file, or one of these that cannot be read."""
+    try:
+        os.scandir(source.path).close()
+    except NotADirectoryError:
+        return
+    except OSError as error:
+        raise AudioError(f"cannot read {source.path!r}: {system_reason(error)}") from error
 
 
 def _from_csv(path: Path, folder: Path, sources: dict[str, Source]) -> Iterator[Labelled]:

@@ -59,8 +59,8 @@ class JsonLines:
             self._file.close()
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Write an event; those of decoding are left out."""
-        if event["event"] == "decode":
+        """Write an event, but for those of finding and decoding files."""
+        if event["event"] in ("left out", "decode"):
             return
         with reported_os_errors(self._path):
             if self._file is None:

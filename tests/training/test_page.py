@@ -49,6 +49,7 @@ def test_figures_are_lines_that_can_be_gone_on_with(tmp_path):
     path = tmp_path / "m.jsonl"
     for append in (False, True):
         with JsonLines(path, append=append) as lines:
+            lines({"event": "left out", "files": [("a.wav", "in no folder of a class")]})
             lines({"event": "decode", "n_done": 1, "n_total": 2})
             lines({"event": "step", "step": 1, "loss": 0.5})
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 1]

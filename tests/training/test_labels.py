@@ -1,0 +1,61 @@
+"""Which files are learned from, and what is said of those that are not."""
+
+import os
+import shutil
+
+import pytest
+
+from specctl.errors import AudioError
+from specctl.training import find_labelled, train_basis
+from tests.training.audio import TINY, write_tones
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_tones(tmp_path / "in", n_clips=3)
+
+
+def test_files_beside_the_folders_of_classes_are_told_of(folder):
+    shutil.copy(folder / "low" / "00.wav", folder / "stray.wav")
+    os.link(folder / "low" / "00.wav", folder / "low" / "linked.wav")
+    (folder / "low" / "again.wav").symlink_to("00.wav")
+    (folder / "notes.txt").touch()
+    told = []
+    found = find_labelled(folder, leave_out=lambda key, reason: told.append((key, reason)))
+    assert [each.source.key for each in found if each.label == "low"] == [
+        "low/00.wav",
+        "low/01.wav",
+        "low/02.wav",
+        "low/linked.wav",
+    ]
+    assert told == [
+        ("low/again.wav", "the same file as low/00.wav"),
+        ("stray.wav", "in no folder of a class"),
+    ]
+
+
+def test_a_training_reports_what_it_leaves_out(tones, tmp_path):
+    folder = tmp_path / "in"
+    shutil.copytree(tones, folder)
+    shutil.copy(folder / "low" / "00.wav", folder / "stray.wav")
+    events = []
+    train_basis(folder, tmp_path / "b", **{**TINY, "epochs": 1}, report=events.append)
+    assert events[0] == {
+        "event": "left out",
+        "files": [("stray.wav", "in no folder of a class")],
+    }
+    assert [event["event"] for event in events].count("left out") == 1
+
+
+def test_a_class_whose_folder_cannot_be_read_does_not_vanish(folder, monkeypatch):
+    shutil.copytree(folder / "low", folder / "middle")
+    scandir = os.scandir
+
+    def refusing_scandir(path):
+        if os.fsencode(path).endswith(b"middle"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing_scandir)
+    with pytest.raises(AudioError, match="cannot read '.*middle': permission denied"):
+        find_labelled(folder)
