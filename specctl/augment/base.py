@@ -12,6 +12,7 @@ from specctl.augment.draws import Draws
 from specctl.eager import eager
 from specctl.errors import ParameterError
 
+MAX_SAMPLE_RATE = 2**20
 SHAPES = {2: "(batch, samples)", 3: "(batch, freq, time)"}
 
 
@@ -139,11 +140,13 @@ def check_within(name: str, value: float, low: float, high: float = math.inf) ->
         raise ParameterError(f"{name} must be {rule}, got {value}")
 
 
-def check_whole(name: str, value: float, low: float) -> None:
-    """Refuse what is no whole number of at least ``low``; 16.0 is one."""
+def check_whole(name: str, value: float, low: int, high: int) -> None:
+    """Refuse what is no whole number in [low, high]; 16.0 is one."""
     check_within(name, value, low)
     if value != int(value):
         raise ParameterError(f"{name} must be a whole number, got {value}")
+    if value > high:
+        raise ParameterError(f"{name} must be at most {high}, got {value}")
 
 
 def check_range(kind: str, low: float, high: float) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specctl.augment.base import Augmentation, check_whole, valid
+from specctl.augment.base import MAX_SAMPLE_RATE, Augmentation, check_whole, valid
 from specctl.augment.draws import Draws
 from specctl.errors import ParameterError
 
@@ -43,7 +43,7 @@ class FromAudiomentations(Augmentation):
         super().__init__(p=1.0)
         if not callable(transform):
             raise ParameterError(f"transform must be callable, got {transform!r}")
-        check_whole("sample_rate", sample_rate, 1)
+        check_whole("sample_rate", sample_rate, 1, MAX_SAMPLE_RATE)
         self.transform = transform
         self.sample_rate = int(sample_rate)
 

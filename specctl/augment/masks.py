@@ -9,6 +9,9 @@ from specctl.augment.base import Augmentation, check_whole, check_within, valid
 from specctl.augment.draws import Draws
 from specctl.errors import ParameterError
 
+MAX_WIDTH = 2**31
+MAX_MASKS = 1000
+
 Fill = Literal["mean", "zero"]
 
 
@@ -23,9 +26,9 @@ class SpecAugment(Augmentation):
     W : int
         Largest warp in frames; 0 for none. Less where a clip is shorter than ``2 * W + 1``.
     F, mF : int
-        Largest width of a frequency mask in bins, and how many there are.
+        Largest width of a frequency mask in bins, and how many there are, 1000 at most.
     T, mT : int
-        Largest width of a time mask in frames, and how many there are.
+        Largest width of a time mask in frames, and how many there are, 1000 at most.
     p : float
         No time mask is wider than this fraction of a clip's valid frames.
     fill : {"mean", "zero"}
@@ -50,8 +53,10 @@ class SpecAugment(Augmentation):
         fill: Fill = "mean",
     ) -> None:
         super().__init__(p=1.0)
-        for name, value in (("W", W), ("F", F), ("mF", mF), ("T", T), ("mT", mT)):
-            check_whole(name, value, 0)
+        for name, value in (("W", W), ("F", F), ("T", T)):
+            check_whole(name, value, 0, MAX_WIDTH)
+        for name, value in (("mF", mF), ("mT", mT)):
+            check_whole(name, value, 0, MAX_MASKS)
         check_within("p", p, 0.0, 1.0)
         if fill not in get_args(Fill):
             raise ParameterError(f"fill must be {' or '.join(get_args(Fill))}, got {fill!r}")
@@ -100,7 +105,7 @@ class FrequencyMasking(SpecAugment):
     """
 
     def __init__(self, freq_mask_param: int, fill: Fill = "zero") -> None:
-        check_whole("freq_mask_param", freq_mask_param, 0)
+        check_whole("freq_mask_param", freq_mask_param, 0, MAX_WIDTH)
         super().__init__(W=0, F=freq_mask_param, mF=1, T=0, mT=0, fill=fill)
 
 
@@ -117,7 +122,7 @@ class TimeMasking(SpecAugment):
     """
 
     def __init__(self, time_mask_param: int, p: float = 1.0, fill: Fill = "zero") -> None:
-        check_whole("time_mask_param", time_mask_param, 0)
+        check_whole("time_mask_param", time_mask_param, 0, MAX_WIDTH)
         super().__init__(W=0, F=0, mF=0, T=time_mask_param, mT=1, p=p, fill=fill)
 
 

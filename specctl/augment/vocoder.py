@@ -11,6 +11,8 @@ from specctl.errors import ParameterError
 
 MAX_SEMITONES = 24.0
 RATE_RANGE = (0.1, 10.0)
+MAX_N_FFT = 2**16
+"""A clip is padded to a frame: a batch of short ones would take all memory."""
 
 
 class TimeStretch(Augmentation):
@@ -24,7 +26,7 @@ class TimeStretch(Augmentation):
         Cut or fill up with silence to the length that a clip had; else it is as long as the
         rate makes it.
     n_fft : int
-        Samples of a frame of the phase vocoder; frames overlap by three quarters.
+        Samples of a frame of the phase vocoder, 65536 at most; frames overlap by three quarters.
     p : float
         Probability that a clip is changed.
     """
@@ -65,7 +67,7 @@ class PitchShift(Augmentation):
     min_semitones, max_semitones : float
         Range of the shift, within [-24, 24].
     n_fft : int
-        Samples of a frame of the phase vocoder.
+        Samples of a frame of the phase vocoder, 65536 at most.
     p : float
         Probability that a clip is changed.
 
@@ -214,6 +216,6 @@ def _resampled(clip: Tensor, n_samples: int) -> Tensor:
 
 
 def _check_n_fft(n_fft: int) -> None:
-    check_whole("n_fft", n_fft, 16)
+    check_whole("n_fft", n_fft, 16, MAX_N_FFT)
     if n_fft % 4:
         raise ParameterError(f"n_fft must be a multiple of 4, at least 16, got {n_fft}")

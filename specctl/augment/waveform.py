@@ -5,7 +5,14 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from specctl.augment.base import Augmentation, check_range, check_whole, check_within, valid
+from specctl.augment.base import (
+    MAX_SAMPLE_RATE,
+    Augmentation,
+    check_range,
+    check_whole,
+    check_within,
+    valid,
+)
 from specctl.augment.draws import Draws
 from specctl.errors import ParameterError
 
@@ -102,7 +109,7 @@ class Shift(Augmentation):
                 f"shift_unit must be {' or '.join(get_args(ShiftUnit))}, got {shift_unit!r}"
             )
         if sample_rate is not None:
-            check_whole("sample_rate", sample_rate, 1)
+            check_whole("sample_rate", sample_rate, 1, MAX_SAMPLE_RATE)
         elif shift_unit == "seconds" or fade_duration > 0:
             raise ParameterError(
                 "sample_rate must be given with fade_duration above 0 or shift_unit 'seconds', "

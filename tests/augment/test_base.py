@@ -74,6 +74,12 @@ def test_counts_are_whole_numbers(kind, name):
 
 
 @every_count
+def test_counts_that_would_take_all_memory_or_time_are_refused(kind, name):
+    with pytest.raises(ParameterError, match=rf"{name} must be at most \d+, got 4294967296"):
+        build(kind, **{name: 2**32})
+
+
+@every_count
 @pytest.mark.parametrize("value", [np.int64(16), 16.0], ids=["numpy", "float"])
 def test_counts_may_be_of_other_types(kind, name, value):
     batch = noise(4, 20, 50) if kind.n_dims == 3 else noise(4, 200)
