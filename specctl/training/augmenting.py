@@ -34,8 +34,13 @@ def build_augmentations(texts: Sequence[str], sample_rate: int) -> Augmentations
     Raises
     ------
     ParameterError
-        For an unknown name or parameter, or a value out of range.
+        For an unknown name or parameter, a value out of range, or one of them given twice: the
+        second would be added or would count alone, and nobody could tell which was meant.
     """
+    names = [text.partition(":")[0] for text in texts]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise ParameterError(f"augment must name each once, got {name!r} twice")
     built = [_build(text, sample_rate) for text in texts]
     kinds: dict[int, list[augment.Augmentation]] = {2: [], 3: []}
     mixup = None
@@ -54,14 +59,16 @@ def _build(text: str, sample_rate: int) -> nn.Module:
     name, _, rest = text.partition(":")
     if name not in _NAMES:
         raise ParameterError(f"augment must name one of {', '.join(_NAMES)}, got {name!r}")
-    known = inspect.signature(_NAMES[name]).parameters
-    given = {"sample_rate": sample_rate} if "sample_rate" in known else {}
+    known = dict(inspect.signature(_NAMES[name]).parameters)
+    given = {"sample_rate": sample_rate} if known.pop("sample_rate", None) else {}
     for part in filter(None, rest.split(",")):
         parameter, _, value = part.partition("=")
         if parameter not in known:
             raise ParameterError(
                 f"augment {name!r} has the parameters {', '.join(known)}, got {parameter!r}"
             )
+        if parameter in given:
+            raise ParameterError(f"augment {name!r} must give {parameter!r} once, got it twice")
         given[parameter] = _value(f"{name}:{parameter}", value, known[parameter].default)
     return _NAMES[name](**given)
 
