@@ -244,6 +244,7 @@ def _train(
         import torch
 
         from specctl.training import Options, train_basis
+        from specctl.training.options import CACHE_BUDGET
 
     # torch takes the cores that a container sees, and waits for those that it may not use
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
@@ -252,7 +253,7 @@ def _train(
         for sink in sinks:
             sink(event)
 
-    cache_budget = o.parse_size(flags["cache_budget"] or "1GiB")
+    cache_budget = o.parse_size(flags["cache_budget"])
     return train_basis(
         flags["folder"],
         flags["output"],
@@ -264,7 +265,7 @@ def _train(
             overwrite=flags["overwrite"],
             resume=flags["resume"],
             vram_budget=o.parse_size(flags["vram_budget"]),
-            cache_budget=cache_budget or 0,
+            cache_budget=CACHE_BUDGET if cache_budget is None else cache_budget,
         ),
         report=tell,
         should_stop=should_stop,

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from specctl.training.clips import CacheType
 
+CACHE_BUDGET = 2**30
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -19,6 +21,6 @@ class Options:
     device: str = "auto"
     overwrite: bool = False
     resume: bool = False
-    cache_budget: int = 2**30
+    cache_budget: int = CACHE_BUDGET
     cache_dtype: CacheType = "float32"
     vram_budget: int | None = None

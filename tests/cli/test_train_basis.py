@@ -128,6 +128,8 @@ def test_json_is_one_object(folder, tmp_path):
         (("--group", "("), 2, "group must be a regular expression"),
         (("--n-fft", "7x"), 2, "Invalid value for '--n-fft'"),
         (("--vram-budget", "1GiB"), 2, "vram_budget has no effect on cpu"),
+        (("--cache-budget", ""), 2, "size must be a number such as 4GiB, got ''"),
+        (("--cache-budget", "-1"), 2, "cache budget must be at least 0 bytes, got -1"),
         (("--metrics", "in/high/00.wav"), 1, "in/high/00.wav already exists; pass --overwrite"),
         (("--report", "none/r.html"), 1, "cannot write none/r.html: no such folder; make "),
         (("--report", "in"), 1, "cannot write in: it is a folder"),
