@@ -1,4 +1,4 @@
-"""How far the rows of a trained basis have moved from where they began."""
+"""How far the rows of a trained basis, and its bands, have moved from where they began."""
 
 from typing import Any, NamedTuple
 
@@ -53,6 +53,15 @@ def drift(trained: Tensor, start: Tensor, sample_rate: int) -> Drift:
     centre, bandwidth = _moments(response(trained), sample_rate)
     centre_at_start, bandwidth_at_start = _moments(response(start), sample_rate)
     return Drift(angle, centre, centre_at_start, bandwidth, bandwidth_at_start)
+
+
+def change_of_bands(trained: Tensor, start: Tensor) -> float:
+    """How far weights of bands (n_mels, n_freqs) are from their start, relative to its norm.
+
+    That of the median band; 1 for one that became 0.
+    """
+    far = (trained.detach() - start.detach()).double().norm(dim=1)
+    return float((far / start.detach().double().norm(dim=1).clamp(min=1e-300)).median())
 
 
 def response(basis: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from specctl.durable import write_atomically
 from specctl.training.arms import ArmResult
 from specctl.training.drawing import Line, chart, picture
-from specctl.training.drift import response
+from specctl.training.drift import Drift, response
 from specctl.training.summary import Summary
 
 _MOST_ROWS = 6  # rows of the basis that are drawn
@@ -66,11 +66,14 @@ def _page(summary: Summary) -> Iterator[str]:
     )
     yield _runs(summary)
     yield f'<h2>Curves</h2><div class="charts">{"".join(_curves(summary))}</div>'
-    yield f'<h2>Drift</h2><div class="charts">{"".join(_drifts(summary))}</div>'
-    yield "<h2>The rows that moved furthest</h2>"
-    yield f'<div class="charts">{"".join(_rows(summary))}</div>'
-    yield "<h2>What each row answers to</h2>"
-    yield f'<div class="charts">{"".join(_responses(summary))}</div>'
+    if summary.drift is not None:
+        yield f'<h2>Drift</h2><div class="charts">{"".join(_drifts(summary.drift))}</div>'
+        yield "<h2>The rows that moved furthest</h2>"
+        yield f'<div class="charts">{"".join(_rows(summary, summary.drift))}</div>'
+        yield "<h2>What each row answers to</h2>"
+        yield f'<div class="charts">{"".join(_responses(summary))}</div>'
+    if summary.bands is not None:
+        yield f'<h2>Bands</h2><div class="charts">{"".join(_bands(*summary.bands))}</div>'
     yield f"<h2>What was taken for what</h2>{_confusion(summary)}"
     yield "<h2>Settings</h2><p>"
     settings = {**summary.settings.to_dict(), **summary.config.to_dict()}
@@ -113,8 +116,7 @@ def _curve(result: ArmResult, key: str) -> Line:
     )
 
 
-def _drifts(summary: Summary) -> Iterator[str]:
-    moved = summary.drift
+def _drifts(moved: Drift) -> Iterator[str]:
     start = moved.centre_at_start.tolist()
     yield chart(
         "Angle between each row and its start",
@@ -133,14 +135,14 @@ def _drifts(summary: Summary) -> Iterator[str]:
         yield chart(f"{name} of each row", lines, "centre at the start, Hz", "Hz")
 
 
-def _rows(summary: Summary) -> Iterator[str]:
-    n_freqs = len(summary.drift.angle)
+def _rows(summary: Summary, moved: Drift) -> Iterator[str]:
+    n_freqs = len(moved.angle)
     time_ms = [1000 * n / summary.config.sample_rate for n in range(summary.config.n_fft)]
     bases = (("start", "fixed", summary.start), ("trained", "trained", summary.trained))
     levels = {kind: _level_db(response(basis)) for _, kind, basis in bases}
     frequency = np.linspace(0, summary.config.sample_rate / 2, levels["fixed"].shape[1]).tolist()
-    for row in summary.drift.angle.argsort(descending=True)[:_MOST_ROWS].tolist():
-        name = f"Row {row} of {n_freqs}, {summary.drift.angle[row]:.1f}°"
+    for row in moved.angle.argsort(descending=True)[:_MOST_ROWS].tolist():
+        name = f"Row {row} of {n_freqs}, {moved.angle[row]:.1f}°"
         yield chart(
             f"{name}: real part",
             [Line(label, kind, time_ms, basis[row].tolist()) for label, kind, basis in bases],
@@ -168,6 +170,13 @@ def _responses(summary: Summary) -> Iterator[str]:
         level = 1.0 - _level_db(response(basis)) / _FLOOR_DB
         steps = [max(1, -(-size // _MOST_PIXELS)) for size in level.shape]
         yield picture(title, level[:: steps[0], :: steps[1]], "frequency of a tone", "row")
+
+
+def _bands(start: torch.Tensor, trained: torch.Tensor) -> Iterator[str]:
+    for title, weights in (("At the start", start), ("Trained", trained)):
+        level = (weights / weights.amax(1, keepdim=True).clamp(min=1e-30)).numpy()
+        steps = [max(1, -(-size // _MOST_PIXELS)) for size in level.shape]
+        yield picture(title, level[:: steps[0], :: steps[1]], "bin of the FFT", "band")
 
 
 def _confusion(summary: Summary) -> str:

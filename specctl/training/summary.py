@@ -1,18 +1,23 @@
 """What came of a training job, and the basis that is written."""
 
+import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from specctl.config import SpectrogramConfig
 from specctl.training.arms import ArmResult, Bench, build_front_end
-from specctl.training.drift import Drift, drift
+from specctl.training.drift import Drift, change_of_bands, drift
 from specctl.training.settings import TrainSettings
 from specctl.training.verdict import Verdict, judge
 from specctl.transforms import Transform
 from specctl.version import __version__
+
+_ROWS = {"basis", "window", "frequencies"}
+"""Weights that the rows of the basis are made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,11 @@ class Summary:
         Whose basis was written: the best one on its validation files.
     verdict : Verdict, optional
     drift : Drift, optional
-        Of the basis that was written; None where the basis itself did not change.
+        Of the basis that was written; None where its rows were not trained.
     start, trained : Tensor, shape (2 * n_freqs, n_fft)
         The basis as it began and as it was written.
+    bands : tuple of Tensor, optional
+        Bands that were trained, each (n_mels, n_freqs): as they began and as they were written.
     dataset_hash : str
     """
 
@@ -54,9 +61,10 @@ class Summary:
     results: tuple[ArmResult, ...]
     kept_run: int
     verdict: Verdict | None
-    drift: Drift
+    drift: Drift | None
     start: torch.Tensor = field(repr=False)
     trained: torch.Tensor = field(repr=False)
+    bands: tuple[torch.Tensor, torch.Tensor] | None = field(repr=False)
     dataset_hash: str
 
     @property
@@ -96,18 +104,22 @@ def summarise(
     """Everything that is to be known of the trainings of a job."""
     trained = [result for result in results if result.arm == "trained"]
     fixed = [result for result in results if result.arm == "fixed"]
-    drifts = [_drift(bench.config, bench.settings, result) for result in trained]
+    moves = [_movement(bench.config, bench.settings, result) for result in trained]
     best = max(trained, key=lambda result: (result.validation_accuracy, -result.run))
     verdict = None
     if fixed:
-        angles = sorted(each.median_angle for each, _, _ in drifts)
         verdict = judge(
             [result.figures() for result in fixed],
             [result.figures() for result in trained],
-            angles[len(angles) // 2],
+            _median(None if each.drift is None else each.drift.median_angle for each in moves),
             None if bench.settings.init == "fourier" else _fixed_front_end(bench.config),
+            change_of_bands=_median(
+                None if each.bands is None else change_of_bands(*each.bands[::-1])
+                for each in moves
+            ),
+            names=bench.settings.train,
         )
-    moved, start, end = drifts[best.run]
+    moved = moves[best.run]
     return Summary(
         output=output,
         classes=bench.classes,
@@ -120,9 +132,10 @@ def summarise(
         results=results,
         kept_run=best.run,
         verdict=verdict,
-        drift=moved,
-        start=start,
-        trained=end,
+        drift=moved.drift,
+        start=moved.start,
+        trained=moved.end,
+        bands=moved.bands,
         dataset_hash=bench.clips.dataset_hash,
     )
 
@@ -140,18 +153,33 @@ def _front_end_of(
     return front_end
 
 
-def _drift(
-    config: SpectrogramConfig, settings: TrainSettings, result: ArmResult
-) -> tuple[Drift, torch.Tensor, torch.Tensor]:
-    """How far a run moved the basis, its start and its end."""
-    start, end = (
-        torch.from_numpy(front_end.to_basis().basis)
-        for front_end in (
-            build_front_end(config, settings, "trained"),
-            _front_end_of(config, settings, result),
-        )
+class _Movement(NamedTuple):
+    """How far a run moved what it trained; ``bands`` are those at the start and at the end."""
+
+    start: torch.Tensor
+    end: torch.Tensor
+    drift: Drift | None
+    bands: tuple[torch.Tensor, torch.Tensor] | None
+
+
+def _movement(config: SpectrogramConfig, settings: TrainSettings, result: ArmResult) -> _Movement:
+    ends = (
+        build_front_end(config, settings, "trained").to_basis(),
+        _front_end_of(config, settings, result).to_basis(),
     )
-    return drift(end, start, config.sample_rate), start, end
+    start, end = (torch.from_numpy(each.basis) for each in ends)
+    bands = [torch.from_numpy(each.mel) for each in ends if each.mel is not None]
+    return _Movement(
+        start,
+        end,
+        drift(end, start, config.sample_rate) if _ROWS & set(settings.train) else None,
+        (bands[0], bands[1]) if "mel" in settings.train else None,
+    )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def write_basis(summary: Summary, *, overwrite: bool) -> None:

@@ -70,9 +70,10 @@ class Difference:
 class Verdict:
     """What the comparison of fixed and trained basis came to.
 
-    Times and peaks are medians over the runs,
-    None where nothing told. ``fixed_front_end`` says what was compared with, where the trained
-    one did not begin as that.
+    Times and peaks are medians over the runs, None where nothing told. ``drift_degrees`` is how
+    far the rows moved, None if they were not trained; ``change_of_bands`` is the same for bands,
+    relative to their norm. ``fixed_front_end`` says what was compared with, where the trained one
+    did not begin as that; ``trained`` names the weights.
     """
 
     outcome: Outcome
@@ -87,8 +88,10 @@ class Verdict:
     ms_per_step_trained: float | None
     peak_memory_mb_fixed: float | None
     peak_memory_mb_trained: float | None
-    drift_degrees: float
+    drift_degrees: float | None
+    change_of_bands: float | None = None
     fixed_front_end: str | None = None
+    trained: tuple[str, ...] = ("basis",)
 
     @property
     def sentence(self) -> str:
@@ -104,13 +107,21 @@ class Verdict:
     @property
     def _judged(self) -> str:
         if self.outcome != "cannot be judged":
-            return f"trained basis {self.outcome}"
+            return f"{self._subject} {self.outcome}"
         which = (
             f"fewer than {FEWEST_RUNS} runs"
             if self.n_runs < FEWEST_RUNS
             else "runs that all differ by the same, which gives no interval,"
         )
-        return f"{which} cannot tell whether a trained basis helps"
+        article = "a " if self.drift_degrees is not None else ""
+        return f"{which} cannot tell whether {article}{self._subject} helps"
+
+    @property
+    def _subject(self) -> str:
+        """The basis, or what else was trained while the basis stayed as it was."""
+        if self.drift_degrees is not None:
+            return "trained basis"
+        return f"training {' and '.join(self.trained)}"
 
     @property
     def _caveat(self) -> str:
@@ -132,7 +143,7 @@ class Verdict:
 
     @property
     def cost(self) -> str:
-        """What the trained basis cost, in words."""
+        """What training cost and how far it went, in words."""
         parts = []
         if self.ms_per_step_fixed and self.ms_per_step_trained:
             parts.append(
@@ -144,7 +155,10 @@ class Verdict:
                 f"{self.peak_memory_mb_trained:.0f} MB at the peak trained, "
                 f"{self.peak_memory_mb_fixed:.0f} MB fixed"
             )
-        parts.append(f"rows moved by {self.drift_degrees:.1f}° (median)")
+        if self.drift_degrees is not None:
+            parts.append(f"rows moved by {self.drift_degrees:.1f}° (median)")
+        if self.change_of_bands is not None:
+            parts.append(f"bands changed by {self.change_of_bands:.1%} (median)")
         return "; ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -155,8 +169,11 @@ class Verdict:
 def judge(
     fixed: Sequence[dict[str, Any]],
     trained: Sequence[dict[str, Any]],
-    drift_degrees: float,
+    drift_degrees: float | None,
     fixed_front_end: str | None = None,
+    *,
+    change_of_bands: float | None = None,
+    names: tuple[str, ...] = ("basis",),
 ) -> Verdict:
     """Compare runs pair by pair.
 
@@ -165,9 +182,14 @@ def judge(
     fixed, trained : sequence of dict
         Of each run, with ``accuracy``, ``macro_f1``, ``ms_per_step`` and ``peak_memory_mb``; runs
         in the same place had the same seed and the same files.
-    drift_degrees : float
+    drift_degrees : float, optional
+        Of rows that were trained.
     fixed_front_end : str, optional
         What it was, where the trained one began as another.
+    change_of_bands : float, optional
+        Of bands that were trained.
+    names : tuple of str
+        What was trained.
 
     Raises
     ------
@@ -196,6 +218,8 @@ def judge(
         peak_memory_mb_fixed=_median(fixed, "peak_memory_mb"),
         peak_memory_mb_trained=_median(trained, "peak_memory_mb"),
         drift_degrees=drift_degrees,
+        change_of_bands=change_of_bands,
+        trained=names,
         fixed_front_end=fixed_front_end,
     )
 

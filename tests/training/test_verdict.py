@@ -90,6 +90,20 @@ def test_cost_is_the_median_and_left_out_where_nothing_tells():
     assert bare.cost == "rows moved by 4.0° (median)"
 
 
+@pytest.mark.parametrize(
+    ("trained", "words"),
+    [
+        ([0.70, 0.81, 0.9], "training mel and pcen helps on this data: "),
+        ([0.6, 0.7, 0.8], "cannot tell whether training mel and pcen helps on this data: "),
+    ],
+)
+def test_what_was_trained_is_named_where_it_was_not_the_rows(trained, words):
+    given = {"change_of_bands": 0.125, "names": ("mel", "pcen")}
+    verdict = judge(runs([0.5, 0.6, 0.7]), runs(trained), None, **given)
+    assert words in verdict.sentence
+    assert verdict.cost.endswith("1 ms fixed; bands changed by 12.5% (median)")
+
+
 def test_runs_come_in_pairs():
     with pytest.raises(ParameterError, match="as many runs, at least 1, got 1 and 2"):
         judge(runs([0.5]), runs([0.5, 0.5]), 0.0)
