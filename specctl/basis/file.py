@@ -27,15 +27,18 @@ def save_basis(path: Path | str, basis: Basis, *, overwrite: bool = False) -> No
     BasisError
         If the file exists and ``overwrite`` is not set or it is no basis file, or it cannot be
         written.
+    ParameterError
+        If JSON cannot hold the metadata, or they are more than a file may have.
     """
     path = Path(path)
+    metadata = checked_metadata(basis.metadata)
     check_absent(path, BASIS, overwrite=overwrite)
     words = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "config": basis.config.to_json(),
         "trained": json.dumps(list(basis.trained)),
-        "metadata": checked_metadata(basis.metadata),
+        "metadata": metadata,
         "specctl_version": __version__,
     }
     arrays = {name: array.astype("<f4", order="C") for name, array in basis.tensors.items()}

@@ -14,6 +14,9 @@ from specctl.errors import ParameterError
 TENSORS = ("basis", "window", "frequencies", "mel", "pcen")
 """Weights a basis may have, in the order they are hashed."""
 
+_MAX_METADATA_BYTES = 1_000_000
+"""Of a header, which may have 2**20: what else there is takes far less than the difference."""
+
 TRAINABLE = TENSORS
 """Weights that may be trained: all of them."""
 
@@ -82,11 +85,18 @@ def tensor_shapes(config: SpectrogramConfig) -> dict[str, tuple[int, ...]]:
 
 
 def checked_metadata(values: Mapping[str, Any]) -> str:
-    """Metadata as JSON; ParameterError where JSON cannot hold it."""
+    """Metadata as JSON; ParameterError where JSON or a basis file cannot hold it."""
     try:
-        return json.dumps(dict(values), sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        text = json.dumps(dict(values), sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ParameterError(f"metadata must be plain JSON values: {error}") from error
+    # a header is JSON itself, which escapes this once more
+    n_bytes = len(json.dumps(text))
+    if n_bytes > _MAX_METADATA_BYTES:
+        raise ParameterError(
+            f"metadata must be at most {_MAX_METADATA_BYTES:,} bytes in a file, got {n_bytes:,}"
+        )
+    return text
 
 
 def _check_array(name: str, array: np.ndarray, shape: tuple[int, ...] | None) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from specctl.basis import load_basis
 from specctl.basis.checks import is_state_dict
+from specctl.basis.record import checked_metadata
 from specctl.basis.state_dict import settings_of
 from specctl.config import SpectrogramConfig
 from specctl.errors import ParameterError, Stopped, TrainingError
@@ -143,6 +144,8 @@ def _train(bench: Bench, options: Options, output: Path) -> Summary:
     _check_crop(bench)
     splits = [draw_split(bench.clips.files, settings.seed + run) for run in range(settings.runs)]
     _check_shares(bench, splits)
+    # what is known by now of what is written in the end
+    checked_metadata({"classes": bench.classes, "training": settings.to_dict()})
     with claimed_work(bench, output, options):
         front_end = build_front_end(bench.config, settings, "trained")
         start = {"event": "start", "n_trained": front_end.n_trained, "train": settings.train}

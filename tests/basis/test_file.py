@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -87,6 +88,26 @@ def test_metadata_that_are_not_json_are_refused(tmp_path, value):
     with pytest.raises(ParameterError, match="metadata must be plain JSON values"):
         MelSpectrogram(**MEL).save_basis(tmp_path / "b.safetensors", verdict=value)
     assert not list(tmp_path.iterdir())
+
+
+# each is written as a letter, a backslash and more, or six bytes, in the header of a file
+@pytest.mark.parametrize("letter", ["a", '"', "é", "\\", "\x00"])
+def test_metadata_that_are_written_can_be_read(letter, tmp_path):
+    path, size = tmp_path / "b.safetensors", 1
+    transform = trained(MEL, "basis")
+    transform.save_basis(path, note=letter)
+    while size < 2**21:
+        size *= 2
+        try:
+            transform.save_basis(path, overwrite=True, note=letter * size)
+        except ParameterError as error:
+            assert re.fullmatch(
+                r"metadata must be at most 1,000,000 bytes in a file, got 1,\d+,\d+", str(error)
+            )
+            break
+        assert specctl.load_basis(path).metadata == {"note": letter * size}
+    assert 2**16 < size < 2**21
+    assert specctl.load_basis(path).metadata == {"note": letter * (size // 2)}
 
 
 def test_a_fingerprint_tells_weights_and_settings_apart_and_nothing_else():
