@@ -7,6 +7,8 @@ from specctl.errors import ParameterError
 _SPEECH_16K = {
     "sample_rate": 16000,
     "n_fft": 400,
+    # stays 25 ms with a longer FFT
+    "win_length": 400,
     "hop_length": 160,
     "n_mels": 80,
 }

@@ -127,3 +127,11 @@ def test_torchaudio_is_its_documented_defaults():
     )
     expected = librosa.power_to_db(mel, top_db=None)
     assert_close_in_db(computed("torchaudio", samples), expected, DECIBEL_TOLERANCE)
+
+
+def test_the_window_of_speech_stays_as_long_with_a_longer_fft():
+    config = SpectrogramConfig.resolve("speech-16k", n_fft=512)
+    assert (config.n_fft, config.win_length, config.hop_length) == (512, 400, 160)
+    assert SpectrogramConfig.resolve("speech-16k", n_fft=256, win_length=256).win_length == 256
+    with pytest.raises(ParameterError, match=r"win_length must be in \[1, n_fft=256\], got 400"):
+        SpectrogramConfig.resolve("speech-16k", n_fft=256)
