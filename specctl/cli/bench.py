@@ -170,6 +170,9 @@ def _exit_if_bad(found: "Report", *, verify: bool, fail_below: float | None) -> 
     for cell in broken:
         _complain(f"{cell.contender} on {cell.workload}: {cell.note}")
     failed = bool(broken) and verify
+    if verify and found.status == "out of time":
+        _complain("--verify had no time for some of the kernels; give a larger --budget")
+        failed = True
     if fail_below is not None:
         from specctl.bench.results import BASELINES
 

@@ -68,6 +68,12 @@ def test_verify_fails_when_a_kernel_is_wrong(fakes):
     assert "specctl-conv on" not in done.stderr
 
 
+def test_verify_fails_when_it_does_not_get_to_every_kernel():
+    done = invoke(*SMALL, "--verify", "--budget", 1e-6)
+    assert done.exit_code == 1
+    assert "specctl: --verify had no time for some of the kernels; give a larger" in done.stderr
+
+
 @pytest.mark.parametrize(("limit", "code"), [(2.9, 0), (3.1, 1)], ids=["above", "below"])
 def test_fail_below_looks_at_the_best_kernel(fakes, limit, code):
     timer = FakeTimer()
