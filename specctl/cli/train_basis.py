@@ -13,6 +13,7 @@ from specctl.cli import options as o
 from specctl.cli import train_options as t
 from specctl.cli.app import ExitCode, app, err, importing, out, reported_errors
 from specctl.cli.draw import printable
+from specctl.cli.report import print_empty_bands
 from specctl.cli.stopping import stoppable_training
 from specctl.cli.train_progress import TrainProgress
 from specctl.cores import usable_cores
@@ -116,6 +117,9 @@ def train_basis(  # one flag for each setting; they go on as one dict
         bar = stack.enter_context(TrainProgress(err, quiet=quiet))
         should_stop = stack.enter_context(stoppable_training(bar.say))
         sinks: list[_Sink] = [bar, *(_sinks(flags, stack) if is_first else ())]
+        # a preset or basis is as it is
+        if not (quiet or preset or _init_file(settings.get("init"))):
+            sinks.append(_say_empty_bands)
         summary = _train(flags, preset, settings, sinks, should_stop)
         if report is not None and is_first:
             from specctl.training.page import write_page
@@ -284,6 +288,15 @@ def _sinks(flags: dict[str, Any], stack: ExitStack) -> list[_Sink]:
     if flags["tensorboard"] is not None:
         sinks.append(stack.enter_context(TensorBoardFolder(flags["tensorboard"])))
     return sinks
+
+
+def _say_empty_bands(event: dict[str, Any]) -> None:
+    """Before the first step: what would be wrong with a training of hours."""
+    if event["event"] != "start":
+        return
+    from specctl.config import SpectrogramConfig
+
+    print_empty_bands(SpectrogramConfig.from_dict(event["config"]))
 
 
 def _print(summary: "Summary", *, as_json: bool, quiet: bool) -> None:

@@ -149,6 +149,7 @@ def _train(bench: Bench, options: Options, output: Path) -> Summary:
     with claimed_work(bench, output, options):
         front_end = build_front_end(bench.config, settings, "trained")
         start = {"event": "start", "n_trained": front_end.n_trained, "train": settings.train}
+        start["config"] = bench.config.to_dict()
         sizes = tuple(split.sizes for split in splits)
         bench.report({**start, "classes": bench.classes, "n_files": n_files, "split_sizes": sizes})
         summary = summarise(bench, _train_all(bench, splits), sizes, output)

@@ -374,6 +374,11 @@ def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(number, code, flags,
     assert steps == list(range(1, len(steps) + 1))
 
 
+def test_bands_without_a_bin_are_told_of(folder, tmp_path):
+    done = invoke("train-basis", folder, tmp_path / "b", *ONE, "--n-mels", 40)
+    assert "of 40 mel bands have no FFT bin: raise n_fft or lower n_mels" in done.stderr
+
+
 def test_a_trained_basis_goes_into_convert(folder, tmp_path):
     assert invoke("train-basis", folder, tmp_path / "b", *ONE).exit_code == 0
     done = invoke("convert", folder, tmp_path / "o.h5", "--basis", tmp_path / "b", "--workers", 0)
