@@ -15,7 +15,6 @@ from specctl.training.batches import Batch, TrainBatches
 from specctl.training.checkpoint import read_checkpoint, write_checkpoint
 from specctl.training.evaluate import Scores, check_finite
 from specctl.training.network import Network, kept_random_state, model_precision
-from specctl.training.norm import GROUP_SIZE
 from specctl.training.penalties import Penalties
 from specctl.training.processes import Processes
 from specctl.training.settings import TrainSettings
@@ -163,8 +162,8 @@ class Trainer:
             norm.forget()
 
     def _halve(self, n_clips: int, error: Exception) -> None:
-        """Half as many clips at once; pieces end where groups of a normalisation end."""
-        unit = GROUP_SIZE if self._network.norms else 1
+        """Half as many clips at once; pieces end where groups of a normalisation or pairs end."""
+        unit = self._network.n_together
         pieces = min(self._micro, n_clips)
         if pieces <= unit:
             raise TrainingError(

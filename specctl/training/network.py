@@ -12,7 +12,7 @@ from specctl.kernels.precision import matmul_precision
 from specctl.training.augmenting import Augmentations
 from specctl.training.batches import Batch
 from specctl.training.models import takes_lengths
-from specctl.training.norm import GroupedBatchNorm, grouped_norms
+from specctl.training.norm import GROUP_SIZE, GroupedBatchNorm, grouped_norms
 from specctl.transforms import Transform
 
 
@@ -53,6 +53,13 @@ class Network(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.front_end.window.device
+
+    @property
+    def n_together(self) -> int:
+        """Clips in their order that change each other: a batch may be cut between them only."""
+        if self.norms:
+            return GROUP_SIZE
+        return 1 if self._augmentations.mixup is None else 2
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of a batch, summed over its clips."""

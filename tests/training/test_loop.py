@@ -144,6 +144,34 @@ def test_out_of_memory_halves_what_is_computed_at_once_and_changes_nothing(
         assert one["train_loss"] == pytest.approx(other["train_loss"], abs=1e-4)
 
 
+class Plain(nn.Module):
+    """Normalises nothing over several clips; has room for so many while training."""
+
+    def __init__(self, n_bins, n_classes, most):
+        super().__init__()
+        self.out, self.most = nn.Linear(n_bins, n_classes), most
+
+    def forward(self, spec):
+        if self.training and len(spec) > self.most:
+            raise MemoryError
+        return self.out(spec.mean(2) / 20)
+
+
+def test_clips_that_are_mixed_stay_together_where_memory_runs_out(more_tones, tmp_path):
+    given = {**TINY, "batch_size": 12, "epochs": 2, "augment": ("mixup",)}
+    whole, cut = (
+        train_basis(
+            more_tones,
+            tmp_path / str(most),
+            **{**given, "model": _named("Plain", lambda n, c, most=most: Plain(n, c, most))},
+        )
+        for most in (12, 3)
+    )
+    torch.testing.assert_close(whole.trained, cut.trained, **ROUNDING)
+    for one, other in zip(whole.results[0].history, cut.results[0].history, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], abs=1e-4)
+
+
 def test_too_little_memory_for_anything_is_said(more_tones, tmp_path):
     class Smallest(Small):
         most = 0
