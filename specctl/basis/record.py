@@ -61,6 +61,12 @@ class Basis:
         values = {name: getattr(self, name) for name in TENSORS}
         return {name: value for name, value in values.items() if value is not None}
 
+    def __repr__(self) -> str:
+        """What was trained of how large a basis; not its thousands of numbers."""
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in self.tensors.items())
+        trained = ", ".join(self.trained) or "nothing"
+        return f"<Basis {self.fingerprint()[:12]}: {shapes}; trained: {trained}>"
+
     def fingerprint(self) -> str:
         """SHA-256 over settings and weights: equal means the same numbers come out."""
         digest = hashlib.sha256(self.config.to_json().encode())

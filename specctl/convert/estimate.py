@@ -106,12 +106,9 @@ def _rehearsal(
     description: Description,
 ) -> tuple[Receipt, int, Sequence[PlannedSource]]:
     """Convert a few sources spread over the plan; the receipt, the size, and which they were."""
-    usable = [
-        source
-        for source in plan.sources
-        if 0 < source.seconds <= _LONGEST_SAMPLE and stored_bytes(source, config)
-    ]
-    usable = usable or list(plan.sources)
+    known = [each for each in plan.sources if each.seconds > 0 and stored_bytes(each, config)]
+    usable = [each for each in known if each.seconds <= _LONGEST_SAMPLE]
+    usable = usable or sorted(known, key=lambda each: each.seconds)[:1] or list(plan.sources)
     sample = tuple(usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES])
     with tempfile.TemporaryDirectory(prefix="specctl-") as name:
         while sample:

@@ -120,10 +120,9 @@ class Joining:
             raise
         summary = merger.summary(self._folder.merged.stat().st_size)
         self._check_place()
-        if self._job.update:
-            # who may read the old one, and nobody else; not every file system has such modes
-            with contextlib.suppress(OSError):
-                shutil.copymode(self._folder.store, self._folder.merged)
+        # who may read the old one, and nobody else; not every file system has such modes
+        with contextlib.suppress(OSError):
+            shutil.copymode(self._folder.store, self._folder.merged)
         publish(self._folder.merged, self._folder.store)
         try:
             self._folder.remove()

@@ -194,7 +194,8 @@ class Planner:
         if base is None:
             return self.given.resolve(most_common_rate(sources) or _FALLBACK_RATE)
         config = self.given.resolve(int(base.config.get("sample_rate", _FALLBACK_RATE)))
-        asked = self.options.kernel if self.options.kernel != "auto" else base.kernel
+        is_free = self.options.kernel == "auto" or not base.kernel
+        asked = base.kernel if is_free else self.options.kernel
         differing = differences(
             {**base.config, "kernel": base.kernel}, {**config.to_dict(), "kernel": asked}
         )

@@ -121,6 +121,14 @@ def test_a_fingerprint_tells_weights_and_settings_apart_and_nothing_else():
     assert len({basis.fingerprint() for basis in (first, *others)}) == 4
 
 
+def test_it_is_shown_in_a_line():
+    basis = trained(MEL, "basis", "mel").to_basis()
+    assert repr(basis) == (
+        f"<Basis {basis.fingerprint()[:12]}: basis {basis.basis.shape}, "
+        f"window {basis.window.shape}, mel {basis.mel.shape}; trained: basis, mel>"
+    )
+
+
 def test_training_goes_on_from_a_file(tmp_path):
     path = tmp_path / "b.safetensors"
     transform = trained(MEL, "frequencies", "window")

@@ -12,7 +12,7 @@ import h5py
 import pytest
 
 from specctl import convert_audio, open_store
-from specctl.convert import Options, estimate_conversion
+from specctl.convert import Options
 from specctl.errors import ParameterError, StoreError
 from tests.convert.audio_files import corpus, write_noise
 from tests.convert.commands import (
@@ -89,28 +89,6 @@ def test_a_stopped_run_is_finished_by_the_same_call(folder, store, tmp_path):
     assert (summary.n_resumed, summary.n_converted, summary.n_found) == (4, 9, 9)
     assert_same(store, tmp_path / "wanted.h5")
     assert_nothing_beside(store)
-
-
-def test_a_dry_run_tells_how_much_is_done_and_touches_nothing(folder, store):
-    def estimated(**options):
-        options = Options(workers=0, **options)
-        return estimate_conversion(folder, store, options=options, **SETTINGS)
-
-    leave_unfinished(folder, store)
-    write_noise(folder / "x" / "later.wav")
-    before = {path: path.read_bytes() for path in store.parent.rglob("*") if path.is_file()}
-    estimate = estimated()
-    assert (estimate.n_found, estimate.n_parts_done, estimate.n_parts) == (9, 4, 9)
-    with pytest.raises(StoreError, match="unfinished conversion with other settings: n_fft 512"):
-        estimate_conversion(folder, store, options=HERE, n_fft=256)
-    assert {path: path.read_bytes() for path in before} == before
-    assert set(before) == {path for path in store.parent.rglob("*") if path.is_file()}
-    told = run(folder, store, *FLAGS, "--dry-run")
-    assert told.stdout.splitlines()[-1] == "4 of 9 parts are done before"
-    convert_audio(folder, store, options=HERE, **SETTINGS)
-    size = store.stat().st_size
-    assert size / 4 < estimate.n_bytes < size * 4
-    assert estimated().is_nothing
 
 
 def test_files_that_come_later_are_left_to_an_update(folder, store):

@@ -1,0 +1,71 @@
+"""``--dry-run``: what a conversion would do, told from a few files."""
+
+import pytest
+
+from specctl import convert_audio
+from specctl.convert import Options, estimate, estimate_conversion
+from specctl.errors import StoreError
+from tests.convert.audio_files import corpus, write_noise
+from tests.convert.commands import run
+from tests.convert.unfinished import stop_after_parts
+
+HERE = Options(workers=0)
+SETTINGS = {"n_fft": 512, "n_mels": 20}
+FLAGS = ("--n-fft", 512, "--n-mels", 20)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return corpus(tmp_path / "in", 9)
+
+
+@pytest.fixture
+def store(tmp_path):
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "o.h5"
+
+
+def test_a_dry_run_tells_how_much_is_done_and_touches_nothing(folder, store):
+    def estimated(**options):
+        options = Options(workers=0, **options)
+        return estimate_conversion(folder, store, options=options, **SETTINGS)
+
+    stop_after_parts(folder, store, 4, HERE, **SETTINGS)
+    write_noise(folder / "x" / "later.wav")
+    before = {path: path.read_bytes() for path in store.parent.rglob("*") if path.is_file()}
+    estimate = estimated()
+    assert (estimate.n_found, estimate.n_parts_done, estimate.n_parts) == (9, 4, 9)
+    with pytest.raises(StoreError, match="unfinished conversion with other settings: n_fft 512"):
+        estimate_conversion(folder, store, options=HERE, n_fft=256)
+    assert {path: path.read_bytes() for path in before} == before
+    assert set(before) == {path for path in store.parent.rglob("*") if path.is_file()}
+    told = run(folder, store, *FLAGS, "--dry-run")
+    assert told.stdout.splitlines()[-1] == "4 of 9 parts are done before"
+    convert_audio(folder, store, options=HERE, **SETTINGS)
+    size = store.stat().st_size
+    assert size / 4 < estimate.n_bytes < size * 4
+    assert estimated().is_nothing
+
+
+def test_of_files_that_are_all_long_one_is_enough(folder, monkeypatch):
+    rehearsed = []
+
+    def part_job(**fields):
+        rehearsed.extend(source.key for source in fields["sources"])
+        return made(**fields)
+
+    made = estimate.PartJob
+    monkeypatch.setattr(estimate, "PartJob", part_job)
+    found = estimate_conversion(folder, options=HERE, **SETTINGS)
+    assert len(rehearsed) == 8
+    rehearsed.clear()
+    monkeypatch.setattr(estimate, "_LONGEST_SAMPLE", 0.5)
+    again = estimate_conversion(folder, options=HERE, **SETTINGS)
+    # the shortest
+    assert rehearsed == ["x/000.wav"]
+    assert found.n_bytes / 2 < again.n_bytes < found.n_bytes * 2
