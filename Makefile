@@ -11,7 +11,7 @@ VENV ?= .venv
 AUDIO ?= tests/clips
 DEMO ?= demo-out
 TESTS ?= tests
-JOBS ?= 2
+JOBS ?= 3
 PIP_ARGS ?=
 TORTURE_MINUTES ?= 120
 
