@@ -5,29 +5,14 @@ import pytest
 from specctl import convert_audio
 from specctl.convert import Options, estimate, estimate_conversion
 from specctl.errors import StoreError
-from tests.convert.audio_files import corpus, write_noise
+from tests.convert.audio_files import write_noise
 from tests.convert.commands import run
 from tests.convert.unfinished import stop_after_parts
 
+pytestmark = pytest.mark.usefixtures("small_parts")
 HERE = Options(workers=0)
 SETTINGS = {"n_fft": 512, "n_mels": 20}
 FLAGS = ("--n-fft", 512, "--n-mels", 20)
-
-
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
-    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return corpus(tmp_path / "in", 9)
-
-
-@pytest.fixture
-def store(tmp_path):
-    (tmp_path / "out").mkdir()
-    return tmp_path / "out" / "o.h5"
 
 
 def test_a_dry_run_tells_how_much_is_done_and_touches_nothing(folder, store):

@@ -9,29 +9,14 @@ from specctl import convert_audio, open_store
 from specctl.convert import Options
 from specctl.errors import StoreError
 from specctl.store.verify import verify_store
-from tests.convert.audio_files import corpus, write_noise
+from tests.convert.audio_files import write_noise
 from tests.convert.commands import assert_same, parts_of
 from tests.convert.unfinished import stop_after_parts
 
+pytestmark = pytest.mark.usefixtures("small_parts")
 HERE = Options(workers=0)
 UPDATE = Options(workers=0, update=True)
 SETTINGS = {"n_fft": 512, "n_mels": 20}
-
-
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
-    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return corpus(tmp_path / "in", 9)
-
-
-@pytest.fixture
-def store(tmp_path):
-    (tmp_path / "out").mkdir()
-    return tmp_path / "out" / "o.h5"
 
 
 def arrays(store):

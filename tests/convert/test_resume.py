@@ -26,25 +26,10 @@ from tests.convert.commands import (
 from tests.convert.stub_decoder import StubDecoder
 from tests.convert.unfinished import stop_after_parts
 
+pytestmark = pytest.mark.usefixtures("small_parts")
 HERE = Options(workers=0)
 SETTINGS = {"n_fft": 512, "n_mels": 20}
 FLAGS = ("--n-fft", 512, "--n-mels", 20)
-
-
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
-    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return corpus(tmp_path / "in", 9)
-
-
-@pytest.fixture
-def store(tmp_path):
-    (tmp_path / "out").mkdir()
-    return tmp_path / "out" / "o.h5"
 
 
 def leave_unfinished(folder, store, options=HERE, n_parts=4, **settings):
