@@ -14,6 +14,7 @@ MAX_LINES = 400
 # what each part of the package may import of it, besides itself
 BASE = {
     "errors",
+    "compiler",
     "durable",
     "eager",
     "given_files",
@@ -29,6 +30,7 @@ BASE = {
 LAYERS = {
     "errors": set(),
     "version": set(),
+    "compiler": set(),
     "cores": set(),
     "words": set(),
     "durable": {"errors"},

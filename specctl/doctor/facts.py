@@ -203,7 +203,7 @@ def _llvm_version() -> str:
 
 
 def _processor(broken: dict[str, str]) -> tuple[str | None, int | None]:
-    from specctl.kernels.native.compiler import host
+    from specctl.compiler import host
 
     try:
         found = host()

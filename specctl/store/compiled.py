@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 from llvmlite import ir
 
+from specctl.compiler import compiled
 from specctl.kernels.native.code import FLOAT, INDEX, POINTER, Code, Vector
-from specctl.kernels.native.compiler import compiled
 
 _DOUBLE = ir.DoubleType()
 _BYTE = ir.IntType(8)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from specctl.kernels.native import compiler, plan
+from specctl import compiler
+from specctl.kernels.native import plan
 from specctl.kernels.native.program import Logarithm
 from specctl.kernels.native.spectrogram import NativeSpectrogram, problem
 from specctl.transforms import MelSpectrogram, Spectrogram

@@ -6,8 +6,8 @@ as many frames as there are lanes go through window, FFT, power, mel bands and l
 side, nothing ever crosses lanes in between, and a frame's numbers depend on its own samples only.
 
 ``plan`` divides an FFT length into steps, ``code`` writes vector instructions as if they were
-arithmetic, ``butterflies`` and ``stages`` are the arithmetic, ``compiler`` hands it to LLVM
-(30 ms, in this process, no compiler to install) and ``spectrogram`` runs the result on arrays.
+arithmetic, ``butterflies`` and ``stages`` are the arithmetic, ``specctl.compiler`` hands it to
+LLVM (30 ms, in this process, none to install) and ``spectrogram`` runs the result on arrays.
 ``bands`` is what follows the products of frames with a trained basis, forth and back.
 Nothing here imports torch.
 """

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from llvmlite import ir
 
+from specctl.compiler import Compiled, compiled, host
 from specctl.kernels.native.code import INDEX, POINTER, Code, Vector
-from specctl.kernels.native.compiler import Compiled, compiled, host
 
 _VECTORS = 4
 """Neighbouring vectors of frames at a time, so that few weights are loaded for many frames."""

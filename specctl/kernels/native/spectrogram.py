@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from specctl.compiler import Compiled, compiled, host
 from specctl.kernels.native import plan, stages
-from specctl.kernels.native.compiler import Compiled, compiled, host
 from specctl.kernels.native.program import Layout, Logarithm, Program, Tables
 
 _ALIGNMENT = 64

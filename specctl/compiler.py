@@ -56,6 +56,14 @@ def compiled(module: ir.Module, name: str, arguments: str) -> Compiled:
     arguments : str
         A letter for each: ``p`` an address, ``n`` a number.
     """
+    engine = in_memory(module)
+    kinds = {"p": ctypes.c_void_p, "n": ctypes.c_int64}
+    signature = ctypes.CFUNCTYPE(None, *(kinds[letter] for letter in arguments))
+    return Compiled(signature(engine.get_function_address(name)), engine)
+
+
+def in_memory(module: ir.Module) -> llvm.ExecutionEngine:
+    """The functions of a module as machine code, which goes when the engine does."""
     processor = host()
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
@@ -64,6 +72,4 @@ def compiled(module: ir.Module, name: str, arguments: str) -> Compiled:
     )
     engine = llvm.create_mcjit_compiler(parsed, machine)
     engine.finalize_object()
-    kinds = {"p": ctypes.c_void_p, "n": ctypes.c_int64}
-    signature = ctypes.CFUNCTYPE(None, *(kinds[letter] for letter in arguments))
-    return Compiled(signature(engine.get_function_address(name)), engine)
+    return engine
