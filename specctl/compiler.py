@@ -62,8 +62,8 @@ def compiled(module: ir.Module, name: str, arguments: str) -> Compiled:
     return Compiled(signature(engine.get_function_address(name)), engine)
 
 
-def in_memory(module: ir.Module) -> llvm.ExecutionEngine:
-    """The functions of a module as machine code, which goes when the engine does."""
+def in_memory(module: ir.Module | str) -> llvm.ExecutionEngine:
+    """The functions of a module, or of its text, as machine code, which goes when this does."""
     processor = host()
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()

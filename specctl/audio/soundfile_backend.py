@@ -1,8 +1,6 @@
 """Decoding by libsndfile: WAV and its kin, FLAC, Ogg Vorbis, Opus, MP3, AIFF, AU, CAF, GSM."""
 
 import contextlib
-import io
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,29 +10,18 @@ import soundfile
 from specctl.audio import reasons
 from specctl.audio.info import AudioInfo, Room, Samples, one_buffer
 from specctl.audio.scratch import SCRATCH_BYTES, scratch
-from specctl.audio.source import Piece, PieceFile, SourceFile, Structure
+from specctl.audio.sound_file import ForwardSoundFile
+from specctl.audio.source import Piece, SourceFile, Structure
 from specctl.errors import AudioError
 
 UNKNOWN_FORMAT = frozenset({1, 7})
 """libsndfile's numbers for "format not recognised" and, from libmpg123, for "no such file"."""
 FULL_SCALE_16_BIT = np.float32(2**-15)
 UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 where FLAC says nothing
-READ_AHEAD = 2**16  # bytes; libsndfile asks for a few bytes at a time
 PASSED_AT_ONCE = 2**16  # samples of all channels together
 REST_STEPS = (2**12, 2**6, 1)  # samples
 GSM_ARGUMENTS = {"format": "RAW", "subtype": "GSM610", "samplerate": 8000, "channels": 1}
 INTEGER_ENCODINGS = ("PCM_", "ULAW", "ALAW", "GSM610", "IMA_ADPCM", "MS_ADPCM", "ALAC_", "DPCM_")
-
-
-class _ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
-    """Read from start to end only.
-
-    soundfile seeks to where it already is after each read, which fails in FLAC at the end
-    of a stream of undeclared length.
-    """
-
-    def seekable(self) -> bool:
-        return False
 
 
 class SoundfileDecoder:
@@ -50,7 +37,9 @@ class SoundfileDecoder:
     def __init__(self, source: SourceFile, structure: Structure) -> None:
         self._source = source
         self._structure = structure
-        self._unread: soundfile.SoundFile | None = None
+        self._pieces = structure.pieces or (Piece(b"", 0, source.size),)
+        self._unread: ForwardSoundFile | None = None
+        self._last: ForwardSoundFile | None = None
         self.info, subtype = self._read_info()
         self.n_expected = self.info.n_samples
         # those of FLAC are scaled while they are decoded
@@ -62,9 +51,10 @@ class SoundfileDecoder:
         room = room or one_buffer(self.info.n_channels)
         n_found = filled = 0
         buffer = room(self._next_length(block_length, n_found))
-        for piece in self._structure.pieces or (None,):
+        for piece in self._pieces:
             with self._open(piece) as file:
-                _pass_over(file, _skipped(piece))
+                self._last = file if piece is self._pieces[-1] else None
+                _pass_over(file, piece.skip)
                 # libsndfile has nothing more than it has declared
                 while n_found != self.n_expected and (
                     n_read := _read(file, buffer[filled:], self._is_16_bit)
@@ -84,7 +74,7 @@ class SoundfileDecoder:
 
     def has_read_all(self) -> bool:
         """Whether the file has been read to its end, which decoders do a few kilobytes ahead."""
-        return os.lseek(self._source.fd, 0, os.SEEK_CUR) >= self._source.size
+        return self._last is not None and self._last.is_at_end
 
     def rest(self, n_before: int, most: int) -> Samples:
         """Up to ``most`` samples after the first ``n_before``, up to where decoding fails.
@@ -94,37 +84,35 @@ class SoundfileDecoder:
         """
         found: Samples = np.empty((most, self.info.n_channels), dtype=np.float32)
         n_found = 0
-        for step in () if self._structure.pieces else REST_STEPS:
-            with self._open(None) as file, contextlib.suppress(soundfile.SoundFileError):
-                _pass_over(file, n_before + n_found)
+        for step in REST_STEPS if len(self._pieces) == 1 else ():
+            with (
+                contextlib.suppress(soundfile.SoundFileError, OSError),
+                self._open(self._pieces[0]) as file,
+            ):
+                _pass_over(file, self._pieces[0].skip + n_before + n_found)
                 while n_found < most and (n := _read(file, found[n_found : n_found + step])):
                     n_found += n
         return found[:n_found]
 
-    def _open(self, piece: Piece | None) -> soundfile.SoundFile:
+    def _open(self, piece: Piece) -> ForwardSoundFile:
         if self._unread is not None:
             file, self._unread = self._unread, None
             return file
         arguments: dict[str, Any] = GSM_ARGUMENTS if self._structure.is_gsm else {}
-        if piece is None:
-            # libsndfile takes what comes before the position for somebody else's data
-            os.lseek(self._source.fd, 0, os.SEEK_SET)
-            return _ForwardSoundFile(self._source.fd, closefd=False, **arguments)
-        file = io.BufferedReader(PieceFile(self._source, piece), READ_AHEAD)
-        return _ForwardSoundFile(file, "r", **arguments)
+        return ForwardSoundFile(self._source, piece, **arguments)
 
     def _read_info(self) -> tuple[AudioInfo, str]:
         files = []
         n_samples: int | None = 0
-        for piece in self._structure.pieces or (None,):
+        for piece in self._pieces:
             file = self._open(piece)
             files.append(file)
             is_known = file.frames < UNKNOWN_LENGTH and not self._structure.is_estimate
             if n_samples is not None:
-                n_samples = n_samples + file.frames - _skipped(piece) if is_known else None
-            if piece is not None:
+                n_samples = n_samples + file.frames - piece.skip if is_known else None
+            if len(self._pieces) > 1:
                 file.close()
-        if not self._structure.pieces:
+        if len(self._pieces) == 1:
             # opening costs as much as reading a second of sound: the first pass uses it
             self._unread = files[0]
         rate, n_channels = files[0].samplerate, max(file.channels for file in files)
@@ -153,10 +141,6 @@ def _read(file: soundfile.SoundFile, out: Samples, is_16_bit: bool = False) -> i
     read = file.read(out=codes)
     np.multiply(read, FULL_SCALE_16_BIT, out=out[: len(read)])
     return len(read)
-
-
-def _skipped(piece: Piece | None) -> int:
-    return piece.skip if piece is not None else 0
 
 
 def _pass_over(file: soundfile.SoundFile, n_samples: int) -> None:

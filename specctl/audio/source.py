@@ -132,12 +132,18 @@ class Structure:
 
 
 class PieceFile(io.RawIOBase):
-    """Seekable binary file over a :class:`Piece`; leaves the descriptor's position alone."""
+    """Seekable binary file over a :class:`Piece`; leaves the descriptor's position alone.
+
+    Attributes
+    ----------
+    length : int
+        In bytes.
+    """
 
     def __init__(self, source: SourceFile, piece: Piece) -> None:
         self._source = source
         self._piece = piece
-        self._length = len(piece.prefix) + piece.stop - piece.start
+        self.length = len(piece.prefix) + piece.stop - piece.start
         self._position = 0
 
     def readable(self) -> bool:
@@ -154,7 +160,7 @@ class PieceFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to ``offset`` bytes from the start, the position or the end."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.length}[whence]
         self._position = max(0, base + offset)
         return self._position
 
@@ -162,7 +168,7 @@ class PieceFile(io.RawIOBase):
         """Fill ``buffer`` as far as the piece goes and return the number of bytes."""
         view = memoryview(buffer).cast("B")
         prefix, start = self._piece.prefix, self._piece.start
-        wanted = min(len(view), self._length - self._position)
+        wanted = min(len(view), self.length - self._position)
         if wanted <= 0:
             return 0
         if self._position < len(prefix):
