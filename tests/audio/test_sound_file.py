@@ -88,17 +88,19 @@ def test_a_file_that_cannot_be_read_to_its_end_says_why(
 
 
 def test_a_file_that_is_let_go_is_closed_at_once(originals):
+    def alive():
+        return [id(each) for each in gc.get_objects() if type(each) is ForwardSoundFile]
+
     gc.collect()
+    before = alive()
     gc.disable()
-    before = [id(each) for each in gc.get_objects() if isinstance(each, ForwardSoundFile)]
     try:
         for name in ("ogg-vorbis", "mp3-cbr"):
             with open_audio(str(originals[name])) as reader:
                 next(reader.blocks())
             with open_audio(str(originals[name])) as reader:
                 del reader
-        after = [id(each) for each in gc.get_objects() if isinstance(each, ForwardSoundFile)]
-        assert after == before
+        assert alive() == before
     finally:
         gc.enable()
 
