@@ -56,7 +56,11 @@ def compiled(module: ir.Module, name: str, arguments: str) -> Compiled:
     arguments : str
         A letter for each: ``p`` an address, ``n`` a number.
     """
-    engine = in_memory(module)
+    return function(in_memory(module), name, arguments)
+
+
+def function(engine: llvm.ExecutionEngine, name: str, arguments: str) -> Compiled:
+    """As `compiled`, of what is in memory already."""
     kinds = {"p": ctypes.c_void_p, "n": ctypes.c_int64}
     signature = ctypes.CFUNCTYPE(None, *(kinds[letter] for letter in arguments))
     return Compiled(signature(engine.get_function_address(name)), engine)

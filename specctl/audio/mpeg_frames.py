@@ -1,10 +1,14 @@
-"""Headers of MPEG audio frames, and long runs of frames followed at once."""
+"""Headers of MPEG audio frames, and how they follow each other."""
 
 import functools
-from bisect import bisect_left
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from specctl.audio.machine_code import machine_code
+
+if TYPE_CHECKING:
+    from specctl.compiler import Compiled
 
 MPEG1 = 3  # version as the header has it
 SYNC = 0xFF  # the first byte of a header, and the upper half of the second
@@ -22,8 +26,6 @@ _KBITS = {  # by (is MPEG 1, layer)
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-
-_FEW = 8  # frames that are sooner followed one by one
 
 Kind = tuple[int, int, int]
 """Version, layer, sample rate: the same in all frames of a stream."""
@@ -69,9 +71,7 @@ def is_frame(head: bytes) -> bool:
 def follow_frames(window: bytes, start: int, stop: int, kind: Kind) -> tuple[int, int]:
     """Go from frame to frame of one kind, from ``start`` to ``stop`` at most.
 
-    A loop over the frames takes a millisecond for half a minute of sound. So all places that look
-    like a header are found at once, and most of them are one frame behind the one before. It looks
-    further ahead only while that goes on: there may be a break after every other frame.
+    A loop in Python takes a millisecond for half a minute of sound.
 
     Returns
     -------
@@ -80,56 +80,20 @@ def follow_frames(window: bytes, start: int, stop: int, kind: Kind) -> tuple[int
     at : int
         Where the last of them ends; ``start`` if there are none.
     """
-    n_frames, at = _follow_a_few(window, start, stop, kind)
-    n_more, n_ahead = n_frames // _FEW, MAX_FRAME
-    while n_more:
-        n_more, at = _follow_at_once(window, at, min(stop, at + n_ahead), kind)
-        n_frames += n_more
-        n_ahead *= 4
-    return n_frames, at
-
-
-def _follow_a_few(window: bytes, at: int, stop: int, kind: Kind) -> tuple[int, int]:
-    for n_frames in range(_FEW):
-        frame = parse_frame(window[at : at + HEADER_SIZE])
-        if frame is None or frame.kind != kind or at + frame.length > stop:
-            return n_frames, at
-        if frame.xing_at and window.startswith(XING_MARKS, at + frame.xing_at):
-            return n_frames, at
-        at += frame.length
-    return _FEW, at
-
-
-def _follow_at_once(window: bytes, start: int, stop: int, kind: Kind) -> tuple[int, int]:
-    """As `follow_frames`, in a time that the bytes up to ``stop`` cost, followed or not."""
-    starts, stops = _candidates(window, start, stop, kind)
-    # candidates that the next one does not follow: among them each that is no frame
-    loose = [*np.flatnonzero(starts[1:] != stops[:-1]).tolist(), len(starts) - 1]
-    places = starts.tolist()
-    n_frames, at, first = 0, start, 0
-    while first < len(places) and places[first] == at:
-        last = loose[bisect_left(loose, first)]
-        n_frames += last + 1 - first
-        at = int(stops[last])
-        first = bisect_left(places, at, last + 1)
-    return n_frames, at
-
-
-def _candidates(window: bytes, start: int, stop: int, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
-    """Where headers of that kind are and their frames end, up to the first one with a Xing."""
     lookup = _lookup(kind)
     data = np.frombuffer(window, np.uint8)
-    starts = start + np.flatnonzero(data[start : max(start, stop - HEADER_SIZE)] == SYNC)
-    starts = starts[data[starts + 1] | NO_CHECKSUM == lookup.second]
-    lengths = lookup.lengths[data[starts + 2]]
-    is_whole = (lengths > 0) & (starts + lengths <= stop)
-    starts, lengths = starts[is_whole], lengths[is_whole]
-    marks = starts + np.minimum(lookup.xing_at[data[starts + 3]], lengths - 1)
-    for place in np.flatnonzero((data[marks] == ord("X")) | (data[marks] == ord("I"))):
-        if window.startswith(XING_MARKS, int(marks[place])):
-            starts, lengths = starts[:place], lengths[:place]
-            break
-    return starts, starts + lengths
+    result = np.empty(2, np.int64)
+    tables = lookup.lengths.ctypes.data, lookup.xing_at.ctypes.data
+    _follow()(data.ctypes.data, len(data), start, stop, lookup.second, *tables, result.ctypes.data)
+    n_frames, at = result.tolist()
+    return n_frames, at
+
+
+@functools.cache
+def _follow() -> "Compiled":
+    from specctl.compiler import function
+
+    return function(machine_code(), "follow", "pnnnnppp")
 
 
 class _Lookup(NamedTuple):
@@ -149,4 +113,4 @@ def _lookup(kind: Kind) -> _Lookup:
     third = int(np.argmax(lengths))
     by_fourth = [parse_frame(bytes((SYNC, second, third, fourth))) for fourth in range(256)]
     xing_at = [each.xing_at if each else 0 for each in by_fourth]
-    return _Lookup(second, np.array(lengths), np.array(xing_at))
+    return _Lookup(second, np.array(lengths, np.int64), np.array(xing_at, np.int64))

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
+from specctl.audio.machine_code import machine_code
 from specctl.audio.source import Piece, PieceFile, SourceFile
-from specctl.audio.window_code import WINDOW_CODE
 
 WINDOW = 2**16  # bytes
 
@@ -147,10 +147,7 @@ class _Functions(NamedTuple):
 
 @cache
 def _functions() -> _Functions:
-    # who reads headers alone needs no compiler
-    from specctl.compiler import in_memory
-
-    engine = in_memory(WINDOW_CODE)
+    engine = machine_code()
     ffi = soundfile._ffi
     table = ffi.new("SF_VIRTUAL_IO *")
     for name in ("get_filelen", "seek", "read", "tell"):
