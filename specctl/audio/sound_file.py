@@ -17,6 +17,7 @@ from specctl.audio.machine_code import machine_code
 from specctl.audio.source import Piece, PieceFile, SourceFile
 
 WINDOW = 2**16  # bytes
+FIRST_WINDOW = 2**12  # bytes
 
 
 class ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -127,8 +128,11 @@ class _Window:
             if n_left >= WINDOW:
                 n_more = self._file.readinto(view[n_read:])
             else:
+                # who has just jumped may jump again, as to find tags at the end
+                is_onward = 0 < state.position == state.start + state.n_held
+                window = self._memory.data[: WINDOW if is_onward else FIRST_WINDOW]
                 state.start = state.position
-                state.n_held = self._file.readinto(self._memory.data)
+                state.n_held = self._file.readinto(window)
                 n_more = min(n_left, state.n_held)
                 view[n_read : n_read + n_more] = self._memory.data[:n_more]
             if n_more == 0:
