@@ -129,7 +129,7 @@ class _Window:
                 n_more = self._file.readinto(view[n_read:])
             else:
                 # who has just jumped may jump again, as to find tags at the end
-                is_onward = 0 < state.position == state.start + state.n_held
+                is_onward = 0 < state.position - state.start <= state.n_held
                 window = self._memory.data[: WINDOW if is_onward else FIRST_WINDOW]
                 state.start = state.position
                 state.n_held = self._file.readinto(window)

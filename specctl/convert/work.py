@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from specctl.audio.machine_code import machine_code
 from specctl.audio.probe import AudioInfo, probe
 from specctl.basis import Basis
 from specctl.basis.ordinary import checked_basis
@@ -44,6 +45,7 @@ def describe(
     BasisError
         If the basis file is not that of the config.
     """
+    machine_code()
     devices = named_devices(device)
     if is_compiled(config, devices[0], kernel):
         # kept: the code is the same whatever the sample rate turns out to be
