@@ -10,6 +10,15 @@ import struct
 from specctl.audio import ogg
 from specctl.audio.containers import UNKNOWN_SIZES
 from specctl.audio.info import AudioInfo
+from specctl.audio.mpeg import DECODER_DELAY, skip_id3
+from specctl.audio.mpeg_frames import (
+    HEADER_SIZE,
+    MAX_FRAME,
+    MONO,
+    XING_MARKS,
+    is_frame,
+    parse_frame,
+)
 from specctl.audio.source import SourceFile
 
 HEAD = 128  # bytes
@@ -25,11 +34,14 @@ WAVE_ENCODINGS = {
 }
 FLAC_ENCODINGS = {8: "pcm_s8", 16: "pcm_16", 24: "pcm_24"}
 STREAMINFO = b"\0\0\0\x22"  # type and size of the block, perhaps marked as the last
+LAYER_3 = 3
+XING_FLAGS = 0xF  # all of: frames, bytes, table of contents, quality
+XING = struct.Struct(">4s2I108xB20x3s")  # mark, flags, frames, start of the encoder's name, gaps
 VORBIS = struct.Struct("<7sIBI12xB")  # type and name, version, channels, rate, block sizes
 
 
 def header_info(source: SourceFile) -> AudioInfo | None:
-    """Read the header of a WAV, FLAC or Ogg Vorbis file of the usual kind.
+    """Read the header of a WAV, FLAC, Ogg Vorbis or MP3 file of the usual kind.
 
     Returns
     -------
@@ -44,6 +56,8 @@ def header_info(source: SourceFile) -> AudioInfo | None:
         return _flac(head)
     if head.startswith(ogg.CAPTURE):
         return _vorbis(source, head)
+    if head.startswith(b"ID3") or is_frame(head):
+        return _mp3(source)
     return None
 
 
@@ -94,6 +108,28 @@ def _vorbis(source: SourceFile, head: bytes) -> AudioInfo | None:
     if sounding.granule > n_packets * (1 << (block_sizes >> 4)) // 2:
         return None
     return AudioInfo(rate, n_channels, last.granule, "ogg/vorbis", "soundfile")
+
+
+def _mp3(source: SourceFile) -> AudioInfo | None:
+    """From the header that LAME writes; libmpg123 leaves out the gaps that it names."""
+    window = source.read_at(skip_id3(source, 0), MAX_FRAME)
+    frame = parse_frame(window[:HEADER_SIZE])
+    if frame is None or frame.kind[1] != LAYER_3 or frame.length < frame.xing_at + XING.size:
+        return None
+    following = parse_frame(window[frame.length : frame.length + HEADER_SIZE])
+    if following is None or following.kind != frame.kind:
+        return None
+    mark, flags, n_frames, encoder, gaps = XING.unpack_from(window, frame.xing_at)
+    has_sound = any(window[HEADER_SIZE : frame.xing_at])
+    if mark not in XING_MARKS or flags != XING_FLAGS or encoder == 0 or has_sound:
+        return None
+    before, behind = divmod(int.from_bytes(gaps, "big"), 2**12)
+    n_all = n_frames * frame.n_samples
+    n_samples = min(n_all, n_all - behind + DECODER_DELAY) - before - DECODER_DELAY
+    if n_samples <= 0:
+        return None
+    n_channels = 1 if window[3] >> 6 == MONO else 2
+    return AudioInfo(frame.kind[2], n_channels, n_samples, "mp3/mpeg_layer_iii", "soundfile")
 
 
 def _first_sounding_page(window: bytes) -> tuple[ogg.Page | None, int]:

@@ -65,7 +65,7 @@ def inspect_mpeg(source: SourceFile, *, header_only: bool = False) -> Structure:
     In a file that declares no count, a cut right between two frames and frames that are
     missing in the middle cannot be seen.
     """
-    tags_stop = _skip_id3(source, 0)
+    tags_stop = skip_id3(source, 0)
     walk = _Walk(source, tags_stop)
     if not walk.find_first(tags_stop + SEARCH):
         return Structure()
@@ -136,7 +136,7 @@ def _frame_of(header: bytes, content: bytes) -> bytes:
     return (header + content).ljust(frame.length, b"\0")
 
 
-def _skip_id3(source: SourceFile, offset: int) -> int:
+def skip_id3(source: SourceFile, offset: int) -> int:
     """Offset behind all ID3v2 tags at ``offset``."""
     while (tag := source.read_at(offset, 10))[:3] == b"ID3" and len(tag) == 10:
         has_footer = bool(tag[5] & 0x10)
@@ -175,7 +175,7 @@ class _Walk:
         while self._offset < self._stop:
             frame = self._frame(self._offset)
             if frame is None or frame.kind != self._kind:
-                behind_tag = _skip_id3(self._source, self._offset)
+                behind_tag = skip_id3(self._source, self._offset)
                 if behind_tag > self._offset:
                     self._offset = behind_tag
                 elif self._search(self._stop):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from specctl.compiler import Compiled
 
 MPEG1 = 3  # version as the header has it
+MONO = 3  # mode as the header has it
 SYNC = 0xFF  # the first byte of a header, and the upper half of the second
 NO_CHECKSUM = 1  # flag in the second byte of a header
 HEADER_SIZE = 4  # bytes
@@ -57,7 +58,7 @@ def parse_frame(header: bytes) -> Frame | None:
         length = (12 * bits // rate + padding) * 4
     else:
         length = (144 if is_mpeg1 or layer == 2 else 72) * bits // rate + padding
-    is_mono = header[3] >> 6 == 3
+    is_mono = header[3] >> 6 == MONO
     side = (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
     n_samples = 384 if layer == 1 else 1152 if is_mpeg1 or layer == 2 else 576
     return Frame(length, (version, layer, rate), n_samples, 4 + side if layer == 3 else 0)

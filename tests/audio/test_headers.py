@@ -11,9 +11,9 @@ from specctl.errors import AudioError
 from tests.audio.conftest import RATE, noise, write
 from tests.convert.bad_audio import ogg_crc, ogg_pages, with_bytes
 
-USUAL = ["wav-pcm8", "wav-pcm16", "wav-pcm24", "wav-pcm32", "flac", "ogg-vorbis"]
-N_BYTES = 64
-"""At the start of a file, each of which is changed."""
+USUAL = ["wav-pcm8", "wav-pcm16", "wav-pcm24", "wav-pcm32", "flac", "ogg-vorbis", "mp3-vbr"]
+N_BYTES = {"mp3-vbr": 192}
+"""At the start of a file, each of which is changed; 64 if nothing is said."""
 
 
 def told(path):
@@ -57,19 +57,32 @@ def test_knows_each_width_of_flac(tmp_path, bits):
     assert told(path).n_samples == RATE
 
 
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 24_000, 32_000, 44_100])
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE", "VARIABLE"])
+def test_knows_the_length_of_mp3_without_its_gaps(tmp_path, rate, n_channels, mode):
+    samples = noise(rate + rate // 7, n_channels)
+    path = write(tmp_path / "a.mp3", samples, rate, bitrate_mode=mode)
+    with_tag = tmp_path / "b.mp3"
+    with_tag.write_bytes(b"ID3\4\0\0\0\0\1\0" + bytes(128) + path.read_bytes())
+    assert told(path) == told(with_tag) == decoders(path) == decoders(with_tag)
+    assert told(path).n_samples == len(samples)
+
+
 @pytest.mark.parametrize("name", USUAL)
 def test_a_damaged_header_never_says_what_the_decoder_does_not(originals, tmp_path, name):
     data = originals[name].read_bytes()
     path = tmp_path / originals[name].name
     n_told = 0
-    for at in range(N_BYTES):
+    n_bytes = N_BYTES.get(name, 64)
+    for at in range(n_bytes):
         for value in {0, 1, 2, 127, 255, data[at] ^ 1, data[at] ^ 128} - {data[at]}:
             path.write_bytes(with_bytes(data, at, bytes([value])))
             info, expected = told(path), decoders(path)
             n_told += info is not None
             # what the decoder refuses is refused when the file is converted
             assert info is None or expected is None or info == expected, (at, value)
-    assert n_told > N_BYTES
+    assert n_told > n_bytes
 
 
 def changed_ogg(data, change):
@@ -103,6 +116,19 @@ ODD = {
     "vorbis with a tag behind": ("ogg-vorbis", lambda data: data + b"TAG" + bytes(125)),
     "vorbis that is cut": ("ogg-vorbis", lambda data: data[:-100]),
     "vorbis without sound": ("ogg-vorbis", lambda data: b"".join(ogg_pages(data)[:2])),
+    "mp3 without a Xing header": ("mp3-vbr", lambda data: data.replace(b"Xing", b"Ping")),
+    "mp3 with sound beside the Xing header": (
+        "mp3-vbr",
+        lambda data: with_bytes(data, data.find(b"Xing") - 1, b"\1"),
+    ),
+    "mp3 of no known encoder": (
+        "mp3-vbr",
+        lambda data: with_bytes(data, data.find(b"Xing") + 120, bytes(9)),
+    ),
+    "mp3 of no samples": (
+        "mp3-vbr",
+        lambda data: with_bytes(data, data.find(b"Xing") + 8, bytes(4)),
+    ),
     "nothing": ("ogg-vorbis", lambda _: b"O"),
 }
 
