@@ -5,7 +5,8 @@
 of the next read, length, offset and length of the window, all in bytes; addresses of the window
 and of a function that does what ``read`` cannot.
 
-``follow`` goes from frame to frame of MPEG audio, for ``mpeg_frames.follow_frames``.
+``follow`` goes from frame to frame of MPEG audio, for ``mpeg_frames.follow_frames``. ``mirror``
+turns the bits of each byte around, for the checksums of Ogg.
 """
 
 from functools import cache
@@ -14,11 +15,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llvmlite.binding import ExecutionEngine
 
+    from specctl.compiler import Compiled
+
 _CODE = """
 %known = type { i64, i64, i64, i64, ptr, ptr }
 
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare i1 @llvm.vector.reduce.and.v4i1(<4 x i1>)
+declare <32 x i8> @llvm.bitreverse.v32i8(<32 x i8>)
+declare i8 @llvm.bitreverse.i8(i8)
 
 define i64 @get_filelen(ptr %file) {
   %length.at = getelementptr %known, ptr %file, i32 0, i32 1
@@ -146,6 +151,43 @@ done:
   store i64 %at, ptr %at.result
   ret void
 }
+
+define void @mirror(ptr %data, i64 %size) {
+entry:
+  %n_wide = udiv i64 %size, 32
+  %is.wide = icmp ne i64 %n_wide, 0
+  br i1 %is.wide, label %wide, label %rest
+
+wide:
+  %number = phi i64 [ 0, %entry ], [ %number.next, %wide ]
+  %bytes.at = getelementptr <32 x i8>, ptr %data, i64 %number
+  %bytes = load <32 x i8>, ptr %bytes.at, align 1
+  %bytes.mirrored = call <32 x i8> @llvm.bitreverse.v32i8(<32 x i8> %bytes)
+  store <32 x i8> %bytes.mirrored, ptr %bytes.at, align 1
+  %number.next = add i64 %number, 1
+  %is.more = icmp ult i64 %number.next, %n_wide
+  br i1 %is.more, label %wide, label %rest
+
+rest:
+  %rest.start = mul i64 %n_wide, 32
+  br label %single
+
+single:
+  %place = phi i64 [ %rest.start, %rest ], [ %place.next, %turn ]
+  %is.left = icmp ult i64 %place, %size
+  br i1 %is.left, label %turn, label %done
+
+turn:
+  %byte.at = getelementptr i8, ptr %data, i64 %place
+  %byte = load i8, ptr %byte.at
+  %byte.mirrored = call i8 @llvm.bitreverse.i8(i8 %byte)
+  store i8 %byte.mirrored, ptr %byte.at
+  %place.next = add i64 %place, 1
+  br label %single
+
+done:
+  ret void
+}
 """
 
 
@@ -156,3 +198,11 @@ def machine_code() -> "ExecutionEngine":
     from specctl.compiler import in_memory
 
     return in_memory(_CODE)
+
+
+@cache
+def called(name: str, arguments: str) -> "Compiled":
+    """One of them that Python calls; ``arguments`` as of ``compiler.compiled``."""
+    from specctl.compiler import function
+
+    return function(machine_code(), name, arguments)

@@ -1,14 +1,11 @@
 """Headers of MPEG audio frames, and how they follow each other."""
 
 import functools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from specctl.audio.machine_code import machine_code
-
-if TYPE_CHECKING:
-    from specctl.compiler import Compiled
+from specctl.audio.machine_code import called
 
 MPEG1 = 3  # version as the header has it
 MONO = 3  # mode as the header has it
@@ -85,16 +82,10 @@ def follow_frames(window: bytes, start: int, stop: int, kind: Kind) -> tuple[int
     data = np.frombuffer(window, np.uint8)
     result = np.empty(2, np.int64)
     tables = lookup.lengths.ctypes.data, lookup.xing_at.ctypes.data
-    _follow()(data.ctypes.data, len(data), start, stop, lookup.second, *tables, result.ctypes.data)
+    follow = called("follow", "pnnnnppp")
+    follow(data.ctypes.data, len(data), start, stop, lookup.second, *tables, result.ctypes.data)
     n_frames, at = result.tolist()
     return n_frames, at
-
-
-@functools.cache
-def _follow() -> "Compiled":
-    from specctl.compiler import function
-
-    return function(machine_code(), "follow", "pnnnnppp")
 
 
 class _Lookup(NamedTuple):

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 from isal import isal_zlib
 
 from specctl.audio import reasons
+from specctl.audio.machine_code import called
 from specctl.audio.source import Piece, SourceFile, Structure
 from specctl.errors import AudioError
 
@@ -27,8 +29,6 @@ FULL_SEGMENT = 255  # bytes; a shorter one ends its packet
 WINDOW = 2**20  # bytes
 NO_GRANULE = -1
 PACKET_START = 48  # bytes, which tell the codec and its rate
-
-_REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Page(NamedTuple):
@@ -140,7 +140,7 @@ def _pages(source: SourceFile) -> Iterator[tuple[Page | None, bool]]:
         at = offset - window_start
         if len(window) - at < MAX_PAGE and window_start + len(window) < source.size:
             window_start, window, at = offset, source.read_at(offset, WINDOW), 0
-            mirrored = bytearray(window.translate(_REVERSED_BITS))
+            mirrored = _mirrored(window)
         if not window.startswith(CAPTURE, at):
             # tags and padding between pages are skipped, as every reader does
             found = window.find(CAPTURE, at)
@@ -154,6 +154,13 @@ def _pages(source: SourceFile) -> Iterator[tuple[Page | None, bool]]:
             return
         yield page, _is_sound(mirrored, at, page.stop - window_start)
         offset = page.stop
+
+
+def _mirrored(window: bytes) -> bytearray:
+    """The bits of each byte turned around."""
+    mirrored = bytearray(window)
+    called("mirror", "pn")(np.frombuffer(mirrored, np.uint8).ctypes.data, len(mirrored))
+    return mirrored
 
 
 def _is_sound(mirrored: bytearray, start: int, stop: int) -> bool:
