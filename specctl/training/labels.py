@@ -1,13 +1,11 @@
 """Which files there are to learn from, and what each of them is."""
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from specctl.audio.discover import Discovery, Source, discover
-from specctl.audio.reasons import system_reason
 from specctl.errors import AudioError, ParameterError, TrainingError
 from specctl.given_files import read_label_rows
 
@@ -94,18 +92,10 @@ def _from_folders(discovery: Discovery, leave_out: LeaveOut) -> Iterator[Labelle
         if is_in_folder:
             yield Labelled(source, name, group=source.key)
             continue
-        _check_no_class(source)
+        if source.unseen:
+            # of a class, perhaps, whose folder it is
+            raise AudioError(f"cannot read {source.path!r}: {source.unseen}")
         leave_out(source.key, "in no folder of a class")
-
-
-def _check_no_class(source: Source) -> None:
-    """What lies beside the folders of classes is a file, or one of these that cannot be read."""
-    try:
-        os.scandir(source.path).close()
-    except NotADirectoryError:
-        return
-    except OSError as error:
-        raise AudioError(f"cannot read {source.path!r}: {system_reason(error)}") from error
 
 
 def _from_csv(path: Path, folder: Path, sources: dict[str, Source]) -> Iterator[Labelled]:

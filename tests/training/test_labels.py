@@ -59,3 +59,18 @@ def test_a_class_whose_folder_cannot_be_read_does_not_vanish(folder, monkeypatch
     monkeypatch.setattr(os, "scandir", refusing_scandir)
     with pytest.raises(AudioError, match="cannot read '.*middle': permission denied"):
         find_labelled(folder)
+
+
+def test_a_class_whose_folder_could_not_be_read_at_first_does_not_vanish(folder, monkeypatch):
+    shutil.copytree(folder / "low", folder / "middle")
+    scandir, refused = os.scandir, []
+
+    def refusing_scandir(path):
+        if os.fsencode(path).endswith(b"middle") and not refused:
+            refused.append(path)
+            raise OSError(5, "Input/output error")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing_scandir)
+    with pytest.raises(AudioError, match="cannot read '.*middle': input/output error"):
+        find_labelled(folder)
