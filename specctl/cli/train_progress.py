@@ -18,6 +18,7 @@ class TrainProgress(Display):
     def __init__(self, console: Console, *, quiet: bool) -> None:
         super().__init__(console, TimeRemainingColumn(), quiet=quiet)
         self._accuracy = ""
+        self._trained = ""
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Show an event."""
@@ -25,6 +26,7 @@ class TrainProgress(Display):
         if kind == "start":
             names = ", ".join(map(printable, event["classes"][:8]))
             names += ", …" if len(event["classes"]) > 8 else ""
+            self._trained = " and ".join(event["train"])
             self.say(
                 f"training {event['n_trained']:,} numbers ({', '.join(event['train'])}) on "
                 f"{event['n_files']:,} files of {len(event['classes'])} classes: {names}"
@@ -41,7 +43,7 @@ class TrainProgress(Display):
             self._accuracy = f", validation accuracy {event['validation_accuracy']:.3f}"
         elif kind == "step":
             figures = f"loss {event['loss']:.3f}{self._accuracy}"
-            name = f"run {event['run'] + 1}, basis {event['arm']}"
+            name = f"run {event['run'] + 1}, {self._trained} {event['arm']}"
             self._show(name, event["step"], event["n_steps"], figures)
 
     def say(self, text: str) -> None:

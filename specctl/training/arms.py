@@ -25,6 +25,7 @@ from specctl.training.processes import Processes
 from specctl.training.settings import TrainSettings
 from specctl.training.splits import Split
 from specctl.transforms import Transform
+from specctl.transforms.weights import trainable_names
 
 ArmName = Literal["fixed", "trained"]
 ModelFactory = Callable[[int, int], nn.Module]
@@ -107,7 +108,8 @@ def build_front_end(config: SpectrogramConfig, settings: TrainSettings, arm: Arm
         config, trainable=settings.train, init=settings.init, seed=settings.seed
     )
     if not any(each.requires_grad for each in front_end.parameters()):
-        raise ParameterError("train must name at least one of basis, window, mel, got none")
+        names = ", ".join(trainable_names(config))
+        raise ParameterError(f"train must name at least one of {names}, got none")
     return front_end
 
 

@@ -106,14 +106,18 @@ def start_weights(config: SpectrogramConfig, init: str | Path | Basis, seed: int
     return _of_rows(config, partial(rows_at, frequencies, config.n_fft), frequencies, mel)
 
 
+def trainable_names(config: SpectrogramConfig) -> tuple[str, ...]:
+    """Names of the weights that a transform with these settings has and can train."""
+    bands = ("mel",) if config.n_mels is not None else ()
+    return ("basis", "window", "frequencies", *bands, *(("pcen",) * (config.scale == "pcen")))
+
+
 def checked_names(trainable: Sequence[str], config: SpectrogramConfig) -> frozenset[str]:
     """Names of weights to train; ParameterError for one that would train nothing."""
     if not isinstance(trainable, Iterable):
         raise ParameterError(f"trainable must be names of weights, got {trainable!r}")
     names = (trainable,) if isinstance(trainable, str) else tuple(trainable)
-    able = ["basis", "window", "frequencies"]
-    able += ["mel"] if config.n_mels is not None else []
-    able += ["pcen"] if config.scale == "pcen" else []
+    able = trainable_names(config)
     for name in names:
         if name not in able:
             raise ParameterError(

@@ -120,7 +120,7 @@ def test_json_is_one_object(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (("--train", ""), 2, "train must name at least one of basis, window, mel, got none"),
+        (("--train", ""), 2, "at least one of basis, window, frequencies, mel, got none"),
         (("--crop", "1e9"), 2, "crop must be less than or equal to 3600, got 1000000000"),
         (("--crop", "3601"), 2, "crop must be less than or equal to 3600, got 3601"),
         (("--model", "vgg"), 2, "model must be linear, cnn, resnet18, got 'vgg'"),

@@ -2,8 +2,10 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
+from specctl.cli import display
 from specctl.cli.train_progress import TrainProgress
 
 
@@ -26,3 +28,13 @@ def test_some_of_what_is_left_out_is_named():
         "1 file left out: a.wav (in no folder of a class)\n"
     )
     assert said(event, quiet=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("train", "name"), [(("basis",), "basis"), (("mel", "window"), "mel and window")], ids=str
+)
+def test_what_is_fixed_or_trained_is_named(train, name, monkeypatch):
+    monkeypatch.setattr(display, "_SECONDS_BETWEEN_LINES", 0.0)
+    start = {"event": "start", "train": train, "n_trained": 9, "n_files": 4, "classes": ("a", "b")}
+    step = {"event": "step", "run": 0, "arm": "trained", "step": 1, "n_steps": 2, "loss": 0.5}
+    assert said(start, step).splitlines()[1].startswith(f"run 1, {name} trained")

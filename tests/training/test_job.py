@@ -230,7 +230,16 @@ def test_nothing_is_left_behind_by_wrong_settings(tones, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "error", "text"),
     [
-        ({"train": ()}, ParameterError, "train must name at least one of basis, window, mel"),
+        (
+            {"train": ()},
+            ParameterError,
+            "train must name at least one of basis, window, frequencies, mel, got none",
+        ),
+        (
+            {"train": (), "scale": "pcen"},
+            ParameterError,
+            "at least one of basis, window, frequencies, mel, pcen, got none",
+        ),
         ({"train": ("phase",)}, ParameterError, "'phase' would train nothing"),
         ({"model": "vgg"}, ParameterError, "model must be linear, cnn, resnet18, got 'vgg'"),
         ({"epochs": 0}, ParameterError, "epochs must be greater than 0, got 0"),
