@@ -1,5 +1,6 @@
 """Which mel bands a block of bins touches, with their weights packed block by block."""
 
+from collections import OrderedDict
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -10,6 +11,8 @@ from specctl.kernels.bands import Bands
 
 _MIN_STEP = 16
 """Fewest columns that tensor cores are given."""
+
+_MOST_KEPT = 16
 
 
 class Banding(NamedTuple):
@@ -45,7 +48,19 @@ class Layout(NamedTuple):
     most_bands: int  # that are multiplied at once
 
 
+class _Tables(NamedTuple):
+    """All of a banding but its weights, and where these stand in a filterbank."""
+
+    bands_at: Tensor  # (n_blocks, width, 1), n_mels where there is none
+    bins_at: Tensor  # (n_blocks, 1, block_bins), n_freqs where there is none
+    lowest: Tensor
+    widths: Tensor
+    rows: Tensor
+    step: int
+
+
 _KEPT: WeakKeyDictionary[Bands, dict[tuple[str, int, int], Banding]] = WeakKeyDictionary()
+_OF_ALL: OrderedDict[object, _Tables] = OrderedDict()
 _USED: WeakKeyDictionary[Bands, slice] = WeakKeyDictionary()
 
 
@@ -63,17 +78,45 @@ def banding_for(bands: Bands, layout: Layout) -> Banding:
     """The banding of a filterbank, kept while the bands are not trained."""
     if bands.mel.requires_grad:
         mel = bands.mel.detach()
-        return _packed(mel, layout, torch.ones(mel.shape, dtype=torch.bool))
+        return _banding(mel, _tables_of_all(mel, layout))
     kept = _KEPT.setdefault(bands, {})
     key = (layout.name, layout.blocks.shape[1], layout.most_bands)
     if key not in kept:
-        kept[key] = _packed(bands.fixed, layout, bands.fixed.ne(0).cpu())
+        tables = _tables(bands.fixed.ne(0).cpu(), layout, bands.fixed.device)
+        kept[key] = _banding(bands.fixed, tables)
+        _settle(bands.fixed.device)
     return kept[key]
 
 
-def _packed(mel: Tensor, layout: Layout, is_used: Tensor) -> Banding:
+def _banding(mel: Tensor, tables: _Tables) -> Banding:
+    padded = torch.nn.functional.pad(mel, (0, 1, 0, 1))
+    weights = padded[tables.bands_at, tables.bins_at].contiguous()
+    return Banding(weights, tables.lowest, tables.widths, tables.rows, tables.step)
+
+
+def _tables_of_all(mel: Tensor, layout: Layout) -> _Tables:
+    """Tables in which every weight counts, kept: they are the same whatever the weights become."""
+    key = (mel.shape, mel.device, layout.name, layout.blocks.shape[1], layout.most_bands)
+    tables = _OF_ALL.pop(key, None)
+    if tables is None:
+        is_used = torch.ones(mel.shape, dtype=torch.bool)
+        tables = _tables(is_used, layout, mel.device)
+        _settle(mel.device)
+    _OF_ALL[key] = tables
+    while len(_OF_ALL) > _MOST_KEPT:
+        _OF_ALL.popitem(last=False)
+    return tables
+
+
+def _settle(device: torch.device) -> None:
+    """Wait for tables that later calls may read on other streams."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+
+
+def _tables(is_used: Tensor, layout: Layout, device: torch.device) -> _Tables:
     """``is_used`` (n_mels, n_freqs) on the CPU says which weights count."""
-    n_mels, blocks = mel.shape[0], layout.blocks
+    n_mels, blocks = is_used.shape[0], layout.blocks
     columns = torch.nn.functional.pad(is_used, (0, 1))
     touched = torch.stack([columns[:, bins].any(dim=1) for bins in blocks])
     lowest, widths = _extents(touched)
@@ -82,13 +125,10 @@ def _packed(mel: Tensor, layout: Layout, is_used: Tensor) -> Banding:
     width = -(-widest // step) * step
     bands = lowest[:, None] + torch.arange(width)
     is_band = torch.arange(width) < widths[:, None]
-    padded = torch.nn.functional.pad(mel, (0, 1, 0, 1))
-    device = mel.device
-    bands_at = bands.masked_fill(~is_band, n_mels).to(device)[:, :, None]
-    weights = padded[bands_at, blocks.to(device)[:, None, :]].contiguous()
+    bands_at = bands.masked_fill(~is_band, n_mels)[:, :, None].to(device)
     rows = _rows_of(bands, is_band, n_mels)
     lowest, widths, rows = (table.to(device, torch.int32) for table in (lowest, widths, rows))
-    return Banding(weights, lowest, widths, rows, step)
+    return _Tables(bands_at, blocks[:, None, :].to(device), lowest, widths, rows, step)
 
 
 def _extents(flags: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,6 +64,17 @@ def test_shares_of_blocks_add_up_to_the_bands(settings, is_trained, most_bands, 
     torch.testing.assert_close(by_blocks(banding, blocks, power), mel.detach() @ power)
 
 
+def test_tables_of_trained_bands_are_made_once_and_their_weights_each_time():
+    layout = Layout("neighbours", torch.arange(16).clamp_max(9).reshape(1, 16), 16)
+    mel = noise(3, 9).requires_grad_()
+    before = banding_for(Bands(mel), layout)
+    with torch.no_grad():
+        mel.mul_(2)
+    after = banding_for(Bands(mel), layout)
+    assert all(getattr(before, name) is getattr(after, name) for name in ("lowest", "rows"))
+    assert torch.equal(after.weights, 2 * before.weights)
+
+
 def test_bins_that_reach_no_band_are_left_out():
     mel = torch.zeros(3, 9)
     mel[1, 2], mel[2, 5] = 1.0, 2.0
