@@ -133,7 +133,7 @@ class Weighted(nn.Module):
             return tensor.to(moved.device) if moved.dtype in _REDUCED else moved
 
         super()._apply(move, recurse)  # type: ignore[no-untyped-call]
-        if not had_memory and self._has_memory():
+        if self._has_memory() and not (had_memory and _keeps_numbers(fn)):
             self._fill()
         return self
 
@@ -186,3 +186,12 @@ class Weighted(nn.Module):
         if torch.equal(self.window, window(self.config).to(self.window)):
             return fourier_basis(self.config)
         return unwindowed_basis(self.config).to(self.window) * self.window
+
+
+def _keeps_numbers(fn: Callable[[Tensor], Tensor]) -> bool:
+    """Whether what ``fn`` gives holds what it was given; ``to_empty`` gives new memory."""
+    try:
+        # nothing else can give memory to what has none
+        return fn(torch.empty(0, device="meta")).is_meta
+    except Exception:  # of any kind: each function refuses in its own way
+        return True

@@ -177,6 +177,17 @@ def test_a_model_built_without_memory_has_its_constants_when_it_gets_some(name):
     assert torch.equal(model(noise(2, 500)), wanted(noise(2, 500)))
 
 
+def test_a_model_with_memory_keeps_its_constants_when_it_gets_other(name):
+    model, wanted = nn.Sequential(MAKERS[name](), nn.Linear(3, 3)), MAKERS[name]()
+    with torch.no_grad():
+        for weight in (*model.buffers(), *model.parameters()):
+            # or other memory may hold the same by chance
+            weight.fill_(torch.nan)
+    model.to_empty(device="cpu")
+    model[0].load_state_dict(wanted.state_dict())
+    assert torch.equal(model[0](noise(2, 500)), wanted(noise(2, 500)))
+
+
 def test_a_model_built_without_memory_takes_over_a_checkpoint(name):
     def model():
         return nn.Sequential(MAKERS[name](), nn.Flatten(0))
