@@ -12,7 +12,7 @@ from specctl.basis import Basis, load_basis
 from specctl.config import Feature, Precision, SpectrogramConfig
 from specctl.dsp.decibel import LogScale, peaks
 from specctl.eager import eager
-from specctl.errors import ParameterError
+from specctl.errors import KernelError, ParameterError
 from specctl.kernels import registry
 from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain, Demand
@@ -28,7 +28,8 @@ class Transform(Weighted):
     Parameters
     ----------
     kernel : str
-        ``"auto"`` or a name from `specctl.kernels.registry.KERNELS`.
+        ``"auto"`` or a name from `specctl.kernels.registry.KERNELS`. One that runs on a GPU
+        only, or a precision of which this is true, is built within ``torch.device("cuda")``.
     precision : {"fp32", "tf32", "bf16"}
         Precision of matrix products. ``"fp32"`` means float32 whatever the process has
         switched on for others.
@@ -59,6 +60,7 @@ class Transform(Weighted):
     """
 
     features: ClassVar[tuple[Feature, ...]] = get_args(Feature)
+    _problem = ""  # why the kernel cannot run where the weights are now
 
     def __init__(
         self,
@@ -144,6 +146,8 @@ class Transform(Weighted):
         ParameterError
             If the waveform is no tensor, not floating point, on another device or too short for
             one frame.
+        KernelError
+            If the kernel that was asked for cannot run where the transform was moved to.
         """
         self._check(waveform)
         batch = waveform.reshape(-1, waveform.shape[-1]).to(self.window.dtype)
@@ -248,7 +252,7 @@ class Transform(Weighted):
         # .to(device): bands are kept in a form of that device, a kernel may not run there
         super()._apply(fn, recurse)
         self._bands = None
-        self._choose(self.window.device)
+        self._choose_again(self.window.device)
         return self
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
@@ -262,9 +266,19 @@ class Transform(Weighted):
         device = next(devices, torch.device("cpu"))
         self._give_constants(device)
         self._bands = None
-        self._choose(device)
+        self._choose_again(device)
+
+    def _choose_again(self, device: torch.device) -> None:
+        """Where the kernel cannot run there, `forward` says so: it may be moved on, or saved."""
+        self._problem = ""
+        try:
+            self._choose(device)
+        except KernelError as error:
+            self._problem = str(error)
 
     def _chain(self) -> Chain:
+        if self._problem and not self.window.is_meta:
+            raise KernelError(self._problem)
         mel, bands = self.mel, self._bands
         if mel is not None and "mel" in self._trainable:
             # not kept: torch.func may have put something else in its place for this call

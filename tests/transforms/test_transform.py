@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import specctl
 from specctl.config import SpectrogramConfig
 from specctl.errors import KernelError, ParameterError
+from specctl.kernels.fold import FoldKernel
 from specctl.transforms import MFCC, MelSpectrogram, Spectrogram, Transform, transform_for
 from tests.dsp.signals import noise
 
@@ -356,6 +357,23 @@ def test_pcen_starts_with_the_same_numbers_whatever_the_default_type_is():
 def test_an_unknown_kernel_is_refused():
     with pytest.raises(KernelError, match="kernel must be auto, .*fft.*conv"):
         Spectrogram(kernel="cuda")
+
+
+def test_a_model_is_moved_to_where_its_kernel_cannot_run_and_on(monkeypatch):
+    places = {"cpu"}
+    monkeypatch.setattr(
+        FoldKernel,
+        "problem",
+        lambda _, demand: None if demand.device.type in places else "runs elsewhere",
+    )
+    transform, waveform = MelSpectrogram(**SMALL, n_mels=12, kernel="fold"), noise(2, 500)
+    wanted = transform(waveform)
+    assert transform.to("meta")(waveform.to("meta")).shape == wanted.shape
+    assert torch.equal(transform.to_empty(device="cpu")(waveform), wanted)
+    places.clear()
+    transform.cpu()
+    with pytest.raises(KernelError, match="kernel 'fold' runs elsewhere; available here: fft"):
+        transform(waveform)
 
 
 def test_the_public_classes_are_those_of_the_package():
