@@ -7,13 +7,13 @@ spotting", ICASSP 2017.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 _BLOCK = 64
-"""Frames that are smoothed by one product; the next block begins where it ended."""
+"""Frames that are smoothed together; the next block begins where they ended."""
 
 _SILENCE = 1e-300
 """What has a logarithm in float64, and is nothing beside any power."""
@@ -55,16 +55,7 @@ def pcen(
     return bias**power * torch.expm1(power * torch.log1p(levelled / bias))
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    return torch.bmm(left, right.mT)
-
-
-def smoothed(
-    spec: Tensor,
-    smoothing: Tensor,
-    before: Tensor | None = None,
-    product: Callable[[Tensor, Tensor], Tensor] = _product,
-) -> Tensor:
+def smoothed(spec: Tensor, smoothing: Tensor, before: Tensor | None = None) -> Tensor:
     """First-order recursive mean, ``m[t] = (1 - s) * m[t - 1] + s * spec[t]``.
 
     Parameters
@@ -74,8 +65,6 @@ def smoothed(
         ``s`` of each band, in (0, 1).
     before : Tensor, optional, shape (batch, n_bands)
         The mean before the first frame; without it, the first frame itself.
-    product : callable
-        (n_bands, batch, k) and (n_bands, m, k) to (n_bands, batch, m).
 
     Returns
     -------
@@ -84,26 +73,29 @@ def smoothed(
 
     Notes
     -----
-    A block of frames is one product with a lower triangular matrix for each band, so the number
-    of steps that wait for each other is that of the blocks, not of the frames.
+    In a block of frames, sums over one frame become sums over two, four, eight and so on, so that
+    few steps wait for each other. None of them is a product of matrices, whose last bit would
+    depend on how many items there are.
     """
     n_frames = spec.shape[-1]
-    mean = spec[..., 0] if before is None else before
-    decay = torch.log1p(-smoothing)
     size = min(_BLOCK, n_frames)
-    weights = _block_weights(smoothing, decay, size)  # (n_bands, size, size)
+    mean = spec[..., 0] if before is None else before
     ages = torch.arange(1, size + 1, device=spec.device, dtype=spec.dtype)
-    remains = torch.exp(decay[:, None] * ages)  # (n_bands, size): what is left of the mean before
+    # (n_bands, size): what is left of a frame so many frames later
+    remains = torch.exp(torch.log1p(-smoothing)[:, None] * ages)
+    padded = pad(spec * smoothing[:, None], (0, -n_frames % size))
+    shares: Tensor = padded.unflatten(-1, (-1, size))  # type: ignore[no-untyped-call]
+    reach = 1
+    while reach < size:
+        earlier = shares[..., :-reach] * remains[:, None, reach - 1 : reach]
+        shares = torch.cat([shares[..., :reach], shares[..., reach:] + earlier], dim=-1)
+        reach *= 2
     means = []
-    for first in range(0, n_frames, size):
-        block = spec[..., first : first + size]
-        length = block.shape[-1]
-        # (n_bands, batch, time) for one product per band
-        own = product(block.transpose(0, 1), weights[:, :length, :length])
-        block = own.transpose(0, 1) + mean[..., None] * remains[:, :length]
+    for own in shares.unbind(-2):
+        block = own + mean[..., None] * remains
         mean = block[..., -1]
         means.append(block)
-    return torch.cat(means, dim=-1) if means else spec
+    return torch.cat(means, dim=-1)[..., :n_frames]
 
 
 def smoothed_followed(spec: Tensor, smoothing: Tensor, before: Tensor | None = None) -> Tensor:
@@ -126,11 +118,3 @@ def default_smoothing(sample_rate: int, hop_length: int, time_constant: float = 
     """The ``s`` of `smoothed` for a time constant in seconds, as ``librosa.pcen`` derives it."""
     frames = time_constant * sample_rate / hop_length
     return (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)
-
-
-def _block_weights(smoothing: Tensor, decay: Tensor, size: int) -> Tensor:
-    """Share of frame ``k`` in the mean at frame ``t``: ``s * (1 - s) ** (t - k)``, 0 above."""
-    at = torch.arange(size, device=smoothing.device)
-    age = (at[:, None] - at).clamp_min(0).to(smoothing.dtype)
-    weights = smoothing[:, None, None] * torch.exp(decay[:, None, None] * age)
-    return weights.tril()

@@ -136,12 +136,6 @@ def product(left: Tensor, right: Tensor, precision: Precision) -> Tensor:
     return result.reshape(*left.shape[:-1], right.shape[0])
 
 
-def each_product(left: Tensor, right: Tensor) -> Tensor:
-    """``left @ right.mT`` of every two matrices of (n, rows, k) and (n, m, k), in float32."""
-    result: Tensor = _Product.apply(left, right, "fp32")  # type: ignore[no-untyped-call]
-    return result
-
-
 def add_product(total: Tensor, left: Tensor, right: Tensor, precision: Precision) -> None:
     """``total += left @ right`` without gradients and, but in bf16, without a copy of it."""
     if precision == "bf16":

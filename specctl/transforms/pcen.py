@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from specctl.config import SpectrogramConfig
 from specctl.dsp.pcen import default_smoothing, pcen, smoothed, smoothed_followed
 from specctl.errors import ParameterError
-from specctl.kernels.precision import each_product
 from specctl.kernels.traced import is_followed
 
 _ROWS = ("gain", "bias", "power", "smoothing")
@@ -122,7 +121,7 @@ class Pcen(nn.Module):
         if is_followed(spec, self.weight):
             smooth = smoothed_followed(spec, smoothing, before)
         else:
-            smooth = smoothed(spec, smoothing, before, each_product)
+            smooth = smoothed(spec, smoothing, before)
         return pcen(spec, smooth, eps=self.eps, **values), smooth[..., -1]
 
 

@@ -52,9 +52,17 @@ def test_a_later_stretch_goes_on_where_the_earlier_ended(smooth, cut):
 def test_an_item_is_smoothed_alone():
     spec = torch.cat([power_of(100, seed=seed) for seed in range(3)])
     together = smoothed(spec, band(0.03, 5))
-    torch.testing.assert_close(
-        together[1], smoothed(spec[1:2], band(0.03, 5))[0], rtol=1e-6, atol=0
-    )
+    assert torch.equal(together[1], smoothed(spec[1:2], band(0.03, 5))[0])
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf], ids=str)
+def test_a_bad_frame_spoils_none_before_it(value):
+    spec = power_of(100)
+    wanted = smoothed(spec, band(0.03, 5))
+    spec[..., 80] = value
+    found = smoothed(spec, band(0.03, 5))
+    assert torch.equal(found[..., :80], wanted[..., :80])
+    assert not found[..., 80:].isfinite().any()
 
 
 @either_form

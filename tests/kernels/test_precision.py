@@ -93,21 +93,19 @@ def test_tf32_is_switched_on_for_the_block_only():
     assert matmul.fp32_precision == before
 
 
-def test_normalised_energy_does_not_follow_the_switches_of_the_process(switches):
+def test_normalised_energy_has_no_products_that_would_follow_the_process():
     seen = []
 
     class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             if func.overloadpacket in PRODUCTS:
-                seen.append([owner.fp32_precision for owner in switches])
+                seen.append(func)
             return func(*args, **(kwargs or {}))
 
     transform = MelSpectrogram(n_fft=256, n_mels=20, scale="pcen", trainable="pcen")
     with Watch():
         transform(noise(2, 8000)).sum().backward()
-    # forward, and backward in both
-    assert len(seen) >= 3
-    assert all(values == ["ieee", "ieee"] for values in seen)
+    assert not seen
 
 
 @needs_switches

@@ -261,6 +261,14 @@ def test_pcen_at_silence_has_finite_gradients():
     assert all(torch.isfinite(weight.grad).all() for weight in transform.parameters())
 
 
+@pytest.mark.parametrize("n_samples", [300, 1283, 9000])
+def test_an_item_is_the_same_to_the_last_bit_in_any_batch_of_pcen(n_samples):
+    transform, waveform = MelSpectrogram(**MEL, scale="pcen"), noise(7, n_samples)
+    together = transform(waveform)
+    for first, last in ((0, 1), (2, 5), (6, 7)):
+        assert torch.equal(transform(waveform[first:last]), together[first:last])
+
+
 def test_pcen_of_stretches_is_that_of_the_whole():
     transform = MelSpectrogram(**PCEN, center=False)
     spec = transform.run(noise(2, 900))
