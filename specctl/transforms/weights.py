@@ -102,8 +102,9 @@ def start_weights(config: SpectrogramConfig, init: str | Path | Basis, seed: int
     spaced = mel_spaced_frequencies(config, config.mel_scale or "slaney")
     if mel is not None:
         mel = torch.from_numpy(bands_over(config, spaced))
-    frequencies = torch.from_numpy(spaced)
-    return _of_rows(config, partial(rows_at, frequencies, config.n_fft), frequencies, mel)
+    # as a file keeps them, or the rows in it would not be at the frequencies in it
+    frequencies = torch.from_numpy(spaced).float()
+    return _of_rows(config, partial(rows_at, frequencies.double(), config.n_fft), frequencies, mel)
 
 
 def trainable_names(config: SpectrogramConfig) -> tuple[str, ...]:

@@ -141,6 +141,18 @@ def test_training_goes_on_from_a_file(tmp_path):
     assert rows.to_basis().trained == ("basis", "frequencies", "window")
 
 
+@pytest.mark.parametrize("names", [(), ("mel",), ("window",), ("frequencies",)], ids=str)
+@pytest.mark.parametrize("init", ["fourier", "mel-fourier"])
+@pytest.mark.parametrize("n_fft", [64, 2048])
+def test_rows_of_one_frequency_each_are_known_as_such_in_a_file(n_fft, init, names, tmp_path):
+    path = tmp_path / "b.safetensors"
+    transform = trained({**MEL, "n_fft": n_fft}, *names, init=init)
+    transform.save_basis(path)
+    again = MelSpectrogram.from_basis(path, trainable=("frequencies", "window"))
+    assert torch.equal(again.frequencies, transform.frequencies)
+    assert torch.equal(again.window, transform.window)
+
+
 def test_parts_that_a_file_does_not_hold_apart_cannot_be_trained(tmp_path):
     trained(MEL, "basis").save_basis(tmp_path / "b.safetensors")
     for name in ("window", "frequencies"):
