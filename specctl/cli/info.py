@@ -74,11 +74,10 @@ def _print_store(store: Store, as_json: bool) -> None:
     if as_json:
         _print_line(json.dumps(facts))
         return
-    audio = "an unknown length" if facts["hours"] is None else duration(facts["hours"] * 3600)
     lines = {
         "store": f"{printable(str(store.path))}, {size(facts['n_bytes'])}",
         "made": f"{facts['created']} by specctl {facts['specctl_version']}",
-        "items": f"{facts['n_items']:,}, {audio} of audio",
+        "items": f"{facts['n_items']:,}, {_length(facts)}",
         "labels": _named(facts["classes"]),
         "frames": f"{facts['n_frames']:,} of {facts['n_bins']} {facts['kind']}",
         "values": f"{facts['long_name']} ({facts['units']}), mean {_span(facts['mean_range'])}, "
@@ -101,6 +100,16 @@ def _print_store(store: Store, as_json: bool) -> None:
     if facts["n_failures"] > _MAX_SHOWN_FAILURES:
         rest = facts["n_failures"] - _MAX_SHOWN_FAILURES
         _print_line(f"{'':{_NAME_WIDTH}}and {rest:,} more; --json lists them all")
+
+
+def _length(facts: dict[str, Any]) -> str:
+    """How much audio; only at most, where zeros that fill up segments are among the samples."""
+    if facts["hours"] is None:
+        return "an unknown length of audio"
+    audio = f"{duration(facts['hours'] * 3600)} of audio"
+    if not facts["hours_include_filling"]:
+        return audio
+    return f"at most {audio} (last segments are filled up with zeros)"
 
 
 def _bins(facts: dict[str, Any]) -> dict[str, str]:
@@ -168,6 +177,7 @@ def _store_facts(store: Store) -> dict[str, Any]:
         "n_classes": len(store.classes),
         "classes": store.classes,
         "hours": hours,
+        "hours_include_filling": store.config.get("tail") == "pad",
         "n_frames": store.n_frames,
         "n_bins": layout.n_bins,
         "kind": f"{'complex ' if layout.is_complex else ''}{layout.dtype}, "

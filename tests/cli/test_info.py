@@ -97,8 +97,13 @@ def test_audio_that_several_items_share_counts_once(tmp_path, settings, seconds)
     store = tmp_path / "o.h5"
     short = {"n_fft": 64, "hop_length": 32, "n_mels": 8}
     convert_audio(tmp_path / "in", store, options=Options(workers=0), **short, **settings)
-    assert json.loads(run(store, "--json").stdout)["hours"] * 3600 == pytest.approx(2 * seconds)
-    assert f", {2 * seconds:.3g} s of audio" in run(store).stdout
+    facts = json.loads(run(store, "--json").stdout)
+    assert facts["hours"] * 3600 == pytest.approx(2 * seconds)
+    # the index does not tell zeros that fill up a segment from audio
+    is_filled = "segment" in settings and "tail" not in settings
+    assert facts["hours_include_filling"] == is_filled
+    most, filled = is_filled * "at most ", is_filled * " (last segments are filled up with zeros)"
+    assert f", {most}{2 * seconds:.3g} s of audio{filled}\n" in run(store).stdout
 
 
 def test_coefficients_have_numbers_and_no_frequencies(tmp_path):
