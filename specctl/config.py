@@ -35,6 +35,9 @@ _MEL_FIELDS = {
 _MAX_MEL_WEIGHTS = 2**27
 """Half a gigabyte of float32; settings may be a stranger's."""
 
+_POWERS = 1e-3, 32.0
+"""Beyond these, decibels and the peak of an ``n_fft`` of 2**20 leave float64."""
+
 _SMALLEST_AMIN = 2.0**-126
 """The least normal float32 number; a smaller floor may count as 0, whose logarithm is infinite."""
 
@@ -107,7 +110,7 @@ class SpectrogramConfig(StftConfig):
     """
 
     feature: Feature
-    power: PositiveFloat | None
+    power: Annotated[float, Field(ge=_POWERS[0], le=_POWERS[1])] | None
     n_mels: Annotated[int, Field(gt=0, le=2**14)] | None
     fmin: Annotated[float, Field(ge=0)] | None
     fmax: PositiveFloat | None
