@@ -1,6 +1,8 @@
 """``specctl convert``: a folder of audio becomes one spectrogram store."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ from specctl.cli.progress import ConvertProgress
 from specctl.cli.report import print_empty_bands, print_estimate, print_summary
 from specctl.cli.stopping import stoppable
 from specctl.convert.early import begin_workers
-from specctl.errors import ParameterError
+from specctl.errors import BasisError, ParameterError
 
 _HELP = """Convert audio files to one HDF5 spectrogram store.
 
@@ -87,7 +89,7 @@ def convert(  # one flag for each setting; they go on as one dict
 ) -> None:
     """Convert audio files to one HDF5 spectrogram store."""
     flags = locals()
-    with reported_errors():
+    with reported_errors(), _basis_as_setting():
         if workers != 0:
             begin_workers(device, kernel, precision, basis, power)
         with importing():
@@ -132,6 +134,15 @@ def convert(  # one flag for each setting; they go on as one dict
         )
     if summary.n_failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+@contextmanager
+def _basis_as_setting() -> Iterator[None]:
+    """A basis that cannot be read is a wrong setting, as a file of settings or labels is."""
+    try:
+        yield
+    except BasisError as error:
+        raise ParameterError(str(error)) from error
 
 
 def _given(flags: dict[str, Any], names: set[str]) -> tuple[str | None, dict[str, Any]]:

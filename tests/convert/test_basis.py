@@ -326,6 +326,6 @@ def test_workers_and_the_command_line_give_the_same_store(tmp_path, folder, stor
 def test_a_file_that_is_no_basis_is_one_line(tmp_path, folder, store):
     (tmp_path / "b").write_text("no basis")
     done = run(folder, store, "--basis", tmp_path / "b")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "is not a specctl basis file" in done.stderr
     assert "Traceback" not in done.stderr
