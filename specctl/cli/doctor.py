@@ -11,6 +11,7 @@ from rich.text import Text
 
 from specctl.cli.app import ExitCode, app, out
 from specctl.cli.options import given_path
+from specctl.cli.streams import hush_matplotlib
 from specctl.words import size
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def doctor(
     """
     from specctl.doctor import examine, findings
 
+    hush_matplotlib()
     machine = examine(folder)
     found = findings(machine)
     n_problems = sum(finding.level == "problem" for finding in found)

@@ -13,6 +13,7 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
+from specctl.cli.streams import hush_matplotlib
 from specctl.durable import check_place, real_place, reported_os_errors, write_atomically
 from specctl.errors import ParameterError, StoreError
 
@@ -125,6 +126,7 @@ def write_png(shown: Picture, path: Path) -> None:
     with reported_os_errors(path):
         if path.exists() and not (path.is_file() and path.stat().st_size == 0):
             raise StoreError(f"{path} already exists; give --png another name")
+    hush_matplotlib()
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from typing import Any, TextIO
@@ -20,6 +21,11 @@ def fill_standard_descriptors() -> None:
         except OSError:
             # the lowest number that is free
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+def hush_matplotlib() -> None:
+    """Leave unsaid what it says of its cache and its fonts when it is imported."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 class _Stream:

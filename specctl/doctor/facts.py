@@ -67,6 +67,8 @@ class Machine:
         Version that torch was built with.
     gpus : tuple of str
         Devices that torch can use.
+    gpu_problem : str or None
+        Why specctl's own kernels cannot run on the first of them.
     cpu, lanes : str, int
         Processor as LLVM calls it; float32 numbers it computes at a time.
     cores : int
@@ -90,6 +92,7 @@ class Machine:
     cuda: str | None
     has_nvidia_driver: bool
     gpus: tuple[str, ...]
+    gpu_problem: str | None
     cpu: str | None
     lanes: int | None
     cores: int
@@ -154,13 +157,15 @@ def examine(folder: Path) -> Machine:
 def _loaded(modules: dict[str, Any], broken: dict[str, str]) -> dict[str, Any]:
     """What the packages say of the libraries in them and of the processors they found."""
     torch, h5py, soundfile = modules["torch"], modules["h5py"], modules["soundfile"]
+    gpus = _or_none(lambda: _gpus(torch)) or ()
     cpu, lanes = _processor(broken) if modules["llvmlite"] is not None else (None, None)
     return {
         "hdf5": _or_none(lambda: str(h5py.version.hdf5_version)),
         "libsndfile": _or_none(lambda: str(soundfile.__libsndfile_version__)),
         "llvm": _or_none(_llvm_version) if modules["llvmlite"] is not None else None,
         "cuda": _or_none(lambda: torch.version.cuda),
-        "gpus": _or_none(lambda: _gpus(torch)) or (),
+        "gpus": gpus,
+        "gpu_problem": _or_none(lambda: _gpu_problem(torch)) if gpus else None,
         "cpu": cpu,
         "lanes": lanes,
     }
@@ -194,6 +199,12 @@ def _or_none(look: Callable[[], Any]) -> Any:
 def _gpus(torch: Any) -> tuple[str, ...]:
     n_devices = torch.cuda.device_count()
     return tuple(torch.cuda.get_device_name(index) for index in range(n_devices))
+
+
+def _gpu_problem(torch: Any) -> str | None:
+    from specctl.kernels import gpu
+
+    return gpu.problem(torch.device("cuda"))
 
 
 def _llvm_version() -> str:

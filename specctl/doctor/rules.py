@@ -120,6 +120,12 @@ def _audio(machine: Machine) -> Iterator[Finding]:
 
 
 def _gpu(machine: Machine) -> Iterator[Finding]:
+    if machine.gpu_problem is not None:
+        message = f"specctl's own kernels cannot run on {machine.gpus[0]}: {machine.gpu_problem}"
+        cure = "torch computes in their place, with more memory"
+        if "C compiler" in machine.gpu_problem:
+            cure += "; on Debian and Ubuntu: apt install gcc python3-dev"
+        yield Finding("note", "kernels", message, cure)
     if not machine.has_nvidia_driver or machine.gpus or machine.packages.get("torch") is None:
         return
     if machine.cuda is None:

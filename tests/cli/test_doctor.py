@@ -1,4 +1,5 @@
 import json
+import subprocess
 
 import h5py
 import pytest
@@ -6,12 +7,24 @@ from typer.testing import CliRunner
 
 from specctl.cli import doctor  # noqa: F401 - registers the command
 from specctl.cli.app import app
+from tests.convert.commands import LIMIT, SPECCTL, environment
 
 
 @pytest.fixture(autouse=True)
 def no_switches(monkeypatch):
     monkeypatch.delenv("HDF5_USE_FILE_LOCKING", raising=False)
     monkeypatch.delenv("HDF5_PLUGIN_PRELOAD", raising=False)
+
+
+def run_apart(*arguments, env):
+    return subprocess.run(
+        [SPECCTL, *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env=env,
+    )
 
 
 def run(*arguments):
@@ -64,6 +77,17 @@ def test_json_says_the_same(tmp_path, monkeypatch):
     (locking,) = [each for each in report["findings"] if each["about"] == "locking"]
     assert locking["level"] == "problem"
     assert locking["cure"] == "unset HDF5_USE_FILE_LOCKING"
+
+
+def test_without_a_home_nobody_else_speaks(tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "file").touch()
+    env = environment(HOME=str(tmp_path / "file" / "home"))
+    for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        env.pop(name, None)
+    done = run_apart("doctor", tmp_path, env=env)
+    assert done.stderr == ""
+    assert "matplotlib" in done.stdout
 
 
 def test_a_variable_without_a_value_is_not_this_folder():

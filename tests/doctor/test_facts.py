@@ -56,6 +56,18 @@ def test_a_package_that_cannot_be_imported_is_named_with_the_reason(
     assert package in [finding.about for finding in findings(machine)]
 
 
+@pytest.mark.parametrize("problem", [None, "needs a C compiler and Python's headers for triton"])
+def test_a_gpu_that_kernels_cannot_run_on_is_told_with_the_reason(problem, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "H100")
+    monkeypatch.setattr("specctl.kernels.gpu.problem", lambda device: problem)
+    machine = examine(tmp_path)
+    assert (machine.gpus, machine.gpu_problem) == (("H100",), problem)
+    found = [each for each in findings(machine) if each.about == "kernels"]
+    assert len(found) == (problem is not None)
+    assert all("apt install gcc" in each.cure for each in found)
+
+
 def test_looks_for_everything_that_specctl_is_installed_with():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     required = dict(each.split(">=") for each in project["dependencies"])

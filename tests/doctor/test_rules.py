@@ -25,6 +25,7 @@ SOUND = Machine(
     cuda=None,
     has_nvidia_driver=False,
     gpus=(),
+    gpu_problem=None,
     cpu="znver4",
     lanes=16,
     cores=4,
@@ -67,6 +68,19 @@ TROUBLES = {
     "tf32": ({"switches": {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}}, "note", "TF32"),
     "cpu build": ({"has_nvidia_driver": True}, "note", "built for CPUs only"),
     "no gpu": ({"has_nvidia_driver": True, "cuda": "13.0"}, "problem", "CUDA 13.0) finds no GPU"),
+    "no compiler": (
+        {
+            "gpus": ("H100",),
+            "gpu_problem": "needs a C compiler and Python's headers for triton: x",
+        },
+        "note",
+        "cannot run on H100: needs a C compiler and Python's headers for triton: x",
+    ),
+    "old gpu": (
+        {"gpus": ("T4",), "gpu_problem": "needs compute capability 8.0, this one has 7.5"},
+        "note",
+        "cannot run on T4: needs compute capability 8.0",
+    ),
     "hidden gpu": (
         {"has_nvidia_driver": True, "cuda": "13.0", "switches": {"CUDA_VISIBLE_DEVICES": ""}},
         "note",
