@@ -4,6 +4,7 @@ Zeros run faster than audio does on some machines, and a logarithm shows its err
 and quiet stand side by side.
 """
 
+import os
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor
 
 from specctl.bench.workload import Workload
+from specctl.errors import ParameterError
+from specctl.words import size
 
 _Samples = npt.NDArray[np.float64]
 
@@ -22,6 +25,20 @@ _MOST_BYTES = 2**28
 """All inputs that are rotated together; beyond that there are at least three."""
 
 _FEWEST, _MOST = 3, 64
+_SAMPLE_BYTES = 4
+
+
+def check_room(workload: Workload) -> None:
+    """Raise ParameterError for inputs that are larger than the memory of the machine."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # what is checked, and what is rotated
+    most = memory // (_SAMPLE_BYTES * (1 + _FEWEST) * workload.n_samples)
+    if workload.batch > most:
+        raise ParameterError(
+            f"batch must be at most {most} with {workload.seconds:g} s at "
+            f"{workload.sample_rate} Hz on a machine with {size(memory)} of memory, "
+            f"got {workload.batch}"
+        )
 
 
 def clips(workload: Workload) -> Tensor:
@@ -31,8 +48,8 @@ def clips(workload: Workload) -> Tensor:
 
 def rotation(workload: Workload, cache_bytes: int) -> list[Tensor]:
     """Batches that together are twice as large as the cache, on the device of the workload."""
-    size = 4 * workload.batch * workload.n_samples
-    wanted = max(_FEWEST, min(_MOST, 1 + min(2 * cache_bytes, _MOST_BYTES) // size))
+    n_bytes = _SAMPLE_BYTES * workload.batch * workload.n_samples
+    wanted = max(_FEWEST, min(_MOST, 1 + min(2 * cache_bytes, _MOST_BYTES) // n_bytes))
     batches = [_batch(workload, first=index * workload.batch) for index in range(wanted)]
     return [batch.to(workload.device) for batch in batches]
 

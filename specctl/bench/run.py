@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from specctl.bench.audio import clips, rotation
+from specctl.bench.audio import check_room, clips, rotation
 from specctl.bench.checks import Gate, record_problem
 from specctl.bench.contenders import listed_contenders
 from specctl.bench.contenders.base import Contender, Prepared
@@ -26,6 +26,7 @@ from specctl.bench.request import Request
 from specctl.bench.results import BASELINES, Cell, Report
 from specctl.bench.timing import Runner, Timer, copy_bandwidth, n_threads, race, timer_for
 from specctl.bench.workload import Workload
+from specctl.errors import ParameterError
 
 _MEMORY_SHARE = 0.4
 """Of the budget, what is kept for memory while workloads are timed."""
@@ -82,6 +83,13 @@ def run_bench(request: Request, hooks: Hooks | None = None) -> Report:
     if contenders is None:
         names = request.contenders or (("specctl-",) if request.verify else ())
         contenders = listed_contenders(names, device)
+    for workload in workloads:
+        check_room(workload)
+        if request.contenders and not any(_may_do(each, workload) for each in contenders):
+            raise ParameterError(
+                f"contenders must have one for work {workload.work!r}, "
+                f"got {', '.join(request.contenders)}"
+            )
     return _Run(request, hooks, device, workloads, list(contenders)).run()
 
 
@@ -163,8 +171,8 @@ class _Run:
         gate = Gate(workload, waveform)
         entries = []
         for contender in self._contenders:
-            if (workload.work == "convert") != ("convert" in contender.works):
-                continue  # converters and transforms are never compared
+            if not _may_do(contender, workload):
+                continue
             cell = Cell(contender.name, contender.precision, workload, contender.equalised)
             self.report.cells.append(cell)
             self._hooks.say(f"checking {contender.name}")
@@ -249,6 +257,11 @@ class _Run:
         )
         # the process itself takes seconds to begin
         return self._hooks.memory(contender, cell.workload, max(30.0, self._left()))
+
+
+def _may_do(contender: Contender, workload: Workload) -> bool:
+    """Whether they are timed together at all: converters and transforms are never compared."""
+    return (workload.work == "convert") == ("convert" in contender.works)
 
 
 def _try_to_enter(gate: Gate, contender: Contender, cell: Cell) -> _Entry | None:

@@ -92,6 +92,10 @@ def bench(  # one flag for each setting
         )
         if fail_below is not None and not 0 <= fail_below < math.inf:
             raise ParameterError(f"fail_below must be finite and not negative, got {fail_below:g}")
+        if fail_below is not None and verify:
+            raise ParameterError(
+                "--fail-below must not be given with --verify, which times nothing"
+            )
         _check_files(json, report)
         found = _run(request, json, report, quiet=quiet)
     if json is not None and str(json) == "-":

@@ -5,15 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
+from specctl.cli.options import given_path
+
 _WHAT = "What is measured"
 _HOW = "How it is measured"
 _RESULTS = "What is done with the results"
 
 
-def _option(panel: str, help_text: str, *names: str, metavar: str | None = None) -> Any:
-    return typer.Option(
-        *names, help=help_text, rich_help_panel=panel, metavar=metavar, show_default=False
-    )
+def _option(panel: str, help_text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, show_default=False, **more)
 
 
 WorkNames = Annotated[
@@ -75,12 +75,21 @@ Verbose = Annotated[
 JsonFile = Annotated[
     Path | None,
     _option(
-        _RESULTS, "Write every sample, after each cell; - prints it.", "--json", metavar="FILE"
+        _RESULTS,
+        "Write every sample, after each cell; - prints it.",
+        "--json",
+        metavar="FILE",
+        parser=given_path,
     ),
 ]
 ReportFile = Annotated[
     Path | None,
-    _option(_RESULTS, "Write a page with charts, which opens from disk.", metavar="FILE.html"),
+    _option(
+        _RESULTS,
+        "Write a page with charts, which opens from disk.",
+        metavar="FILE.html",
+        parser=given_path,
+    ),
 ]
 FailBelow = Annotated[
     float | None,

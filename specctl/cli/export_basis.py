@@ -7,12 +7,20 @@ import typer
 from rich.text import Text
 
 from specctl.cli.app import app, err, reported_errors
+from specctl.cli.options import given_path
 
 
 @app.command("export-basis")
 def export_basis(
-    basis: Annotated[Path, typer.Argument(help="Basis file that train-basis wrote.")],
-    output: Annotated[Path, typer.Argument(help="File to write.")],
+    basis: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BASIS", help="Basis file that train-basis wrote.", parser=given_path
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="File to write.", parser=given_path)
+    ],
     to: Annotated[
         Literal["nnaudio", "torchlibrosa", "onnx"],
         typer.Option("--to", help="What to write it for."),

@@ -14,10 +14,8 @@ _TRANSFORM = "Transform"
 _OUT = "What is written beside the basis"
 
 
-def _option(panel: str, help_text: str, *names: str, metavar: str | None = None) -> Any:
-    return typer.Option(
-        *names, help=help_text, rich_help_panel=panel, metavar=metavar, show_default=False
-    )
+def _option(panel: str, help_text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, show_default=False, **more)
 
 
 Folder = Annotated[
@@ -28,11 +26,18 @@ Folder = Annotated[
         parser=given_path,
     ),
 ]
-Output = Annotated[Path, typer.Argument(metavar="BASIS", help="Basis file to write.")]
+Output = Annotated[
+    Path, typer.Argument(metavar="BASIS", help="Basis file to write.", parser=given_path)
+]
 
 Labels = Annotated[
     Path | None,
-    _option(_DATA, "CSV: path, label, where wanted split and group.", metavar="FILE.csv"),
+    _option(
+        _DATA,
+        "CSV: path, label, where wanted split and group.",
+        metavar="FILE.csv",
+        parser=given_path,
+    ),
 ]
 Group = Annotated[
     str | None,
@@ -124,12 +129,23 @@ CheckpointEvery = Annotated[int | None, _option(_RUN, "Steps from save to save (
 Overwrite = Annotated[bool, _option(_RUN, "Replace files that are there.", "--overwrite")]
 Resume = Annotated[bool, _option(_RUN, "Go on with what was stopped.", "--resume")]
 
-ReportFile = Annotated[Path | None, _option(_OUT, "Report as one page.", metavar="FILE.html")]
+ReportFile = Annotated[
+    Path | None,
+    _option(_OUT, "Report as one page.", metavar="FILE.html", parser=given_path),
+]
 MetricsFile = Annotated[
-    Path | None, _option(_OUT, "Figures of each step and epoch.", metavar="FILE.jsonl")
+    Path | None,
+    _option(_OUT, "Figures of each step and epoch.", metavar="FILE.jsonl", parser=given_path),
 ]
 TensorBoard = Annotated[
-    Path | None, _option(_OUT, "The same for TensorBoard.", "--tensorboard", metavar="FOLDER")
+    Path | None,
+    _option(
+        _OUT,
+        "The same for TensorBoard.",
+        "--tensorboard",
+        metavar="FOLDER",
+        parser=given_path,
+    ),
 ]
 
 NFft = Annotated[

@@ -148,6 +148,13 @@ def test_ctrl_c_says_where_the_results_are(fakes, tmp_path):
         (("--budget", "inf"), "budget must be positive and finite, got inf"),
         (("--fail-below", "nan"), "fail_below must be finite and not negative, got nan"),
         (("--fail-below", "-1"), "fail_below must be finite and not negative, got -1"),
+        (("--fail-below", 1, "--verify"), "--fail-below must not be given with --verify"),
+        (("--batch", 10**14), "batch must be at most "),
+        (("--seconds", 3600, "--sample-rate", 2**20, "--batch", 10**6), "batch must be at most "),
+        (("--work", "convert", "--contenders", "librosa"), "one for work 'convert', got librosa"),
+        (("--contenders", "specctl-convert"), "one for work 'mel', got specctl-convert"),
+        (("--json", ""), "a path is empty"),
+        (("--report", ""), "a path is empty"),
     ],
 )
 def test_wrong_flags_are_one_line_and_exit_code_2(flags, text):

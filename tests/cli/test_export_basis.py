@@ -87,5 +87,14 @@ def test_a_file_that_is_no_basis_is_one_line(tmp_path):
     assert "is not a specctl basis file" in result.stderr
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_variable_without_a_value_is_not_this_folder(basis, tmp_path, place):
+    paths = [basis, tmp_path / "out.pth"]
+    paths[place] = ""
+    result = run(*paths, "--to", "nnaudio")
+    assert result.exit_code == 2
+    assert "a path is empty" in result.stderr
+
+
 def test_an_unknown_target_is_a_wrong_usage(basis, tmp_path):
     assert run(basis, tmp_path / "out", "--to", "tensorflow").exit_code == 2
