@@ -114,7 +114,12 @@ Kernel = Annotated[
 
 SampleRate = Annotated[
     str | None,
-    _option(_ITEMS, "Resample to this; auto takes the most common (auto).", metavar="HZ|auto"),
+    _option(
+        _ITEMS,
+        "Resample to this; auto takes that of the store or parts that are there, else the most "
+        "common (auto).",
+        metavar="HZ|auto",
+    ),
 ]
 ChannelsName = Annotated[
     str | None,

@@ -99,7 +99,7 @@ def train_basis(  # one flag for each setting; they go on as one dict
     ref: o.Ref = None,
     amin: o.AMin = None,
     top_db: o.TopDb = None,
-    sample_rate: o.SampleRate = None,
+    sample_rate: t.SampleRate = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:

@@ -59,6 +59,10 @@ Augment = Annotated[
         metavar="NAME",
     ),
 ]
+SampleRate = Annotated[
+    str | None,
+    _option(_DATA, "Resample to this; auto takes the most common (auto).", metavar="HZ|auto"),
+]
 Seed = Annotated[int | None, _option(_DATA, "Of splits, crops and weights (0).")]
 
 Train = Annotated[
