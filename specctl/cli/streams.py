@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 import os
 import sys
 from typing import Any, TextIO
@@ -25,6 +24,8 @@ def fill_standard_descriptors() -> None:
 
 def hush_matplotlib() -> None:
     """Leave unsaid what it says of its cache and its fonts when it is imported."""
+    import logging
+
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
