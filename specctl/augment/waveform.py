@@ -17,6 +17,7 @@ from specctl.augment.draws import Draws
 from specctl.errors import ParameterError
 
 MAX_FADE_DURATION = 3600.0
+_MOST_DB = 200.0
 
 ShiftUnit = Literal["fraction", "samples", "seconds"]
 
@@ -27,7 +28,7 @@ class Gain(Augmentation):
     Parameters
     ----------
     min_gain_db, max_gain_db : float
-        Range of the change of level, in dB.
+        Range of the change of level, in dB; at most 200 up or down.
     p : float
         Probability that a clip is changed.
     """
@@ -37,6 +38,8 @@ class Gain(Augmentation):
     ) -> None:
         super().__init__(p)
         check_range("gain_db", min_gain_db, max_gain_db)
+        check_within("min_gain_db", min_gain_db, -_MOST_DB, _MOST_DB)
+        check_within("max_gain_db", max_gain_db, -_MOST_DB, _MOST_DB)
         self.range_db = (min_gain_db, max_gain_db)
 
     def change(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:

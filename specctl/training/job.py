@@ -13,7 +13,7 @@ from specctl.basis.checks import is_state_dict
 from specctl.basis.record import checked_metadata
 from specctl.basis.state_dict import settings_of
 from specctl.config import SpectrogramConfig
-from specctl.errors import ParameterError, Stopped, TrainingError
+from specctl.errors import BasisError, ParameterError, Stopped, TrainingError
 from specctl.presets import preset as preset_settings
 from specctl.training.arms import (
     ArmResult,
@@ -171,9 +171,12 @@ def _settings_of(path: str, feature: str | None) -> dict[str, Any]:
     """The settings of the spectrogram that a basis file was made with."""
     if not os.path.exists(path):  # noqa: PTH110 - a name that is too long is not there either
         raise ParameterError(f"init must be {', '.join(INITS)} or a basis file, got {path!r}")
-    if is_state_dict(path):
-        return dict(settings_of(path, feature))
-    return load_basis(path).config.given()
+    try:
+        if is_state_dict(path):
+            return dict(settings_of(path, feature))
+        return load_basis(path).config.given()
+    except BasisError as error:
+        raise ParameterError(str(error)) from error
 
 
 def _check(

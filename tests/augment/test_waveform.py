@@ -158,6 +158,8 @@ def test_augmentations_are_differentiable():
     ("build", "text"),
     [
         (lambda: augment.Gain(p=1.5), r"p must be in \[0, 1\], got 1.5"),
+        (lambda: augment.Gain(-6, 1e5), r"max_gain_db must be in \[-200, 200\], got 100000"),
+        (lambda: augment.Gain(-201, 0), r"min_gain_db must be in \[-200, 200\], got -201"),
         (lambda: augment.Gain(3, -3), "min_gain_db must be at most max_gain_db, both finite"),
         (lambda: augment.GaussianNoise(-1, 1), "min_amplitude must be at least 0, got -1"),
         (lambda: augment.GaussianNoise(0.1, math.nan), "got 0.1 and nan"),

@@ -138,6 +138,7 @@ def test_json_is_one_object(folder, tmp_path):
         (("--metrics", ""), 2, "a path is empty"),
         (("--tensorboard", ""), 2, "a path is empty"),
         (("--init", "none.st"), 2, "random or a basis file, got 'none.st'"),
+        (("--init", "in/high/00.wav"), 2, "in/high/00.wav is not a specctl basis file"),
         (("--init", "n" * 300), 2, "random or a basis file, got 'nnn"),
     ],
 )
