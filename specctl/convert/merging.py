@@ -153,7 +153,7 @@ class Joining:
                     base=base,
                     replaced=self._job.replaced,
                     relabelled=self._job.relabelled,
-                    # a repair may be one of the statistics
+                    # of a repair, statistics and items without a source may be damaged
                     is_trusted=self._job.repaired is None,
                 )
             )

@@ -4,7 +4,7 @@ A repair is an update: the new store is written beside the old one and then take
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +43,7 @@ class Repair:
         Those whose frames are not, bit for bit, what was stored once: another processor, kernel
         or version made them.
     problems : tuple of Problem
-        What is wrong now.
+        What is wrong now; of an item that was left as it is, also why.
     """
 
     found: tuple[Problem, ...] = ()
@@ -65,7 +65,10 @@ class _Again(Request):
 
 @dataclass(frozen=True, slots=True)
 class _Damaged:
-    """What a repair needs to know of a store whose index is good."""
+    """What a repair needs to know of a store whose index is good.
+
+    ``records`` are the items of the damaged sources.
+    """
 
     config: ConvertConfig
     basis: Basis | None
@@ -88,6 +91,11 @@ class _Damaged:
                 made_with=(str(attributes.get("kernel")), str(attributes.get("device"))),
                 records=tuple(record for record in store.records if record.source in damaged),
             )
+
+    def of_sources(self, chosen: Collection[str]) -> "_Damaged":
+        """The same store, with the items of some of the damaged sources."""
+        records = (record for record in self.records if record.source in chosen)
+        return replace(self, records=tuple(records))
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -115,7 +123,7 @@ def repair_store(
     store : path
     sources : path or sequence of paths
         Where the audio is, as it was given when the store was made. Only files that are, byte
-        for byte, what they were then are converted.
+        for byte, what they were then are converted; items of others stay as they are.
     options : Options
         ``workers`` and ``timeout`` count; all else is as the store has it.
     progress : callable, optional
@@ -126,7 +134,8 @@ def repair_store(
     Raises
     ------
     AudioError
-        A source is missing, has changed or cannot be converted; the store is as it was.
+        All sources are missing or have changed, or one cannot be converted; the store is as it
+        was.
     StoreError
         The index or the settings are damaged, so that nothing says what is to be made.
     Stopped
@@ -137,9 +146,10 @@ def repair_store(
     tidy_up(path)
     if not found:
         return Repair()
-    damaged = _Damaged.read(path, {problem.key for problem in found})
+    every = _Damaged.read(path, {problem.key for problem in found})
     request = Request.of(sources, Options())
-    again = _unchanged_sources(path, request, damaged)
+    again, reasons = _unchanged_sources(path, request, every)
+    damaged = every.of_sources({source.key for source in again})
     with ExitStack() as stack:
         basis_file = None
         if damaged.basis is not None:
@@ -156,7 +166,9 @@ def repair_store(
             find=lambda _, base: _found(again, damaged, base, path),
             repaired=tuple(damaged.hashes),
         ).run()
-    return _outcome(path, found, damaged)
+    source_of = {record.key: record.source for record in every.records}
+    left = {key: reasons[source] for key, source in source_of.items() if source in reasons}
+    return _outcome(path, found, damaged, left)
 
 
 def _trusted_config(store: Store) -> ConvertConfig:
@@ -192,21 +204,31 @@ def _options(options: Options, made_with: tuple[str, str], basis_file: str | Non
     )
 
 
-def _unchanged_sources(path: Path, request: Request, damaged: _Damaged) -> list[Source]:
-    """The files of the damaged items, each with the bytes that it had."""
+def _unchanged_sources(
+    path: Path, request: Request, damaged: _Damaged
+) -> tuple[list[Source], dict[str, str]]:
+    """The files of the damaged items that have the bytes that they had, and why others have not.
+
+    Raises
+    ------
+    AudioError
+        If there are others only.
+    """
     there = {source.key: source for source in request.discover().sources}
-    wrong = []
+    again, reasons = [], {}
     for key, sha256 in damaged.hashes.items():
         source = there.get(key)
-        if source is None:
-            wrong.append(f"{key} is missing")
-        elif (reason := _difference(source, sha256)) is not None:
-            wrong.append(f"{key} {reason}")
-    if wrong:
+        reason = "is missing" if source is None else _difference(source, sha256)
+        if reason is not None:
+            reasons[key] = f"{key} {reason}"
+        elif source is not None:
+            again.append(source)
+    if reasons and not again:
+        wrong = list(reasons.values())
         named = ", ".join(wrong[:_MAX_NAMED])
         more = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
         raise AudioError(f"cannot repair {path}: {named}{more}")
-    return [there[key] for key in damaged.hashes]
+    return again, reasons
 
 
 def _difference(source: Source, sha256: str) -> str | None:
@@ -233,9 +255,19 @@ def _found(again: Sequence[Source], damaged: _Damaged, base: Finished | None, pa
     )
 
 
-def _outcome(path: Path, found: tuple[Problem, ...], damaged: _Damaged) -> Repair:
-    """The new store, verified, against what the index of the old one said."""
-    problems = tuple(find_problems(path))
+def _outcome(
+    path: Path, found: tuple[Problem, ...], damaged: _Damaged, left: Mapping[str, str]
+) -> Repair:
+    """The new store, verified, against what the index of the old one said.
+
+    ``left`` has the items that were not made again, and why.
+    """
+    problems = tuple(
+        problem._replace(message="; ".join([problem.message, left[problem.key]]))
+        if problem.key in left
+        else problem
+        for problem in find_problems(path)
+    )
     with open_store(path) as store:
         digests = {record.key: record.digest for record in store.records}
     return Repair(

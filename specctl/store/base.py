@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from specctl.errors import StoreError
-from specctl.store.chunks import ChunkCodec
+from specctl.store.chunks import ChunkCodec, checksum
 from specctl.store.examine import examine, spans
 from specctl.store.layout import FILL_VALUE, Layout
 from specctl.store.stats import Moments
@@ -36,7 +36,8 @@ class Base:
     relabelled : dict, optional
         Sources to the label that their items get.
     is_trusted : bool
-        Whether its statistics are taken over where no frames leave.
+        Whether it is taken to be good. Of one that is not, statistics are made anew of the frames
+        that are good, and a chunk that is damaged stays as it is, with the checksum that shows it.
 
     Raises
     ------
@@ -106,8 +107,8 @@ class Base:
             return self._file.moments, n_gone
         return self._moments_of(~self._is_gone), n_gone
 
-    def iter_chunks(self) -> Iterator[tuple[int, bytes | memoryview]]:
-        """Row each chunk begins at and its bytes: as stored, or blanked and compressed anew.
+    def iter_chunks(self) -> Iterator[tuple[int, bytes | memoryview, int]]:
+        """Row each chunk begins at, its bytes and their checksum: as stored, or blanked.
 
         A chunk without rows that stay is not read.
         """
@@ -116,22 +117,38 @@ class Base:
         touched, kept = self._spans_by_chunk(self._is_gone), self._spans_by_chunk(~self._is_gone)
         blank = np.full((size, self.layout.width), FILL_VALUE, dtype=self.layout.stored_dtype)
         for number in range(len(self._file.crc32)):
-            if number not in kept:
-                yield number * size, codec.encode(blank)
-            elif number not in touched:
-                yield number * size, self._file.chunk(number)
-            else:
-                rows = self._file.chunk_rows(number).copy()
-                for first, last in touched[number]:
-                    rows[first:last] = FILL_VALUE
-                yield number * size, codec.encode(rows)
+            if number in kept and (number not in touched or self._keeps_damage(number)):
+                yield number * size, *self._as_stored(number)
+                continue
+            rows = self._file.chunk_rows(number).copy() if number in kept else blank
+            for first, last in touched.get(number, ()):
+                rows[first:last] = FILL_VALUE
+            data = codec.encode(rows)
+            yield number * size, data, checksum(data)
+
+    def _keeps_damage(self, number: int) -> bool:
+        """Whether a chunk is damaged and stays so: blanked, it would get a checksum that fits."""
+        return not (self._is_trusted or self._file.stored_chunk(number)[1])
+
+    def _as_stored(self, number: int) -> tuple[memoryview, int]:
+        """Bytes of a chunk, and the checksum that the store has of them."""
+        if self._is_trusted:
+            data = self._file.chunk(number)
+        else:
+            data, _ = self._file.stored_chunk(number)
+        return data, int(self._file.crc32[number])
 
     def _moments_of(self, chosen: np.ndarray) -> Moments:
-        """Moments of some items, from their stored frames; StoreError where those changed."""
+        """Moments of some items, from their stored frames; StoreError where those changed.
+
+        Of a store that is not trusted, what has changed is left out.
+        """
         total = Moments.empty(self.layout.width)
         for span, found in examine(self._file, spans(self._file, np.flatnonzero(chosen))):
             if isinstance(found, Moments):
                 total.add(found)
+            elif not self._is_trusted:
+                continue
             elif str(self.path) in str(found):
                 raise found
             else:

@@ -99,7 +99,8 @@ class Merger:
         self._failures.append(failure_table(part.failures))
         for moments in part.iter_moments():
             self._moments.add(moments)
-        self._write_chunks(part.n_rows, part.iter_chunks())
+        chunks = ((row, data, checksum(data)) for row, data in part.iter_chunks())
+        self._write_chunks(part.n_rows, chunks)
         self._sink.begin_writing()
 
     def finish(
@@ -158,15 +159,17 @@ class Merger:
             n_bytes=n_bytes,
         )
 
-    def _write_chunks(self, n_rows: int, chunks: Iterable[tuple[int, bytes | memoryview]]) -> None:
-        """Write chunks as they are after those that are there."""
+    def _write_chunks(
+        self, n_rows: int, chunks: Iterable[tuple[int, bytes | memoryview, int]]
+    ) -> None:
+        """Write chunks as they are, and their checksums, after those that are there."""
         first_row, self._n_rows = self._n_rows, self._n_rows + n_rows
         self._dataset.resize(self._n_rows, axis=0)
         rest = (0,) * (self._dataset.ndim - 1)
-        for row, data in chunks:
+        for row, data, crc32 in chunks:
             self._dataset.id.write_direct_chunk((first_row + row, *rest), data)
             self._sink.check()
-            self._checksums.append(checksum(data))
+            self._checksums.append(crc32)
 
 
 @contextlib.contextmanager
@@ -198,7 +201,8 @@ def merging(
     relabelled : dict, optional
         Sources of ``base`` to the label that their items get.
     is_trusted : bool
-        Whether the statistics of ``base`` are taken over where no frames leave.
+        Whether ``base`` is taken to be good; otherwise its statistics are made anew, and what is
+        damaged of it stays and stays known as such.
 
     Raises
     ------

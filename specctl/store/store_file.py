@@ -116,6 +116,13 @@ class StoreFile:
 
     def chunk(self, number: int) -> memoryview:
         """One chunk as stored, checked against its checksum."""
+        data, is_whole = self.stored_chunk(number)
+        if not is_whole:
+            raise StoreError(f"{self.path} is damaged: {self._chunk_name(number)}")
+        return data
+
+    def stored_chunk(self, number: int) -> tuple[memoryview, bool]:
+        """One chunk as stored, and whether it is as it was written."""
         first = number * self.layout.chunk_frames
         with reported_h5_errors(self.path, f"chunk {number} of /spectrogram"):
             if self.layout.compression == "none":
@@ -127,9 +134,7 @@ class StoreFile:
                 room = np.empty(self.layout.chunk_bytes * 1001 // 1000 + 1024, dtype=np.uint8)
                 place = (first, *(0,) * len(self.layout.frame_shape))
                 mask, data = self._spectrogram.id.read_direct_chunk(place, out=room.data)
-        if mask or checksum(data) != self.crc32[number]:
-            raise StoreError(f"{self.path} is damaged: {self._chunk_name(number)}")
-        return memoryview(data)
+        return memoryview(data), not mask and checksum(data) == self.crc32[number]
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows as stored, shape (stop - start, width); a copy."""

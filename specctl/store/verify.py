@@ -91,7 +91,10 @@ class _Check:
         return self._problems
 
     def _report(self, message: str, key: bytes = b"") -> None:
-        self._problems.append(Problem(decode_text(key), message))
+        problem = Problem(decode_text(key), message)
+        # padding of one chunk may lie in many places
+        if key or problem not in self._problems:
+            self._problems.append(problem)
 
     def _check_tables(self) -> bool:
         """Whether the tables are good; where they are not, the seal has nothing to add."""

@@ -1,6 +1,7 @@
 """``verify --repair``: what is damaged is made again, what is good stays, nothing else changes."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -117,24 +118,66 @@ def test_a_good_store_is_left_alone(folder, store):
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-@pytest.mark.parametrize("harm", ["missing", "changed", "folder"])
-def test_a_source_that_is_not_what_it_was_is_named_and_nothing_is_touched(folder, store, harm):
-    flip(store)
-    (first, *_) = sorted({problem.key for problem in verify_store(store)} - {""})
-    source = folder / first
+def harmed(source, harm):
+    """Change a source, and tell in which words that is reported."""
     if harm == "changed":
         damaged = bytearray(source.read_bytes())
         damaged[-1] ^= 1
         source.write_bytes(damaged)
-    else:
-        source.unlink()
+        return "has changed"
+    source.unlink()
     if harm == "folder":
         source.mkdir()
+    return "is missing"
+
+
+@pytest.mark.parametrize("harm", ["missing", "changed", "folder"])
+def test_sources_that_are_not_what_they_were_are_named_and_nothing_is_touched(folder, store, harm):
+    flip(store)
+    damaged = sorted({problem.key for problem in verify_store(store)} - {""})
+    reasons = [f"{key} {harmed(folder / key, harm)}" for key in damaged]
     before = store.read_bytes()
-    reason = "has changed" if harm == "changed" else "is missing"
-    with pytest.raises(AudioError, match=f"cannot repair .*o.h5: .*{first} {reason}"):
+    with pytest.raises(AudioError, match=r"cannot repair .*o\.h5: ") as raised:
         repair_store(store, folder, options=HERE)
+    assert all(reason in str(raised.value) for reason in reasons[:5])
     assert store.read_bytes() == before
+    assert_nothing_beside(store)
+
+
+@pytest.mark.parametrize("harm", ["missing", "changed"])
+@pytest.mark.parametrize("chunk_bytes", [4096, 2**20], ids=["chunks-of-their-own", "one-chunk"])
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_one_source_that_is_gone_does_not_keep_the_others_damaged(
+    folder, tmp_path, monkeypatch, compression, chunk_bytes, harm
+):
+    monkeypatch.setattr("specctl.store.layout._MAX_CHUNK_BYTES", chunk_bytes)
+    store = converted(folder, tmp_path / "out" / "o.h5", compression=compression)
+    before = contents(store)
+    with h5py.File(store) as file:
+        n_chunks = file["chunks/crc32"].size
+    for chunk in range(n_chunks):
+        flip(store, chunk)
+    (gone, *others) = sorted({problem.key for problem in verify_store(store)} - {""})
+    assert len(others) == 5
+    spared = tmp_path / "spared.wav"
+    shutil.copy2(folder / gone, spared)
+    reason = harmed(folder / gone, harm)
+    repair = repair_store(store, folder, options=HERE)
+    assert (set(repair.repaired), repair.differing) == (set(others), ())
+    named = {problem.key: problem.message for problem in repair.problems}
+    assert named[gone].endswith(f"; {gone} {reason}")
+    # a chunk that cannot be blanked, where it holds others
+    assert {problem.key for problem in verify_store(store)} - {""} == {gone}
+    with open_store(store) as opened:
+        for key in others:
+            assert opened[key].tobytes() == before[0][key][0]
+        with pytest.raises(StoreError, match="is damaged"):
+            opened[gone]
+        assert (opened.record(gone), opened.errors) == (before[0][gone][1], before[1])
+    shutil.copy2(spared, folder / gone)
+    assert repair_store(store, folder, options=HERE).problems == ()
+    assert contents(store) == before
+    assert verify_store(store) == []
     assert_nothing_beside(store)
 
 
@@ -208,13 +251,19 @@ def test_the_command_repairs_and_says_so(folder, store):
     assert done.stdout.splitlines()[-1].endswith("all good")
 
 
-def test_the_command_fails_in_one_line_where_a_source_is_gone(folder, store):
+def test_the_command_repairs_what_it_can_and_fails_where_sources_are_gone(folder, store):
     flip(store)
-    (first, *_) = sorted({problem.key for problem in verify_store(store)} - {""})
-    (folder / first).unlink()
-    done = run_script("verify", store, folder, "--repair")
-    assert done.returncode == 1
-    assert done.stderr == f"specctl: cannot repair {store}: {first} is missing\n"
+    damaged = sorted({problem.key for problem in verify_store(store)} - {""})
+    for key in damaged[1:]:
+        (folder / key).rename(folder / f"{key}.away")
+    some = run_script("verify", store, folder, "--repair")
+    assert (some.returncode, some.stderr) == (1, "")
+    assert "repaired: 1 item made again" in some.stdout.splitlines()
+    assert f"; {damaged[1]} is missing\n" in some.stdout
+    (folder / damaged[0]).unlink()
+    none = run_script("verify", store, folder, "--repair")
+    assert none.returncode == 1
+    assert none.stderr.startswith(f"specctl: cannot repair {store}: {damaged[1]} is missing, ")
 
 
 @pytest.mark.parametrize(
