@@ -2,6 +2,7 @@
 
 import multiprocessing.util
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -12,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from specctl.errors import StoreError
+from specctl.words import counted
 
 GROUP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _LONGEST_FOLDER = 60  # bytes; of 107 that the name of a socket may have
 _SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+_FILES, _FILES_OF_A_WORKER = 12, 3
+"""Descriptors in use at once, by measurement."""
 _HOME = Path(__file__).absolute().parents[2]
 
 
@@ -51,6 +55,27 @@ def _reported() -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(f"cannot start workers: {error.strerror or error}") from error
+
+
+def check_open_files(n_workers: int) -> None:
+    """Refuse workers for which this process may not have enough files open.
+
+    The server ends with a traceback where it is sent one too many.
+
+    Raises
+    ------
+    StoreError
+        The limit is too low.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _FILES + _FILES_OF_A_WORKER * n_workers
+    if limit in (resource.RLIM_INFINITY, -1) or limit >= needed:
+        return
+    fitting = max(0, (limit - _FILES) // _FILES_OF_A_WORKER)
+    raise StoreError(
+        f"cannot start {counted(n_workers, 'worker')}: {limit} files may be open at a time, "
+        f"{needed} are needed; allow more with ulimit -n, or pass --workers {fitting}"
+    )
 
 
 def _forget_that_of_another() -> None:

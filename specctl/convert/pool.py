@@ -19,7 +19,12 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Self
 
 from specctl.convert.executors import Control, Outcome, Rest, Task
-from specctl.convert.fork_server import GROUP_SIGNALS, begin_fork_server, ensure_fork_server
+from specctl.convert.fork_server import (
+    GROUP_SIGNALS,
+    begin_fork_server,
+    check_open_files,
+    ensure_fork_server,
+)
 from specctl.convert.patience import RunningTime
 from specctl.errors import ParameterError, SpecctlError, StoreError
 
@@ -76,6 +81,8 @@ class Pool:
             now = running.look()
             for worker in self._workers:
                 if tasks and worker.task is None and not control.draining:
+                    if not worker.is_started:
+                        check_open_files(1 + sum(other.is_started for other in self._workers))
                     worker.begin(tasks.popleft(), now)
             busy = [worker for worker in self._workers if worker.task is not None]
             if control.killed or not busy:
@@ -101,6 +108,11 @@ class _Worker:
         self._deadline = float("inf")
         self.task: Task | None = None
         self.pipe: Connection[Any, Any] | None = None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is a process, dead or alive."""
+        return self._process is not None
 
     def is_late(self, now: float) -> bool:
         """Whether the task in hand has taken longer than it may."""

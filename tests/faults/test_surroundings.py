@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from specctl.store.verify import verify_store
+from tests.convert.audio_files import corpus
 from tests.convert.commands import (
     LIMIT,
     argv,
@@ -51,6 +52,27 @@ def test_sixty_four_open_files_are_enough(scenario, place):
 
     done = run(*command(scenario, place), small_parts=True, preexec_fn=limit)
     check(done, scenario, place)
+
+
+@pytest.mark.parametrize(("n_files", "fitting"), [(14, 0), (16, 1), (20, 2)])
+def test_too_few_open_files_are_said_in_a_line(tmp_path, n_files, fitting):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (n_files, n_files))
+
+    folder = corpus(tmp_path / "in", 6, seconds=0.2)
+    (tmp_path / "out").mkdir()
+    store = tmp_path / "out" / "o.h5"
+    done = run_script("convert", folder, store, "--workers", 6, preexec_fn=limit)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"specctl: cannot start {fitting + 1} worker{'s' * (fitting > 0)}: {n_files} files may "
+        f"be open at a time, {15 + 3 * fitting} are needed; allow more with ulimit -n, or pass "
+        f"--workers {fitting}\n"
+    )
+    assert list(store.parent.iterdir()) == []
+    fewer = run_script("convert", folder, store, "--workers", fitting, preexec_fn=limit)
+    assert fewer.returncode == 0, fewer.stderr
+    assert verify_store(store) == []
 
 
 def test_one_processor_is_enough(scenario, place):
