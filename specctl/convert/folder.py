@@ -17,7 +17,7 @@ from typing import Self
 
 from specctl.convert.jobs import Job, part_path
 from specctl.convert.plan import Plan
-from specctl.durable import fsync_folder, reported_os_errors, write_atomically
+from specctl.durable import close_to_strangers, fsync_folder, reported_os_errors, write_atomically
 from specctl.errors import StoreError
 from specctl.locks import LOCK, lock_folder
 from specctl.store.part import Part, read_part
@@ -56,6 +56,8 @@ class WorkFolder:
             self._lock = lock_folder(self.path, self._in_use)
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
+        # it holds frames of the store, and is where the next one is made
+        close_to_strangers(self.path, self.store)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

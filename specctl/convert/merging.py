@@ -1,7 +1,6 @@
 """Joining parts to one store, under its name, with nothing left beside it."""
 
 import contextlib
-import shutil
 from collections.abc import Container
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from specctl.convert.background import WORTH_A_THREAD, Background
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job, part_path
 from specctl.convert.settings import ConvertConfig
-from specctl.durable import publish
+from specctl.durable import copy_access, publish
 from specctl.errors import StoreError
 from specctl.store.layout import Layout
 from specctl.store.merge import Merger, MergeSummary, merging
@@ -120,9 +119,7 @@ class Joining:
             raise
         summary = merger.summary(self._folder.merged.stat().st_size)
         self._check_place()
-        # who may read the old one, and nobody else; not every file system has such modes
-        with contextlib.suppress(OSError):
-            shutil.copymode(self._folder.store, self._folder.merged)
+        copy_access(self._folder.store, self._folder.merged)
         publish(self._folder.merged, self._folder.store)
         try:
             self._folder.remove()

@@ -338,14 +338,6 @@ def test_a_folder_that_cannot_be_read_is_a_failure_until_it_can(folder, tmp_path
             assert not {"locked", "y/locked"} & set(dict(made.errors))
 
 
-@pytest.mark.parametrize("how", ["update", "overwrite"])
-def test_who_may_read_a_store_is_not_changed(folder, store, how):
-    store.chmod(0o640)
-    change(folder)
-    convert_audio(folder, store, options=Options(workers=0, **{how: True}), **SETTINGS)
-    assert store.stat().st_mode & 0o777 == 0o640
-
-
 def test_what_a_store_has_of_a_file_that_cannot_be_looked_at_stays(
     folder, store, tmp_path, monkeypatch
 ):

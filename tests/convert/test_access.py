@@ -1,0 +1,81 @@
+"""Who may read a store stays who may read it, also while it is made anew."""
+
+import os
+
+import pytest
+
+from specctl import convert_audio
+from specctl.convert import Options
+from tests.convert.audio_files import corpus, write_noise
+
+UPDATE = Options(workers=0, update=True)
+SETTINGS = {"n_fft": 512, "n_mels": 20}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return corpus(tmp_path / "in", 3)
+
+
+@pytest.fixture
+def store(folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    convert_audio(folder, tmp_path / "out" / "o.h5", options=Options(workers=0), **SETTINGS)
+    write_noise(folder / "y" / "new.wav", 1.5, seed=50)
+    return tmp_path / "out" / "o.h5"
+
+
+@pytest.mark.parametrize("how", ["update", "overwrite"])
+def test_who_may_read_a_store_is_not_changed(folder, store, how):
+    store.chmod(0o640)
+    convert_audio(folder, store, options=Options(workers=0, **{how: True}), **SETTINGS)
+    assert store.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user cannot give a file away")
+def test_an_update_by_root_leaves_the_store_to_its_owner(folder, store):
+    os.chown(store, 65534, 65533)
+    store.chmod(0o600)
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    status = store.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (65534, 65533, 0o600)
+
+
+@pytest.mark.parametrize("how", ["update", "overwrite"])
+@pytest.mark.parametrize(
+    ("mode", "wanted"), [(0o600, 0o700), (0o640, 0o750), (0o644, 0o755)], ids=oct
+)
+def test_no_stranger_may_look_at_the_parts_of_a_private_store(folder, store, how, mode, wanted):
+    store.chmod(mode)
+    seen = set()
+
+    def look(progress):
+        seen.add((store.parent / "o.h5.parts").stat().st_mode & 0o777)
+
+    before = os.umask(0o022)
+    try:
+        options = Options(workers=0, **{how: True})
+        convert_audio(folder, store, options=options, progress=look, **SETTINGS)
+    finally:
+        os.umask(before)
+    assert seen == {wanted}
+    assert store.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has few groups")
+def test_a_group_that_cannot_be_kept_is_not_replaced_by_another(folder, store, monkeypatch):
+    os.chown(store, -1, 65533)
+    store.chmod(0o640)
+
+    def refusing(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refusing)
+    seen = set()
+
+    def look(progress):
+        seen.add((store.parent / "o.h5.parts").stat().st_mode & 0o777)
+
+    convert_audio(folder, store, options=UPDATE, progress=look, **SETTINGS)
+    assert seen == {0o700}
+    assert store.stat().st_mode & 0o777 == 0o600
