@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 
@@ -364,3 +365,22 @@ def test_what_a_store_has_of_a_file_that_cannot_be_looked_at_stays(
             assert set(now) == set(before)
     convert_audio(folder, store, options=UPDATE, **SETTINGS)
     assert_is_updated(store, folder, tmp_path)
+
+
+def test_a_store_that_does_not_say_its_kernel_is_updated_with_any(folder, store, tmp_path):
+    for kernel in ("conv", "auto"):
+        with h5py.File(store, "r+") as file:
+            del file.attrs["kernel"]
+        write_noise(folder / "y" / f"{kernel}.wav", seed=60)
+        options = Options(workers=0, update=True, kernel=kernel)
+        assert convert_audio(folder, store, options=options, **SETTINGS).n_converted == 1
+        again = Options(workers=0, update=True, kernel="conv" if kernel == "conv" else "fft")
+        with open_store(store) as made:
+            assert made.attributes["kernel"] == again.kernel
+        assert convert_audio(folder, store, options=again, **SETTINGS).status == "complete"
+    other = Options(workers=0, update=True, kernel="conv")
+    with pytest.raises(StoreError, match="kernel fft there, conv here"):
+        convert_audio(folder, store, options=other, **SETTINGS)
+    write_noise(folder / "y" / "more.wav", seed=61)
+    with pytest.raises(StoreError, match="kernel fft there, conv here"):
+        convert_audio(folder, store, options=other, **SETTINGS)
