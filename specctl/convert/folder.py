@@ -4,7 +4,7 @@
 folder without it is a job that never began), ``plan.jsonl`` (every source and its part),
 ``poison.json`` (sources that killed a worker twice) and the finished ``NNNNNN.part`` files.
 A part is complete or absent; everything else can be made again. Files of other names are not ours
-and stay.
+and stay. A repair of the store that comes between has a folder like it in ``repair/``.
 """
 
 import contextlib
@@ -12,16 +12,19 @@ import errno
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from specctl.convert.jobs import Job, part_path
 from specctl.convert.plan import Plan
+from specctl.convert.stored import job_of
 from specctl.durable import close_to_strangers, fsync_folder, reported_os_errors, write_atomically
 from specctl.errors import StoreError
 from specctl.locks import LOCK, lock_folder
 from specctl.store.part import Part, read_part
 
+_REPAIR = "repair"
 _OWN_NAME = re.compile(
     r"(job\.json|plan\.jsonl|poison\.json|merged\.h5|beats|\d{6,}\.part)(\.tmp-\d+)?"
 )
@@ -37,6 +40,8 @@ class WorkFolder:
     ----------
     store : Path
         Final name of the store; the folder is the same with ``.parts`` added.
+    inside : str
+        Name of a folder in that one to work in instead.
 
     Raises
     ------
@@ -44,9 +49,9 @@ class WorkFolder:
         If another process holds the lock, or the folder cannot be made.
     """
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, inside: str = "") -> None:
         self.store = store
-        self.path = store.with_name(store.name + ".parts")
+        self.path = store.with_name(store.name + ".parts") / inside
         self._lock: int | None = None
         # once removed, a folder of that name is another process's
         self._is_removed = False
@@ -177,6 +182,22 @@ class WorkFolder:
                 _remove_file(stray)
         _remove_file(self.merged)
 
+    def adopt_repair(self) -> None:
+        """Have an update go on with its store that was repaired since it was begun."""
+        repair = WorkFolder(self.store, _REPAIR)
+        try:
+            done = repair.read_job()
+        except StoreError:
+            # what it was to be, it is not: its end would have taken it away
+            return
+        if done is None or done.id != job_of(self.store):
+            return
+        job = self.read_job()
+        # the repaired items are those that there were
+        if job is not None and job.update and job.base == done.base:
+            adopted = replace(job, base=done.id)
+            write_atomically(self.path / "job.json", adopted.to_json().encode())
+
     def remove(self) -> None:
         """Remove the folder, unless files that are not ours lie in it.
 
@@ -197,6 +218,9 @@ class WorkFolder:
 
     def clear(self) -> None:
         """Remove everything of ours but the lock."""
+        inside = WorkFolder(self.store, _REPAIR)
+        if inside.path != self.path and inside.path.is_dir() and not inside.path.is_symlink():
+            inside.remove()
         # parts first: a kill in between leaves a job whose parts are made again, and never one
         # without its plan
         last = ("job.json", "plan.jsonl")
@@ -217,6 +241,43 @@ class WorkFolder:
             f"{self.store} is being written by {holder or 'another process'}; "
             "wait for it or stop it"
         )
+
+
+class RepairFolder(WorkFolder):
+    """Where a repair works beside a conversion that is not finished; holds both locks.
+
+    What the conversion has done stays. An update goes on with the repaired store.
+    """
+
+    def __init__(self, store: Path) -> None:
+        super().__init__(store, _REPAIR)
+        self._outer = WorkFolder(store)
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._outer)
+            super().__enter__()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        with self._stack:
+            super().__exit__(*error)
+
+    def remove(self) -> None:
+        """Remove the folder; the conversion beside it takes note of what was repaired."""
+        self._outer.adopt_repair()
+        super().remove()
+
+
+def repair_folder(store: Path) -> WorkFolder:
+    """The folder of a repair: the usual one, unless something else waits there to be finished."""
+    folder = WorkFolder(store)
+    try:
+        job = folder.read_job()
+    except StoreError:
+        return RepairFolder(store)
+    return folder if job is None or job.repaired is not None else RepairFolder(store)
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError:

@@ -13,6 +13,7 @@ from specctl.audio.discover import Source
 from specctl.audio.source import SourceFile
 from specctl.basis import Basis, save_basis
 from specctl.convert.executors import Control
+from specctl.convert.folder import repair_folder
 from specctl.convert.planning import Found
 from specctl.convert.request import Options, Request
 from specctl.convert.run import Conversion
@@ -165,6 +166,7 @@ def repair_store(
             report=progress or (lambda _: None),
             find=lambda _, base: _found(again, damaged, base, path),
             repaired=tuple(damaged.hashes),
+            workplace=repair_folder,
         ).run()
     source_of = {record.key: record.source for record in every.records}
     left = {key: reasons[source] for key, source in source_of.items() if source in reasons}

@@ -36,6 +36,7 @@ class Conversion:
     """One conversion on its way; ``find`` says which files are to be converted.
 
     ``repaired`` are the sources that a repair makes anew; ``None`` if this is none.
+    ``workplace`` gives the folder to work in.
     """
 
     store: Path
@@ -46,6 +47,7 @@ class Conversion:
     report: Callable[[Progress], None]
     find: Callable[[Request, Finished | None], planning.Found] = planning.find
     repaired: tuple[str, ...] | None = None
+    workplace: Callable[[Path], WorkFolder] = WorkFolder
     started: float = field(default_factory=time.perf_counter)
     _ready: float = field(init=False, default=0.0)
 
@@ -60,7 +62,7 @@ class Conversion:
         target.check()
         if target.is_finished and not WorkFolder(self.store).path.exists():
             return target.already_there()
-        with WorkFolder(self.store) as folder:
+        with self.workplace(self.store) as folder:
             begun = target.begun(folder)
             if begun is None and target.is_finished:
                 return target.already_there()

@@ -81,6 +81,8 @@ class Target:
         Of a store that was finished just before a kill, ``tidies`` removes what is left.
         """
         try:
+            if tidies:
+                folder.adopt_repair()
             job = self._same_job(folder, tidies)
             return (job, folder.read_plan(job)) if job is not None else None
         except StoreError:
@@ -144,6 +146,7 @@ def tidy_up(store: Path) -> None:
         if not WorkFolder(store).path.exists():
             return
         with WorkFolder(store) as folder:
+            folder.adopt_repair()
             job = folder.read_job()
             if job is not None and job.id == job_of(store):
                 folder.remove()
