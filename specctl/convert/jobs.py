@@ -99,7 +99,10 @@ class PartJob:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What came of a part."""
+    """What came of a part.
+
+    ``unread`` are those of the failures that the system did not let be read.
+    """
 
     number: int
     n_converted: int
@@ -108,6 +111,7 @@ class Receipt:
     audio_seconds: float
     failures: tuple[tuple[str, str], ...]
     truncated: tuple[tuple[str, str], ...] = ()
+    unread: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
 

@@ -1,7 +1,7 @@
 """Joining parts to one store, under its name, with nothing left beside it."""
 
 import contextlib
-from collections.abc import Container
+from collections.abc import Collection, Container
 from functools import partial
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class Joining:
         self._basis = basis
         self._n_parts = n_parts
         self._replaces = replaces
+        self._replaced = set(job.replaced)
         self._n_joined = 0
         self._stack = contextlib.ExitStack()
         self._merger: Merger | None = None
@@ -93,8 +94,17 @@ class Joining:
             self._waits = True
             self._start_again()
 
-    def finish(self, frequencies: np.ndarray, described: Description) -> MergeSummary:
+    def finish(
+        self, frequencies: np.ndarray, described: Description, unread: Collection[str] = ()
+    ) -> MergeSummary:
         """Join what is left, publish the store, remove the working folder.
+
+        Parameters
+        ----------
+        frequencies : ndarray, shape (n_bins,), Hz
+        described : Description
+        unread : collection of str
+            Sources that could not be read: what an update has of them stays.
 
         Raises
         ------
@@ -103,6 +113,7 @@ class Joining:
             store is complete.
         """
         self._wait()
+        self._replaced -= set(unread)
         try:
             with self._stack:
                 merger = self._opened()
@@ -148,7 +159,7 @@ class Joining:
                     units=self._config.units,
                     long_name=self._config.long_name,
                     base=base,
-                    replaced=self._job.replaced,
+                    replaced=self._replaced,
                     relabelled=self._job.relabelled,
                     # of a repair, statistics and items without a source may be damaged
                     is_trusted=self._job.repaired is None,

@@ -63,6 +63,7 @@ class PartWorker:
         self._clock = Clock()
         self._failures: list[tuple[str, str]] = []
         self._truncated: list[tuple[str, str]] = []
+        self._unread: list[str] = []
         self._n_converted = self._n_resampled = 0
         self._audio_seconds = 0.0
 
@@ -107,6 +108,7 @@ class PartWorker:
             "n_resampled": self._n_resampled,
             "audio_seconds": self._audio_seconds,
             "truncated": self._truncated,
+            "unread": self._unread,
         }
         self._writer.finish(extra=extra)
 
@@ -124,6 +126,7 @@ class PartWorker:
             audio_seconds=self._audio_seconds,
             failures=tuple(self._failures),
             truncated=tuple(self._truncated),
+            unread=tuple(self._unread),
             seconds=seconds,
         )
 
@@ -249,6 +252,8 @@ class PartWorker:
             raise AudioError(f"cannot convert {source.key}: {reason}") from error
         self._writer.discard_source()
         self._failures.append((source.key, reason))
+        if isinstance(error.__cause__, OSError):
+            self._unread.append(source.key)
         self._writer.fail(
             FailureRecord(
                 key=source.key, reason=reason, size=source.size, mtime_ns=source.mtime_ns

@@ -96,6 +96,11 @@ class PartsRun:
         receipts = [self.receipts[number] for number in sorted(self.receipts)]
         return tuple(failure for receipt in receipts for failure in receipt.failures)
 
+    @property
+    def unread(self) -> frozenset[str]:
+        """Those of them of which nothing is known: they may be what they were before."""
+        return frozenset(key for receipt in self.receipts.values() for key in receipt.unread)
+
     def _resumed(self, number: int, beats: Beats) -> bool:
         part = self.folder.finished_part(number)
         if part is None or not part.is_of(self.job):
@@ -114,6 +119,7 @@ class PartsRun:
             audio_seconds=extra["audio_seconds"],
             failures=tuple((failure.key, failure.reason) for failure in part.failures),
             truncated=tuple((key, reason) for key, reason in extra["truncated"]),
+            unread=tuple(extra.get("unread", ())),
         )
         beats.row(number).finish(
             n_done=len(self.plan.parts[number]),

@@ -179,7 +179,7 @@ class Conversion:
             n_sources = len(parts.plan.sources)
             self.report(Progress("writing the store", n_sources, n_sources))
             merge_started = time.perf_counter()
-            merged = joining.finish(frequencies, description)
+            merged = joining.finish(frequencies, description, parts.unread)
         walls = {
             "merge": time.perf_counter() - merge_started,
             "startup": self._ready - self.started,

@@ -1,6 +1,5 @@
 """``--update``: new, changed and once failed files are made, the rest is left as it is."""
 
-import errno
 import os
 import shutil
 
@@ -337,34 +336,6 @@ def test_a_folder_that_cannot_be_read_is_a_failure_until_it_can(folder, tmp_path
         with open_store(store) as made:
             assert "locked/deep/a.wav" in made
             assert not {"locked", "y/locked"} & set(dict(made.errors))
-
-
-def test_what_a_store_has_of_a_file_that_cannot_be_looked_at_stays(
-    folder, store, tmp_path, monkeypatch
-):
-    kept = folder / "z" / "other.wav"
-    (tmp_path / "disk").mkdir()
-    shutil.copy(folder / "x" / "000.wav", tmp_path / "disk" / "a.wav")
-    kept.symlink_to(tmp_path / "disk" / "a.wav")
-    convert_audio(folder, store, options=UPDATE, **SETTINGS)
-    before = arrays(store)
-    stat = os.stat
-
-    def failing_stat(path, *args, **kwargs):
-        if os.fspath(path) == os.fsencode(kept):
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        return stat(path, *args, **kwargs)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "stat", failing_stat)
-        # also if it can be looked at again right after, and where it had failed so before
-        for _ in range(2):
-            summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
-            assert dict(summary.failures)["z/other.wav"] == "stale file handle"
-            now = arrays(store)
-            assert set(now) == set(before)
-    convert_audio(folder, store, options=UPDATE, **SETTINGS)
-    assert_is_updated(store, folder, tmp_path)
 
 
 def test_a_store_that_does_not_say_its_kernel_is_updated_with_any(folder, store, tmp_path):

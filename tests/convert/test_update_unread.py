@@ -1,0 +1,95 @@
+"""What a store has of files that cannot be read now stays: they may be what they were."""
+
+import errno
+import os
+import shutil
+
+import pytest
+
+from specctl import convert_audio, open_store
+from specctl.convert import Options
+from specctl.store.verify import verify_store
+from tests.convert.audio_files import corpus, write_noise
+from tests.convert.test_update import SETTINGS, UPDATE, arrays, assert_is_updated
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return corpus(tmp_path / "in", 6)
+
+
+@pytest.fixture
+def store(folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    convert_audio(folder, tmp_path / "out" / "o.h5", options=Options(workers=0), **SETTINGS)
+    return tmp_path / "out" / "o.h5"
+
+
+def test_what_a_store_has_of_a_file_that_cannot_be_looked_at_stays(
+    folder, store, tmp_path, monkeypatch
+):
+    kept = folder / "z" / "other.wav"
+    (tmp_path / "disk").mkdir()
+    shutil.copy(folder / "x" / "000.wav", tmp_path / "disk" / "a.wav")
+    kept.symlink_to(tmp_path / "disk" / "a.wav")
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    before = arrays(store)
+    stat = os.stat
+
+    def failing_stat(path, *args, **kwargs):
+        if os.fspath(path) == os.fsencode(kept):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return stat(path, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", failing_stat)
+        # also if it can be looked at again right after, and where it had failed so before
+        for _ in range(2):
+            summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
+            assert dict(summary.failures)["z/other.wav"] == "stale file handle"
+            now = arrays(store)
+            assert set(now) == set(before)
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert_is_updated(store, folder, tmp_path)
+
+
+@pytest.mark.parametrize("how", ["gone", "refused"])
+def test_what_a_store_has_of_a_file_that_cannot_be_opened_stays(folder, store, monkeypatch, how):
+    """A disk that went away meanwhile must not take what was made of its files along."""
+    before = arrays(store)
+    lost = folder / "y" / "001.flac"
+    os.utime(lost, ns=(1, 1))
+    write_noise(folder / "y" / "new.wav", seed=50)
+    away = folder.parent / "away.flac"
+    opened = os.open
+
+    def refusing(path, *args, **kwargs):
+        if os.fspath(path) == os.fspath(lost):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, *args, **kwargs)
+
+    def look(progress):
+        if progress.stage == "reading headers" and lost.exists():
+            lost.rename(away)
+
+    for number in range(2):
+        with monkeypatch.context() as patched:
+            if how == "refused":
+                patched.setattr(os, "open", refusing)
+            summary = convert_audio(
+                folder, store, options=UPDATE, progress=look if how == "gone" else None, **SETTINGS
+            )
+        reason = {"gone": "no such file", "refused": "permission denied"}[how]
+        if how == "refused" or number == 0:
+            assert dict(summary.failures)["y/001.flac"] == reason
+        assert summary.n_converted == (number == 0)
+        now = arrays(store)
+        assert set(now) == {*before, "y/new.wav"}
+        assert now["y/001.flac"].tobytes() == before["y/001.flac"].tobytes()
+        assert verify_store(store) == []
+    if how == "gone":
+        away.rename(lost)
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    with open_store(store) as made:
+        assert made.record("y/001.flac").mtime_ns == 1
+        assert "y/001.flac" not in dict(made.errors)
