@@ -101,7 +101,8 @@ class PartJob:
 class Receipt:
     """What came of a part.
 
-    ``unread`` are those of the failures that the system did not let be read.
+    ``unread`` are those of the failures that nothing is known of: the system did not let them be
+    read, or they ended or hung their worker.
     """
 
     number: int

@@ -252,7 +252,7 @@ class PartWorker:
             raise AudioError(f"cannot convert {source.key}: {reason}") from error
         self._writer.discard_source()
         self._failures.append((source.key, reason))
-        if isinstance(error.__cause__, OSError):
+        if source.poison or isinstance(error.__cause__, OSError):
             self._unread.append(source.key)
         self._writer.fail(
             FailureRecord(

@@ -10,6 +10,8 @@ from specctl import convert_audio, open_store
 from specctl.convert import Options
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
+from tests.convert.commands import run
+from tests.convert.stub_decoder import StubDecoder
 from tests.convert.test_update import SETTINGS, UPDATE, arrays, assert_is_updated
 
 
@@ -93,3 +95,24 @@ def test_what_a_store_has_of_a_file_that_cannot_be_opened_stays(folder, store, m
     with open_store(store) as made:
         assert made.record("y/001.flac").mtime_ns == 1
         assert "y/001.flac" not in dict(made.errors)
+
+
+def test_what_a_store_has_of_a_file_that_hung_stays(folder, store, tmp_path):
+    """It may have been the disk."""
+    stub = StubDecoder(tmp_path / "stub")
+    # goes by what is in it as long as that is known
+    hung = write_noise(folder / "x" / "a.wav", seed=80).rename(folder / "x" / "a.m4a")
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    before, good = arrays(store), hung.read_bytes()
+    stub.write(hung, "hang", 1)
+    flags = ("--n-fft", 512, "--n-mels", 20, "--timeout", 1, "--workers", 1, "--update")
+    done = run(folder, store, *flags, env=stub.environment)
+    assert done.returncode == 3, done.stderr
+    assert "failed: x/a.m4a: no progress for too long" in done.stderr.splitlines()
+    now = arrays(store)
+    assert set(now) == set(before)
+    assert now["x/a.m4a"].tobytes() == before["x/a.m4a"].tobytes()
+    assert verify_store(store) == []
+    hung.write_bytes(good)
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert_is_updated(store, folder, tmp_path)
