@@ -265,7 +265,8 @@ class PartWorker:
         if n_samples == 0:
             return "no samples"
         if self._config.segment is not None:
-            return f"shorter than a segment of {self._config.segment:g} s"
+            length = f"{self._config.segment:g} s"
+            return f"shorter than a segment of {length}; convert with tail pad to keep it"
         samples = "1 sample is" if n_samples == 1 else f"{n_samples} samples are"
         return f"{samples} fewer than n_fft={self._config.n_fft}; convert with centred frames"
 
