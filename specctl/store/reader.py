@@ -271,7 +271,8 @@ def _plain_column(column: np.ndarray) -> np.ndarray:
     if column.dtype.kind == "u":
         return column > 0
     if column.dtype.kind != "S":
-        return column
+        # whoever changes it must not change what is read
+        return column.copy()
     texts = np.empty(len(column), dtype=object)
     texts[:] = [decode_text(text) for text in column.tolist()]
     return texts

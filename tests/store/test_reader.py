@@ -244,3 +244,13 @@ def test_a_store_that_another_program_writes_to_is_said_to_be_that(made):
         with pytest.raises(StoreError, match="another program has it open for writing"):
             open_store(made.path)
         writer.stdin.write(b"\n")
+
+
+def test_what_a_user_does_to_the_index_changes_no_reading(tmp_path):
+    made = make_store(tmp_path)
+    with open_store(made.path) as store:
+        for column in store.index.values():
+            column[:] = column[::-1].copy()
+        for key, frames in made.values.items():
+            np.testing.assert_array_equal(store[key], frames.T)
+        assert store.record("anna/0.wav").n_samples == 5 * 160
