@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from specctl.audio import reasons
 from specctl.audio.decode import AudioReader, open_audio
 from specctl.convert.beats import Beat
 from specctl.convert.clock import Clock
@@ -252,7 +253,8 @@ class PartWorker:
             raise AudioError(f"cannot convert {source.key}: {reason}") from error
         self._writer.discard_source()
         self._failures.append((source.key, reason))
-        if source.poison or isinstance(error.__cause__, OSError):
+        is_from_system = isinstance(error.__cause__, OSError)
+        if source.poison or is_from_system or reason == reasons.CHANGED:
             self._unread.append(source.key)
         self._writer.fail(
             FailureRecord(

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from specctl import convert_audio, open_store
+from specctl.audio.source import SourceFile
 from specctl.convert import Options
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
@@ -95,6 +96,27 @@ def test_what_a_store_has_of_a_file_that_cannot_be_opened_stays(folder, store, m
     with open_store(store) as made:
         assert made.record("y/001.flac").mtime_ns == 1
         assert "y/001.flac" not in dict(made.errors)
+
+
+def test_what_a_store_has_of_a_file_that_is_being_written_stays(
+    folder, store, tmp_path, monkeypatch
+):
+    before = arrays(store)
+    growing = write_noise(folder / "x" / "000.wav", 1.5, seed=81)
+    has_changed = SourceFile.has_changed
+
+    def changes(source):
+        return source.path == str(growing) or has_changed(source)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SourceFile, "has_changed", changes)
+        summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert summary.failures == (("x/000.wav", "changed while it was read"),)
+    now = arrays(store)
+    assert set(now) == set(before)
+    assert now["x/000.wav"].tobytes() == before["x/000.wav"].tobytes()
+    assert convert_audio(folder, store, options=UPDATE, **SETTINGS).n_converted == 1
+    assert_is_updated(store, folder, tmp_path)
 
 
 def test_what_a_store_has_of_a_file_that_hung_stays(folder, store, tmp_path):
