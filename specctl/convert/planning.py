@@ -92,6 +92,8 @@ def find(request: Request, base: Finished | None) -> Found:
         if request.labels is not None:
             there = {source.key for source in discovery.sources} - {each.key for each in fresh}
             relabelled = base.relabelled({key: labels.get(key, "") for key in there})
+        else:
+            labels = {key: base.labels[key] for key in replaced if key in base.labels}
     return Found(
         sources=fresh,
         skipped=discovery.skipped,

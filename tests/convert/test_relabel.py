@@ -152,3 +152,17 @@ def test_the_command_and_its_dry_run_say_how_many(folder, store, table):
     assert ", 6 unchanged (2 with another label than before)" in done.stderr
     report = json.loads(run(folder, store, *flags, "--json").stdout)
     assert (report["status"], report["n_relabelled"]) == ("complete", 0)
+
+
+def test_without_labels_a_changed_file_keeps_the_one_it_had(folder, tmp_path):
+    store = tmp_path / "labelled.h5"
+    options = Options(workers=0, labels="folder")
+    convert_audio(folder, store, options=options, **SETTINGS)
+    before = labels(store)
+    write_noise(folder / "y" / "001.flac", 1.5, seed=70)
+    os.utime(folder / "x" / "000.wav", ns=(1, 1))
+    write_noise(folder / "y" / "new.wav", seed=71)
+    write_noise(folder / "x" / "bad.wav", seed=72)
+    summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert summary.n_converted == 4
+    assert labels(store) == {**before, "y/new.wav": "", "x/bad.wav": ""}
