@@ -216,6 +216,9 @@ def close_to_strangers(folder: Path, file: Path) -> None:
     """Let nobody into a folder who may not read a file, if that is there."""
     with contextlib.suppress(OSError):
         status = file.stat()
+        if status.st_mode & stat.S_IRGRP and status.st_mode & stat.S_IROTH:
+            # nobody is a stranger: a group that shares the folder around goes on with the work
+            return
         with contextlib.suppress(OSError):
             os.chown(folder, -1, status.st_gid)
         readers, allowed = _mode_for(status, folder), 0o7700

@@ -79,3 +79,26 @@ def test_a_group_that_cannot_be_kept_is_not_replaced_by_another(folder, store, m
     convert_audio(folder, store, options=UPDATE, progress=look, **SETTINGS)
     assert seen == {0o700}
     assert store.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has few groups")
+@pytest.mark.parametrize("mode", [0o640, 0o644], ids=oct)
+def test_a_group_that_shares_the_folder_can_go_on_where_it_may_read_the_store(folder, store, mode):
+    """The store has come from elsewhere, with a group of its own."""
+    os.chown(store.parent, -1, 65532)
+    store.parent.chmod(0o2775)
+    os.chown(store, -1, 65533)
+    store.chmod(mode)
+    seen = set()
+
+    def look(progress):
+        status = (store.parent / "o.h5.parts").stat()
+        seen.add((status.st_gid, status.st_mode & 0o777))
+
+    before = os.umask(0o002)
+    try:
+        convert_audio(folder, store, options=UPDATE, progress=look, **SETTINGS)
+    finally:
+        os.umask(before)
+    assert seen == {(65532, 0o775) if mode == 0o644 else (65533, 0o770)}
+    assert (store.stat().st_gid, store.stat().st_mode & 0o777) == (65533, mode)
