@@ -186,13 +186,12 @@ class WorkFolder:
         """Have an update go on with its store that was repaired since it was begun."""
         repair = WorkFolder(self.store, _REPAIR)
         try:
-            done = repair.read_job()
+            done, job = repair.read_job(), self.read_job()
         except StoreError:
-            # what it was to be, it is not: its end would have taken it away
+            # a repair at its end can be read; an update that cannot is not to be gone on with
             return
         if done is None or done.id != job_of(self.store):
             return
-        job = self.read_job()
         # the repaired items are those that there were
         if job is not None and job.update and job.base == done.base:
             adopted = replace(job, base=done.id)

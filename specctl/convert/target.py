@@ -147,7 +147,11 @@ def tidy_up(store: Path) -> None:
             return
         with WorkFolder(store) as folder:
             folder.adopt_repair()
-            job = folder.read_job()
+            try:
+                job = folder.read_job()
+            except StoreError:
+                # its own command says what to do
+                return
             if job is not None and job.id == job_of(store):
                 folder.remove()
 

@@ -126,3 +126,18 @@ def test_a_repair_that_is_never_finished_goes_with_the_update(source, store, mon
     convert_audio(source, store, options=update, **SETTINGS)
     assert verify_store(store) == []
     assert_nothing_beside(store)
+
+
+def test_a_job_that_cannot_be_read_does_not_keep_a_store_damaged(source, store):
+    """Of a newer version, perhaps, or cut by a full disk; it is not the repair's to judge."""
+    parts = stopped(source, store, Options(workers=0, update=True))
+    job = store.with_name("o.h5.parts") / "job.json"
+    job.write_text("{")
+    before = contents(store)
+    flip(store)
+    assert repair_store(store, source, options=HERE).problems == ()
+    assert contents(store) == before
+    assert parts_of(store) == parts
+    assert job.read_text() == "{"
+    assert not (job.parent / "repair").exists()
+    assert repair_store(store, source, options=HERE).problems == ()
