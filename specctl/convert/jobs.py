@@ -102,7 +102,7 @@ class Receipt:
     """What came of a part.
 
     ``unread`` are those of the failures that nothing is known of: the system did not let them be
-    read, they changed meanwhile, or they ended or hung their worker.
+    read, memory was short, they changed meanwhile, or they ended or hung their worker.
     """
 
     number: int

@@ -1,7 +1,7 @@
 """Joining parts to one store, under its name, with nothing left beside it."""
 
 import contextlib
-from collections.abc import Collection, Container
+from collections.abc import Container, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -55,7 +55,7 @@ class Joining:
         self._basis = basis
         self._n_parts = n_parts
         self._replaces = replaces
-        self._replaced = set(job.replaced)
+        self._replaced, self._relabelled = set(job.replaced), dict(job.relabelled)
         self._n_joined = 0
         self._stack = contextlib.ExitStack()
         self._merger: Merger | None = None
@@ -95,7 +95,7 @@ class Joining:
             self._start_again()
 
     def finish(
-        self, frequencies: np.ndarray, described: Description, unread: Collection[str] = ()
+        self, frequencies: np.ndarray, described: Description, unread: Mapping[str, str]
     ) -> MergeSummary:
         """Join what is left, publish the store, remove the working folder.
 
@@ -103,8 +103,9 @@ class Joining:
         ----------
         frequencies : ndarray, shape (n_bins,), Hz
         described : Description
-        unread : collection of str
-            Sources that could not be read: what an update has of them stays.
+        unread : mapping of str to str
+            Sources that could not be read, to their labels: what an update has of them stays, and
+            takes the label.
 
         Raises
         ------
@@ -113,7 +114,8 @@ class Joining:
             store is complete.
         """
         self._wait()
-        self._replaced -= set(unread)
+        self._replaced -= unread.keys()
+        self._relabelled |= unread
         try:
             with self._stack:
                 merger = self._opened()
@@ -160,7 +162,7 @@ class Joining:
                     long_name=self._config.long_name,
                     base=base,
                     replaced=self._replaced,
-                    relabelled=self._job.relabelled,
+                    relabelled=self._relabelled,
                     # of a repair, statistics and items without a source may be damaged
                     is_trusted=self._job.repaired is None,
                 )

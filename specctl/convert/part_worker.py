@@ -253,8 +253,7 @@ class PartWorker:
             raise AudioError(f"cannot convert {source.key}: {reason}") from error
         self._writer.discard_source()
         self._failures.append((source.key, reason))
-        is_from_system = isinstance(error.__cause__, OSError)
-        if source.poison or is_from_system or reason == reasons.CHANGED:
+        if source.poison or _says_nothing(error):
             self._unread.append(source.key)
         self._writer.fail(
             FailureRecord(
@@ -271,6 +270,13 @@ class PartWorker:
             return f"shorter than a segment of {length}; convert with tail pad to keep it"
         samples = "1 sample is" if n_samples == 1 else f"{n_samples} samples are"
         return f"{samples} fewer than n_fft={self._config.n_fft}; convert with centred frames"
+
+
+def _says_nothing(error: Exception) -> bool:
+    """Whether a failure tells of the system, and not of what is in the file."""
+    of_system = (OSError, MemoryError)
+    is_from_system = isinstance(error, of_system) or isinstance(error.__cause__, of_system)
+    return is_from_system or str(error) == reasons.CHANGED
 
 
 def _taken(tiles: Iterator[_Tile], most: int) -> tuple[list[_Tile], bool]:

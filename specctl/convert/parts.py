@@ -97,9 +97,15 @@ class PartsRun:
         return tuple(failure for receipt in receipts for failure in receipt.failures)
 
     @property
-    def unread(self) -> frozenset[str]:
-        """Those of them of which nothing is known: they may be what they were before."""
-        return frozenset(key for receipt in self.receipts.values() for key in receipt.unread)
+    def unread(self) -> dict[str, str]:
+        """Those of them of which nothing is known, which may be what they were, and their labels.
+
+        By source key; the label is the one that the plan has.
+        """
+        keys = {key for receipt in self.receipts.values() for key in receipt.unread}
+        # once: there may be millions
+        sources = self.plan.sources if keys else ()
+        return {source.key: source.label for source in sources if source.key in keys}
 
     def _resumed(self, number: int, beats: Beats) -> bool:
         part = self.folder.finished_part(number)

@@ -93,7 +93,7 @@ def find(request: Request, base: Finished | None) -> Found:
             there = {source.key for source in discovery.sources} - {each.key for each in fresh}
             relabelled = base.relabelled({key: labels.get(key, "") for key in there})
         else:
-            labels = {key: base.labels[key] for key in replaced if key in base.labels}
+            labels = {each.key: base.labels[each.key] for each in fresh if each.key in base.labels}
     return Found(
         sources=fresh,
         skipped=discovery.skipped,

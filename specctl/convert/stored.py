@@ -89,10 +89,15 @@ class Finished:
     def has_failed_alike(
         self, sources: Sequence[PlannedSource], failures: Sequence[tuple[str, str]]
     ) -> bool:
-        """Whether all of these failed before, unchanged since and for the reasons given."""
+        """Whether all of these failed before, unchanged since and for the reasons given.
+
+        What is here of one of them has the label that it is to have.
+        """
         reasons = dict(failures)
         return all(
-            self._has(source) and self.failed.get(source.key) == reasons.get(source.key, "")
+            self._has(source)
+            and self.failed.get(source.key) == reasons.get(source.key, "")
+            and self.labels.get(source.key, source.label) == source.label
             for source in sources
         )
 

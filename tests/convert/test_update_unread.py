@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from specctl import convert_audio, open_store
+from specctl.audio.decode import AudioReader
 from specctl.audio.source import SourceFile
 from specctl.convert import Options
 from specctl.store.verify import verify_store
@@ -138,3 +139,73 @@ def test_what_a_store_has_of_a_file_that_hung_stays(folder, store, tmp_path):
     hung.write_bytes(good)
     convert_audio(folder, store, options=UPDATE, **SETTINGS)
     assert_is_updated(store, folder, tmp_path)
+
+
+@pytest.mark.parametrize("where", ["opening", "decoding"])
+def test_what_a_store_has_of_a_file_for_which_memory_was_short_stays(
+    folder, store, tmp_path, monkeypatch, where
+):
+    before = arrays(store)
+    large = write_noise(folder / "x" / "000.wav", 1.5, seed=82)
+
+    def failing(call, path_of):
+        def fails(self, *args, **kwargs):
+            if path_of(self) == str(large):
+                raise MemoryError
+            return call(self, *args, **kwargs)
+
+        return fails
+
+    with monkeypatch.context() as patched:
+        if where == "opening":
+            call = failing(SourceFile.read_at, lambda source: source.path)
+            patched.setattr(SourceFile, "read_at", call)
+        else:
+            call = failing(AudioReader.blocks, lambda reader: reader._source.path)
+            patched.setattr(AudioReader, "blocks", call)
+        summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert summary.failures == (("x/000.wav", "not enough memory"),)
+    now = arrays(store)
+    assert set(now) == set(before)
+    assert now["x/000.wav"].tobytes() == before["x/000.wav"].tobytes()
+    assert convert_audio(folder, store, options=UPDATE, **SETTINGS).n_converted == 1
+    assert_is_updated(store, folder, tmp_path)
+
+
+@pytest.mark.parametrize("call", ["open", "stat"])
+def test_what_stays_of_a_file_that_cannot_be_read_takes_the_labels_that_are_given(
+    folder, store, tmp_path, monkeypatch, call
+):
+    """Or classes of before would stand among those of now."""
+    lost = folder / "x" / "000.wav"
+    lost.rename(tmp_path / "far.wav")
+    lost.symlink_to(tmp_path / "far.wav")
+    os.utime(lost, ns=(1, 1))
+    called = getattr(os, call)
+
+    def refusing(path, *args, **kwargs):
+        if os.fsdecode(path) == str(lost):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return called(path, *args, **kwargs)
+
+    def labels():
+        assert verify_store(store) == []
+        with open_store(store) as made:
+            return {record.source: record.label for record in made.records}
+
+    keys = labels()
+    table = tmp_path / "labels.csv"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, refusing)
+        # the second time it fails as before
+        for label in ("noise", "hiss"):
+            table.write_text("path,label\n" + "".join(f"{key},{label}\n" for key in keys))
+            options = Options(workers=0, update=True, labels=table)
+            summary = convert_audio(folder, store, options=options, **SETTINGS)
+            assert summary.failures == (("x/000.wav", "stale file handle"),)
+            assert labels() == dict.fromkeys(keys, label)
+        # without labels, those that it has
+        convert_audio(folder, store, options=UPDATE, **SETTINGS)
+        assert labels() == dict.fromkeys(keys, "hiss")
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert labels() == dict.fromkeys(keys, "hiss")
