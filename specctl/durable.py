@@ -84,8 +84,10 @@ def check_replaced(path: Path, kind: Kind, option: str = "--overwrite") -> None:
     Raises
     ------
     StoreError
-        The file is of another kind, is no regular file, or cannot be read.
+        The file is of another kind, is no regular file, cannot be read, or is not to be replaced
+        by this user.
     """
+    check_owner(path)
     with reported_os_errors(path):
         if not path.exists():
             return
@@ -95,6 +97,29 @@ def check_replaced(path: Path, kind: Kind, option: str = "--overwrite") -> None:
                 start = file.read(_START_BYTES)
     if not is_regular or (start and not kind.begins(start)):
         raise StoreError(f"{path} is no {kind.name}; {option} replaces {kind.plural} only")
+
+
+def check_owner(path: Path) -> None:
+    """Refuse before the work to replace a file of somebody else in a folder such as ``/tmp``.
+
+    Raises
+    ------
+    StoreError
+        The sticky bit of the folder keeps the file for its owner.
+    """
+    if os.name == "nt":
+        return
+    with reported_os_errors(path):
+        try:
+            owner = path.lstat().st_uid
+        except FileNotFoundError:
+            return
+        folder = path.absolute().parent.stat()
+    if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, owner, folder.st_uid):
+        raise StoreError(
+            f"cannot write {path}: in this folder (its sticky bit is set) only its owner may "
+            "replace it; use a folder of your own"
+        )
 
 
 def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:

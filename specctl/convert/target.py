@@ -14,7 +14,7 @@ from specctl.convert.request import Options, Request
 from specctl.convert.settings import GivenSettings, differences
 from specctl.convert.stored import STORE, Finished, check_no_other, job_of
 from specctl.convert.summary import Summary
-from specctl.durable import check_place, check_replaced, reported_os_errors
+from specctl.durable import check_owner, check_place, check_replaced, reported_os_errors
 from specctl.errors import StoreError
 from specctl.version import __version__
 
@@ -35,6 +35,8 @@ class Target:
         if self.options.overwrite:
             check_replaced(self.store, STORE)
             check_no_other(self.store)
+        elif self.options.update:
+            check_owner(self.store)
         with reported_os_errors(self.store):
             # the longer of the two names
             WorkFolder(self.store).path.exists()

@@ -6,7 +6,9 @@ import pytest
 
 from specctl import convert_audio
 from specctl.convert import Options
+from specctl.errors import StoreError
 from tests.convert.audio_files import corpus, write_noise
+from tests.convert.commands import assert_nothing_beside
 
 UPDATE = Options(workers=0, update=True)
 SETTINGS = {"n_fft": 512, "n_mels": 20}
@@ -102,3 +104,26 @@ def test_a_group_that_shares_the_folder_can_go_on_where_it_may_read_the_store(fo
         os.umask(before)
     assert seen == {(65532, 0o775) if mode == 0o644 else (65533, 0o770)}
     assert (store.stat().st_gid, store.stat().st_mode & 0o777) == (65533, mode)
+
+
+@pytest.mark.parametrize("how", ["update", "overwrite"])
+def test_a_store_that_only_its_owner_may_replace_is_refused_before_the_work(
+    folder, store, monkeypatch, how
+):
+    """As in /tmp; what lies beside it would keep its owner from going on."""
+    store.parent.chmod(0o1777)
+    stranger = max(store.stat().st_uid, store.parent.stat().st_uid) + 1
+    monkeypatch.setattr(os, "geteuid", lambda: stranger)
+    options = Options(workers=0, **{how: True})
+    with pytest.raises(
+        StoreError, match=r"cannot write .*o\.h5: .* only its owner may replace it"
+    ):
+        convert_audio(folder, store, options=options, **SETTINGS)
+    assert_nothing_beside(store)
+    # to look whether it is complete, nothing is written
+    assert (
+        convert_audio(folder, store, options=Options(workers=0), **SETTINGS).status == "complete"
+    )
+    store.parent.chmod(0o777)
+    convert_audio(folder, store, options=options, **SETTINGS)
+    assert_nothing_beside(store)
