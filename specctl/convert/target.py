@@ -102,6 +102,9 @@ class Target:
             return None
         if job is None or self._starts_anew(job):
             return None
+        if job.repaired is not None and self.repaired is None:
+            # what it was to mend is in the store as before
+            return None
         differing = self._differences(job.config, job.kernel)
         if job.version != __version__:
             differing = f"specctl {job.version} there, {__version__} here"

@@ -141,3 +141,25 @@ def test_a_job_that_cannot_be_read_does_not_keep_a_store_damaged(source, store):
     assert job.read_text() == "{"
     assert not (job.parent / "repair").exists()
     assert repair_store(store, source, options=HERE).problems == ()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"update": True, "labels": "folder"}, {"update": True, "exclude": ("q",)}, {}],
+    ids=["labels", "fewer-files", "as-made"],
+)
+def test_a_repair_that_is_never_finished_stands_in_nobodys_way(
+    source, store, monkeypatch, options
+):
+    """Told to pass --overwrite, one would lose what has no sources any longer."""
+    with h5py.File(store, "r+") as file:
+        file.attrs["created"] = "2001-01-01T00:00:00Z"
+    with monkeypatch.context() as patched:
+        patched.setattr(merging, "publish", killed)
+        with pytest.raises(ZeroDivisionError):
+            repair_store(store, source, options=HERE)
+    summary = convert_audio(source, store, options=Options(workers=0, **options), **SETTINGS)
+    assert summary.status == ("updated" if options else "complete")
+    assert repair_store(store, source, options=HERE).problems == ()
+    assert verify_store(store) == []
+    assert_nothing_beside(store)
