@@ -76,7 +76,9 @@ class ForwardSoundFile(soundfile.SoundFile):  # type: ignore[misc]
         library, ffi = soundfile._snd, soundfile._ffi
         self._functions = _functions()
         self._window = _Window(self._bytes)
-        self._read_on = ffi.callback("sf_vio_read", self._window.read_on)
+        self._read_on = ffi.callback(
+            "sf_vio_read", self._window.read_on, onerror=self._window.keep_error
+        )
         self._window.state.read_on = int(ffi.cast("intptr_t", self._read_on))
         state = ffi.cast("void *", ctypes.addressof(self._window.state))
         with getattr(self, "_sf_error_lock", _opening):
@@ -113,12 +115,16 @@ class _Window:
         self.state = _State(length=file.length, window=self._memory.ctypes.data)
 
     def read_on(self, out: Any, count: int, _: object) -> int:
-        """Read as libsndfile asks; an error waits in ``error`` until libsndfile has returned."""
-        try:
-            return self._read_into(memoryview(soundfile._ffi.buffer(out, count)))
-        except BaseException as error:
-            self.error = error
-            return 0
+        """Read as libsndfile asks."""
+        return self._read_into(memoryview(soundfile._ffi.buffer(out, count)))
+
+    def keep_error(self, _kind: object, error: BaseException, _traceback: object) -> None:
+        """What ``read_on`` raises waits in ``error`` until libsndfile, told of 0 bytes, returns.
+
+        No ``try`` in ``read_on`` would see all of it: Ctrl-C that came while libsndfile was at
+        work is raised before its first line.
+        """
+        self.error = error
 
     def _read_into(self, view: memoryview) -> int:
         state, n_read = self.state, 0

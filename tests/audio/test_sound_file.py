@@ -2,6 +2,7 @@ import errno
 import gc
 import os
 import struct
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -85,6 +86,32 @@ def test_a_file_that_cannot_be_read_to_its_end_says_why(
     monkeypatch.setattr(os, "preadv", fail)
     with pytest.raises(seen, match=f"^{reason}$"):
         decode(path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["wav-pcm16", "flac", "ogg-vorbis", "ogg-opus", "mp3-cbr", "two"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_ctrl_c_while_libsndfile_is_at_work_is_not_lost(
+    originals, two_songs, monkeypatch, capfd, name, error
+):
+    """Python raises it where libsndfile calls back, before the first line of what it calls."""
+    n_calls = []
+
+    def interrupt(frame, event, _):
+        if event == "call" and frame.f_code is sound_file._Window.read_on.__code__:
+            n_calls.append(1)
+            if len(n_calls) == 2:
+                raise error
+
+    monkeypatch.setattr(sound_file, "WINDOW", 512)
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(AudioError if error is MemoryError else error) as caught:
+            decode(two_songs if name == "two" else originals[name])
+    finally:
+        sys.setprofile(None)
+    if error is MemoryError:
+        assert str(caught.value).startswith("not enough memory")
     assert capfd.readouterr() == ("", "")
 
 
