@@ -71,11 +71,16 @@ class AudioReader:
         self._allow_truncated = allow_truncated
         self._guard = guard
         self.size, self.mtime_ns = source.size, source.mtime_ns
-        with guard():
-            choice = choose_decoder(source)
-        self.cut = choice.cut
-        if self.cut and choice.is_certain and not allow_truncated:
-            raise AudioError(self.cut)
+        try:
+            with guard():
+                choice = choose_decoder(source)
+            self.cut = choice.cut
+            if self.cut and choice.is_certain and not allow_truncated:
+                raise AudioError(self.cut)
+        except AudioError as error:
+            if source.has_changed():
+                raise AudioError(reasons.CHANGED) from error
+            raise
         self._decoder: Decoder = choice.decoder
         self.info: AudioInfo = choice.decoder.info
         self.block_length = max(MIN_BLOCK_LENGTH, BLOCK_SIZE // self.info.n_channels)

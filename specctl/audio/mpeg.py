@@ -231,6 +231,8 @@ class _Walk:
         """Go to the next place before ``limit`` with two frames of a kind, or a Xing header."""
         while self._offset < min(limit, self._stop):
             window = self._bytes(self._offset, MAX_FRAME)
+            if not window:
+                return False  # the file was cut meanwhile
             found = window.find(SYNC)
             self._offset += found if found >= 0 else len(window)
             frame = self._frame(self._offset)

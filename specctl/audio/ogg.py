@@ -140,6 +140,9 @@ def _pages(source: SourceFile) -> Iterator[tuple[Page | None, bool]]:
         at = offset - window_start
         if len(window) - at < MAX_PAGE and window_start + len(window) < source.size:
             window_start, window, at = offset, source.read_at(offset, WINDOW), 0
+            if not window:
+                yield None, False  # the file was cut meanwhile
+                return
             mirrored = _mirrored(window)
         if not window.startswith(CAPTURE, at):
             # tags and padding between pages are skipped, as every reader does

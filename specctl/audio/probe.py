@@ -1,5 +1,6 @@
 """Sample rate, channels and length of a file from its header; which decoder reads it."""
 
+import struct
 from typing import Final, NamedTuple
 
 import soundfile
@@ -25,6 +26,7 @@ DECODING_ERRORS: Final = (
     LookupError,
     ArithmeticError,
     MemoryError,
+    struct.error,
 )
 """All that soundfile and the system raise over a bad file."""
 

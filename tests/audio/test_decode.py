@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from specctl.audio.decode import open_audio
+from specctl.audio.source import SourceFile
 from specctl.errors import AudioError
 from tests.audio.conftest import CUT_IS_SEEN, N_SAMPLES, RATE, RECIPES, noise, read, write
 
@@ -164,6 +165,39 @@ def test_notices_a_file_that_changes_while_it_is_read(copy_of, monkeypatch, name
             list(blocks)
         with pytest.raises(AudioError, match=r"^changed while it was read$"):
             reader.sha256()
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 100, 30_000])
+@pytest.mark.parametrize("name", RECIPES)
+def test_notices_a_file_that_is_cut_while_it_is_opened(
+    originals, tmp_path, monkeypatch, name, n_bytes
+):
+    read_at, data = SourceFile.read_at, originals[name].read_bytes()
+    n_before = 0
+    path = tmp_path / originals[name].name
+
+    def cut(source, offset, n):
+        nonlocal n_left
+        n_left -= 1
+        if n_left == -1:
+            os.truncate(path, n_bytes)
+        assert n_left > -10_000, "asks for what is gone without end"
+        return read_at(source, offset, n)
+
+    monkeypatch.setattr(SourceFile, "read_at", cut)
+    while True:
+        path.write_bytes(data)
+        n_left = n_before
+        try:
+            with open_audio(str(path)) as reader:
+                if n_left >= 0:
+                    break
+                list(reader.blocks())
+                pytest.fail("takes it for whole")
+        except AudioError as error:
+            assert str(error) == "changed while it was read"
+        n_before += 1
+    assert n_before
 
 
 @pytest.mark.parametrize("change", ["deleted", "replaced"])
