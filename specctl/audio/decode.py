@@ -17,6 +17,7 @@ Guard = Callable[[], AbstractContextManager[None]]
 MIN_BLOCK_LENGTH = 4096  # samples
 BLOCK_SIZE = 2**18  # samples of all channels together: 1 MiB
 MAX_ENERGY = 1e30  # a block of 2**24 samples at 1e11 stays below
+NOT_OF_FILE = (OSError, MemoryError)  # what the system is to blame for
 MAX_PEAK = 1e12  # integers of 32 bits kept as floats reach 2e9
 
 
@@ -164,10 +165,15 @@ class AudioReader:
                 reason = str(error) if isinstance(error, AudioError) else describe(error)
                 seconds = n_read / self.info.sample_rate
                 may_end_here = self._allow_truncated and self.cut
-                if not (may_end_here or self._decoder.has_read_all()):
+                # that bytes could not be read says nothing of them
+                is_of_file = not isinstance(error, NOT_OF_FILE)
+                if not (is_of_file and (may_end_here or self._decoder.has_read_all())):
                     raise AudioError(f"{reason} (after {seconds:.3f} s)") from error
-                with self._guard():
-                    rest = self._decoder.rest(n_read, self.block_length)
+                try:
+                    with self._guard():
+                        rest = self._decoder.rest(n_read, self.block_length)
+                except NOT_OF_FILE as other:
+                    raise AudioError(f"{describe(other)} (after {seconds:.3f} s)") from other
                 n_read += len(rest)
                 self.cut = self.cut or reasons.cut_short(n_read / self.info.sample_rate, reason)
                 if not self._allow_truncated:

@@ -86,7 +86,7 @@ class SoundfileDecoder:
         n_found = 0
         for step in REST_STEPS if len(self._pieces) == 1 else ():
             with (
-                contextlib.suppress(soundfile.SoundFileError, OSError),
+                contextlib.suppress(soundfile.SoundFileError),
                 self._open(self._pieces[0]) as file,
             ):
                 _pass_over(file, self._pieces[0].skip + n_before + n_found)

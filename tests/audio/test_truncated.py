@@ -1,9 +1,13 @@
 """What can be decoded of a file that is cut short, where that is allowed."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
 from specctl.audio.decode import open_audio
+from specctl.audio.soundfile_backend import SoundfileDecoder
 from specctl.errors import AudioError
 from tests.audio.conftest import CUT_IS_SEEN, N_SAMPLES, RATE, noise, write
 from tests.audio.test_decode import decode, with_flac_length
@@ -104,3 +108,32 @@ def test_a_file_that_changes_while_it_is_read_stays_an_error(copy_of):
         path.write_bytes(path.read_bytes()[:-400])
         with pytest.raises(AudioError, match="changed while it was read"):
             list(blocks)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "io"), MemoryError()], ids=repr)
+@pytest.mark.parametrize(
+    ("name", "at_rest"),
+    [("flac", False), ("flac", True), ("ogg-vorbis", False), ("mp3-cbr", False)],
+)
+def test_what_cannot_be_read_is_no_cut(tmp_path, monkeypatch, name, at_rest, error):
+    """Neither in the first pass nor where the last samples before a failure are looked for."""
+    path = write(tmp_path / f"a.{name.partition('-')[0]}", noise(60 * RATE, 1), RATE)
+    path.write_bytes(path.read_bytes()[: -path.stat().st_size // 10])
+    preadv, rest, first_bad = os.preadv, SoundfileDecoder.rest, path.stat().st_size // 2
+    is_bad = not at_rest
+
+    def fail(fd, buffers, offset):
+        if is_bad and offset > first_bad:
+            raise error
+        return preadv(fd, buffers, offset)
+
+    def failing_rest(*arguments):
+        nonlocal is_bad
+        is_bad = True
+        return rest(*arguments)
+
+    with open_audio(str(path), allow_truncated=True) as reader:
+        monkeypatch.setattr(os, "preadv", fail)
+        monkeypatch.setattr(SoundfileDecoder, "rest", failing_rest)
+        with pytest.raises(AudioError, match="^(input/output error|not enough memory) [(]after"):
+            list(reader.blocks())
