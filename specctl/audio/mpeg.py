@@ -27,6 +27,8 @@ from specctl.errors import AudioError
 SEARCH = 2**16  # bytes of junk before the first frame, as libmpg123 allows
 WINDOW = 2**20  # bytes
 ID3V1_SIZE = 128  # bytes
+ID3_SIZE = 10  # bytes of the header of an ID3v2 tag, and of its footer
+HAS_FOOTER = 0x10  # flag of an ID3v2 tag
 DECODER_DELAY = 529  # samples that libmpg123 leaves out at the start of what has a header
 N_SILENT = 8
 """Silent frames put in front, to leave those samples out of. After eight the synthesis filter
@@ -72,7 +74,7 @@ def inspect_mpeg(source: SourceFile, *, header_only: bool = False) -> Structure:
     first = walk.links[0]
     is_estimate = first.declared is None
     pieces: tuple[Piece, ...] = ()
-    if first.start > tags_stop:
+    if first.start > tags_stop or _has_odd_tag(source):
         pieces = (Piece(b"", first.start, source.size),)
     if not header_only:
         walk.follow()
@@ -136,13 +138,29 @@ def _frame_of(header: bytes, content: bytes) -> bytes:
     return (header + content).ljust(frame.length, b"\0")
 
 
+def _has_odd_tag(source: SourceFile) -> bool:
+    """Whether a tag in front has a footer or no content, with which libsndfile finds no frame."""
+    offset = 0
+    while (stop := _skip_one_id3(source, offset)) > offset:
+        if stop - offset == ID3_SIZE or source.read_at(offset, ID3_SIZE)[5] & HAS_FOOTER:
+            return True
+        offset = stop
+    return False
+
+
 def skip_id3(source: SourceFile, offset: int) -> int:
     """Offset behind all ID3v2 tags at ``offset``."""
-    while (tag := source.read_at(offset, 10))[:3] == b"ID3" and len(tag) == 10:
-        has_footer = bool(tag[5] & 0x10)
-        size = functools.reduce(lambda total, byte: total << 7 | byte & 0x7F, tag[6:], 0)
-        offset += 10 + size + 10 * has_footer
+    while (stop := _skip_one_id3(source, offset)) > offset:
+        offset = stop
     return offset
+
+
+def _skip_one_id3(source: SourceFile, offset: int) -> int:
+    tag = source.read_at(offset, ID3_SIZE)
+    if not tag.startswith(b"ID3") or len(tag) < ID3_SIZE:
+        return offset
+    size = functools.reduce(lambda total, byte: total << 7 | byte & 0x7F, tag[6:], 0)
+    return offset + size + ID3_SIZE * (2 if tag[5] & HAS_FOOTER else 1)
 
 
 class _Walk:

@@ -4,6 +4,7 @@ import soundfile
 
 from specctl.audio.decode import open_audio
 from specctl.audio.mpeg_frames import parse_frame
+from specctl.audio.probe import probe
 from specctl.errors import AudioError
 from tests.audio.conftest import noise, read, write
 from tests.audio.test_decode import decode
@@ -117,3 +118,23 @@ def test_accepts_a_header_that_counts_itself(copy_of):
     data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + 1).to_bytes(4, "big")
     path.write_bytes(data)
     np.testing.assert_array_equal(decode(path), expected)
+
+
+@pytest.mark.parametrize("name", ["mp3-cbr", "mp3-vbr"])
+@pytest.mark.parametrize("has_count", [True, False])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        b"ID3\x03\0\0\0\0\0\0",
+        b"ID3\x04\0\x10\0\0\0\x20" + bytes(32) + b"3DI\x04\0\x10\0\0\0\x20",
+        b"ID3\x03\0\0\0\0\0\x20" + bytes(32) + b"ID3\x04\0\0\0\0\0\0",
+    ],
+    ids=["empty", "footer", "second empty"],
+)
+def test_a_tag_without_content_or_with_a_footer_is_passed_over(copy_of, name, has_count, tags):
+    """libsndfile finds no frame behind them, players do."""
+    path = copy_of(name) if has_count else without_header(copy_of(name))
+    expected = decode(path)
+    path.write_bytes(tags + path.read_bytes())
+    np.testing.assert_array_equal(decode(path), expected)
+    assert probe(str(path)).sample_rate == soundfile.info(copy_of(name)).samplerate
