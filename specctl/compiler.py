@@ -1,12 +1,18 @@
 """LLVM for the machine this runs on."""
 
 import ctypes
+import errno
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import llvmlite.binding as llvm
 from llvmlite import ir
+
+from specctl.errors import KernelError
+
+_READ_AND_EXECUTE = 5  # of mprotect
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,14 @@ class Host:
 
 @cache
 def host() -> Host:
-    """The processor of this machine, and what of it the code should use."""
+    """The processor of this machine, and what of it the code should use.
+
+    Raises
+    ------
+    KernelError
+        The system lets no memory be executed that was written, and calls would end the process.
+    """
+    _check_executable()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     features = llvm.get_host_cpu_features()
@@ -34,6 +47,19 @@ def host() -> Host:
     # eight complex points and their factors do not fit in 16 registers
     longest = 8 if n_registers == 32 else 4
     return Host(llvm.get_host_cpu_name(), features.flatten(), lanes, longest)
+
+
+def _check_executable() -> None:
+    memory = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    is_refused = protect(address, mmap.PAGESIZE, _READ_AND_EXECUTE) != 0
+    if is_refused and ctypes.get_errno() in (errno.EACCES, errno.EPERM):
+        raise KernelError(
+            "the system does not let specctl execute the code that it compiles; allow that, as "
+            "with MemoryDenyWriteExecute=no in a systemd unit or execmem in SELinux"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ BASE = {
 LAYERS = {
     "errors": set(),
     "version": set(),
-    "compiler": set(),
+    "compiler": {"errors"},
     "cores": set(),
     "words": set(),
     "durable": {"errors"},

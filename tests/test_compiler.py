@@ -1,0 +1,39 @@
+"""Where the system refuses what compiled code needs."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.audio.conftest import noise, write
+
+REFUSED = """
+import ctypes, sys
+from specctl.__main__ import main
+PR_SET_MDWE, REFUSE_EXEC_GAIN = 65, 1
+if ctypes.CDLL(None).prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0):
+    sys.exit(99)
+sys.argv[0] = "specctl"
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("kernel", ["auto", "conv"])
+@pytest.mark.parametrize("ending", ["wav", "ogg"])
+def test_memory_that_may_not_be_executed_is_an_error_with_a_way_out(tmp_path, kernel, ending):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / f"a.{ending}", noise(8_000, 1), 16_000)
+    command = ["convert", tmp_path / "in", tmp_path / "out.h5", "--kernel", kernel]
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED, *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if done.returncode == 99:
+        pytest.skip("the kernel is older than 6.3")
+    assert done.returncode == 2
+    assert "does not let specctl execute the code that it compiles" in done.stderr
+    assert "MemoryDenyWriteExecute=no" in done.stderr
+    assert "Traceback" not in done.stderr
