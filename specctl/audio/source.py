@@ -85,7 +85,6 @@ class SourceFile:
         digest = hashlib.sha256()
         view = scratch()
         offset = 0
-        # preadv leaves the descriptor's position to the decoder
         while offset < self.size and (n_read := os.preadv(self.fd, [view], offset)):
             digest.update(view[:n_read])
             offset += n_read
@@ -132,7 +131,7 @@ class Structure:
 
 
 class PieceFile(io.RawIOBase):
-    """Seekable binary file over a :class:`Piece`; leaves the descriptor's position alone.
+    """Seekable binary file over a :class:`Piece`; several share a descriptor, not a position.
 
     Attributes
     ----------
