@@ -18,6 +18,7 @@ from specctl.doctor.system import (
     memory_bytes,
     write_problem,
 )
+from specctl.errors import KernelError
 from specctl.version import __version__
 
 PACKAGES = {
@@ -69,6 +70,8 @@ class Machine:
         Devices that torch can use.
     gpu_problem : str or None
         Why specctl's own kernels cannot run on the first of them.
+    code_problem : str or None
+        Why code that is compiled here cannot be executed.
     cpu, lanes : str, int
         Processor as LLVM calls it; float32 numbers it computes at a time.
     cores : int
@@ -93,6 +96,7 @@ class Machine:
     has_nvidia_driver: bool
     gpus: tuple[str, ...]
     gpu_problem: str | None
+    code_problem: str | None
     cpu: str | None
     lanes: int | None
     cores: int
@@ -158,7 +162,9 @@ def _loaded(modules: dict[str, Any], broken: dict[str, str]) -> dict[str, Any]:
     """What the packages say of the libraries in them and of the processors they found."""
     torch, h5py, soundfile = modules["torch"], modules["h5py"], modules["soundfile"]
     gpus = _or_none(lambda: _gpus(torch)) or ()
-    cpu, lanes = _processor(broken) if modules["llvmlite"] is not None else (None, None)
+    code_problem = cpu = lanes = None
+    if modules["llvmlite"] is not None:
+        code_problem, cpu, lanes = _processor(broken)
     return {
         "hdf5": _or_none(lambda: str(h5py.version.hdf5_version)),
         "libsndfile": _or_none(lambda: str(soundfile.__libsndfile_version__)),
@@ -166,6 +172,7 @@ def _loaded(modules: dict[str, Any], broken: dict[str, str]) -> dict[str, Any]:
         "cuda": _or_none(lambda: torch.version.cuda),
         "gpus": gpus,
         "gpu_problem": _or_none(lambda: _gpu_problem(torch)) if gpus else None,
+        "code_problem": code_problem,
         "cpu": cpu,
         "lanes": lanes,
     }
@@ -213,12 +220,15 @@ def _llvm_version() -> str:
     return ".".join(map(str, llvm.llvm_version_info))
 
 
-def _processor(broken: dict[str, str]) -> tuple[str | None, int | None]:
+def _processor(broken: dict[str, str]) -> tuple[str | None, str | None, int | None]:
+    """Why compiled code cannot be executed, else the processor that it is compiled for."""
     from specctl.compiler import host
 
     try:
         found = host()
+    except KernelError as error:
+        return str(error), None, None
     except Exception as error:  # LLVM raises RuntimeError and others for what it does not know
         broken["llvmlite"] = f"{type(error).__name__}: {error}".splitlines()[0]
-        return None, None
-    return found.name, found.lanes
+        return None, None, None
+    return None, found.name, found.lanes

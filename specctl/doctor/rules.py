@@ -69,6 +69,9 @@ def _packages(machine: Machine) -> Iterator[Finding]:
     for name, reason in machine.broken.items():
         cure = f"pip install --force-reinstall {name}"
         yield Finding("problem", name, f"{name} cannot be used: {reason}", cure)
+    if machine.code_problem is not None:
+        why, _, cure = machine.code_problem.partition("; ")
+        yield Finding("problem", "llvmlite", why, cure)
     for name, least in PACKAGES.items():
         found = machine.packages.get(name)
         if _older(found, least):

@@ -26,6 +26,7 @@ SOUND = Machine(
     has_nvidia_driver=False,
     gpus=(),
     gpu_problem=None,
+    code_problem=None,
     cpu="znver4",
     lanes=16,
     cores=4,
@@ -50,6 +51,11 @@ TROUBLES = {
     "no package": (with_package(soxr=None), "problem", "soxr is not installed"),
     "no scipy": (with_package(scipy=None), "problem", "scipy is not installed"),
     "broken": ({"broken": {"torch": "OSError: x"}}, "problem", "torch cannot be used: OSError: x"),
+    "no code": (
+        {"code_problem": "the system does not let specctl execute code; allow that"},
+        "problem",
+        "the system does not let specctl execute code",
+    ),
     "old torch": (with_package(torch="2.5.1+cu121"), "problem", "CVE-2025-32434"),
     "old h5py": (with_package(h5py="3.9.0"), "problem", "h5py 3.9.0 is older than 3.12"),
     "old pydantic": (
