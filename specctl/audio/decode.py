@@ -22,7 +22,7 @@ MAX_PEAK = 1e12  # integers of 32 bits kept as floats reach 2e9
 
 
 def open_audio(
-    path: str, *, allow_truncated: bool = False, guard: Guard = nullcontext
+    path: str, *, allow_truncated: bool = False, hashed: bool = False, guard: Guard = nullcontext
 ) -> "AudioReader":
     """Open a file and check what can be known before decoding.
 
@@ -32,6 +32,9 @@ def open_audio(
         As ``os.fsdecode`` gives it.
     allow_truncated : bool
         Take a file that is cut short for as much of it as can be decoded.
+    hashed : bool
+        Take the hash of what is read for the decoder, so that ``sha256`` after decoding has
+        little left to read, and is that of the bytes that were decoded.
     guard : callable
         Gives a context manager, which is entered around all that a decoder does.
 
@@ -42,6 +45,8 @@ def open_audio(
     """
     source = SourceFile(path)
     try:
+        if hashed:
+            source.begin_hash()
         return AudioReader(source, allow_truncated=allow_truncated, guard=guard)
     except BaseException:
         source.close()

@@ -51,6 +51,8 @@ class SourceFile:
             os.close(self.fd)
             raise
         self.size, self.mtime_ns = status.st_size, modification_time(status)
+        self._digest: hashlib._Hash | None = None
+        self._n_hashed = 0
 
     def __enter__(self) -> Self:
         return self
@@ -73,22 +75,39 @@ class SourceFile:
             if not more:
                 break
             data += more
+        self._hash(offset, data)
         return data
+
+    def read_into(self, view: memoryview, offset: int) -> int:
+        """Fill a view with bytes from ``offset`` on; how many one call gets."""
+        n_read = os.preadv(self.fd, [view], offset)
+        self._hash(offset, view[:n_read])
+        return n_read
 
     def has_changed(self) -> bool:
         """Whether size or modification time differ from those at the time of opening."""
         status = os.fstat(self.fd)
         return (status.st_size, modification_time(status)) != (self.size, self.mtime_ns)
 
+    def begin_hash(self) -> None:
+        """Have `sha256` know what is read from now on, if it is read in order."""
+        self._digest, self._n_hashed = hashlib.sha256(), 0
+
     def sha256(self) -> str:
         """Hex digest of all bytes of the file, which had `size` of them when it was opened."""
-        digest = hashlib.sha256()
+        if self._digest is None:
+            self.begin_hash()
         view = scratch()
-        offset = 0
-        while offset < self.size and (n_read := os.preadv(self.fd, [view], offset)):
-            digest.update(view[:n_read])
-            offset += n_read
-        return digest.hexdigest()
+        while self._n_hashed < self.size and self.read_into(view, self._n_hashed):
+            pass
+        return self._digest.hexdigest() if self._digest is not None else ""
+
+    def _hash(self, offset: int, data: "Buffer") -> None:
+        n_known = self._n_hashed - offset
+        view = memoryview(data)
+        if self._digest is not None and 0 <= n_known < len(view):
+            self._digest.update(view[n_known:])
+            self._n_hashed = offset + len(view)
 
 
 class Piece(NamedTuple):
@@ -176,6 +195,6 @@ class PieceFile(io.RawIOBase):
             n_read = len(data)
         else:
             offset = start + self._position - len(prefix)
-            n_read = os.preadv(self._source.fd, [view[:wanted]], offset)
+            n_read = self._source.read_into(view[:wanted], offset)
         self._position += n_read
         return n_read

@@ -41,14 +41,14 @@ class _Tile:
     peak: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _File:
-    """What the index says of a file, besides its items."""
+    """What the index says of a file, besides its items; the hash once all of it is decoded."""
 
     source: PlannedSource
     reader: AudioReader
-    sha256: str
     counted: Counted
+    sha256: str = ""
 
 
 class PartWorker:
@@ -77,7 +77,7 @@ class PartWorker:
                 if source.poison:
                     raise AudioError(source.poison)
                 with self._opened(source) as reader:
-                    file = self._file(reader, source)
+                    file = _File(source, reader, Counted())
                     tiles = self._tiles(reader, file)
                     decoded, is_all = _taken(tiles, 0 if self._streams(source) else _HELD_SAMPLES)
                     if not is_all:
@@ -98,6 +98,7 @@ class PartWorker:
         return open_audio(
             source.path,
             allow_truncated=self._job.allow_truncated,
+            hashed=True,
             guard=decoding_limited,
         )
 
@@ -136,11 +137,6 @@ class PartWorker:
         n_samples = source.seconds * source.sample_rate * max(1, source.n_channels)
         return self._pack_samples == 0 or not 0 < n_samples <= _HELD_SAMPLES
 
-    def _file(self, reader: AudioReader, source: PlannedSource) -> _File:
-        with self._clock.stage("decode"):
-            digest = reader.sha256()
-        return _File(source, reader, digest, Counted())
-
     def _tiles(self, reader: AudioReader, file: _File) -> Iterator[_Tile]:
         """All tiles of all items of a file."""
         small = self._takes_small_tiles(file.source)
@@ -157,6 +153,8 @@ class PartWorker:
                     pieces = self._pieces(item, small)
             for padded, is_last in pieces:
                 yield _Tile(item, padded, is_last, peak)
+        with self._clock.stage("decode"):
+            file.sha256 = reader.sha256()
 
     def _takes_small_tiles(self, source: PlannedSource) -> bool:
         """Whether memory is worth more than time: not for short sources, which take little.
@@ -222,7 +220,7 @@ class PartWorker:
                 n_items += 1
         if n_items == 0:
             raise AudioError(self._why_nothing(file.counted.n_samples))
-        self._writer.end_source(truncated=bool(file.reader.cut))
+        self._writer.end_source(sha256=file.sha256, truncated=bool(file.reader.cut))
         if file.reader.cut:
             self._truncated.append((file.source.key, file.reader.cut))
         self._n_converted += 1
@@ -241,7 +239,6 @@ class PartWorker:
             label=file.source.label,
             size=file.reader.size,
             mtime_ns=file.reader.mtime_ns,
-            sha256=file.sha256,
         )
 
     def _fail(self, source: PlannedSource, error: Exception) -> None:

@@ -172,13 +172,19 @@ class PartWriter:
         self._begin_item()
         return record
 
-    def end_source(self, *, truncated: bool = False) -> None:
-        """Keep the items of the source, which are those of a file that is cut if ``truncated``."""
+    def end_source(self, **fields: Any) -> None:
+        """Keep the items of the source.
+
+        Parameters
+        ----------
+        **fields
+            Of `ItemRecord`, such as are known now only, for all of these items.
+        """
         if self._mark is None or self._n_frames:
             raise ParameterError("end_source must follow end_item")
-        if truncated:
+        if fields:
             first = self._mark.n_items
-            self._items[first:] = [replace(item, truncated=True) for item in self._items[first:]]
+            self._items[first:] = [replace(item, **fields) for item in self._items[first:]]
         self._mark, self._earlier_rows = None, None
 
     def discard_source(self) -> None:

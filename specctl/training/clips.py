@@ -136,8 +136,7 @@ class Clips:
         n_samples, peak = 0, 0.0
         itemsize = np.dtype(self._dtype).itemsize
         try:
-            with open_audio(file.source.path) as reader:
-                digest = reader.sha256()
+            with open_audio(file.source.path, hashed=True) as reader:
                 for piece in _mono(reader, self.sample_rate):
                     n_samples += len(piece)
                     peak = max(peak, float(np.abs(piece).max(initial=0.0)))
@@ -146,6 +145,7 @@ class Clips:
                         pieces = None
                     if pieces is not None:
                         pieces.append(piece.copy())
+                digest = reader.sha256()
         except AudioError as error:
             return error
         samples = None

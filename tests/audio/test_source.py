@@ -5,9 +5,11 @@ import socket
 
 import pytest
 
+from specctl.audio.decode import open_audio
 from specctl.audio.scratch import SCRATCH_BYTES
 from specctl.audio.source import Piece, PieceFile, SourceFile
 from specctl.errors import AudioError
+from tests.audio.conftest import N_SAMPLES, RECIPES
 from tests.convert.audio_files import without_root
 
 
@@ -111,3 +113,53 @@ def test_a_piece_is_its_prefix_and_a_range_of_the_file(source):
     assert file.seek(1, os.SEEK_CUR) == len(whole) - 1
     assert file.read(5) == whole[-1:]
     assert file.readable() and file.seekable()
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after", "again"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_hash_that_is_taken_while_decoding_is_that_of_all_bytes(copy_of, name, when):
+    path = copy_of(name)
+    if name.startswith("wav"):
+        # what no decoder reads
+        path.write_bytes(path.read_bytes() + b"LIST\4\0\0\0INFO" * 9000)
+    with open_audio(str(path), hashed=True) as reader:
+        digests = {reader.sha256()} if when == "before" else set()
+        for number, _ in enumerate(reader.blocks()):
+            digests |= {reader.sha256()} if when == "between" and number == 0 else set()
+        digests.add(reader.sha256())
+        if when == "again":
+            next(reader.blocks())
+            digests.add(reader.sha256())
+    assert digests == {hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+@pytest.mark.parametrize("name", ["wav-pcm16", "flac", "aiff", "w64"])
+def test_a_file_that_is_hashed_is_read_once(originals, monkeypatch, name):
+    path, n_read = originals[name], 0
+    preadv = os.preadv
+
+    def counted(fd, buffers, offset):
+        nonlocal n_read
+        n_now = preadv(fd, buffers, offset)
+        n_read += n_now
+        return n_now
+
+    monkeypatch.setattr(os, "preadv", counted)
+    with open_audio(str(path), hashed=True) as reader:
+        assert sum(map(len, reader.blocks())) == N_SAMPLES
+        reader.sha256()
+    assert path.stat().st_size <= n_read < 1.2 * path.stat().st_size
+
+
+def test_the_hash_is_that_of_the_bytes_that_were_decoded(copy_of):
+    path = copy_of("wav-pcm16")
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    times = path.stat()
+    with open_audio(str(path), hashed=True) as reader:
+        list(reader.blocks())
+        # a change that neither size nor time tells of
+        with path.open("r+b") as file:
+            file.seek(1_000)
+            file.write(b"changed")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert reader.sha256() == before
