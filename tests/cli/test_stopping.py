@@ -115,6 +115,8 @@ class Finder:
         if name == "specctl.cli.doctor":
             os.kill(os.getpid(), signal.SIGINT)
 
+# a shell that starts tests in the background has it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Finder())
 from specctl.__main__ import main
 sys.argv = ["specctl", "presets"]
