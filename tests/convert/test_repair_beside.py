@@ -17,9 +17,7 @@ SETTINGS = {"n_fft": 512, "n_mels": 20}
 N_NEW = 5
 
 
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
-    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 
 @pytest.fixture
@@ -53,6 +51,16 @@ def stopped(source, store, options):
 
 def killed(*_):
     raise ZeroDivisionError
+
+
+def begin_repair(source, store, monkeypatch):
+    """Damage a store, and end its repair before the new one gets its name."""
+    with h5py.File(store, "r+") as file:
+        file.attrs["created"] = "2001-01-01T00:00:00Z"
+    with monkeypatch.context() as patched:
+        patched.setattr(merging, "publish", killed)
+        with pytest.raises(ZeroDivisionError):
+            repair_store(store, source, options=HERE)
 
 
 def arm(patched, call):
@@ -117,12 +125,7 @@ def test_a_repair_that_is_killed_can_be_given_again(source, store, monkeypatch, 
 def test_a_repair_that_is_never_finished_goes_with_the_update(source, store, monkeypatch):
     update = Options(workers=0, update=True)
     stopped(source, store, update)
-    with h5py.File(store, "r+") as file:
-        file.attrs["created"] = "2001-01-01T00:00:00Z"
-    with monkeypatch.context() as patched:
-        patched.setattr(merging, "publish", killed)
-        with pytest.raises(ZeroDivisionError):
-            repair_store(store, source, options=HERE)
+    begin_repair(source, store, monkeypatch)
     convert_audio(source, store, options=update, **SETTINGS)
     assert verify_store(store) == []
     assert_nothing_beside(store)
@@ -152,12 +155,7 @@ def test_a_repair_that_is_never_finished_stands_in_nobodys_way(
     source, store, monkeypatch, options
 ):
     """Told to pass --overwrite, one would lose what has no sources any longer."""
-    with h5py.File(store, "r+") as file:
-        file.attrs["created"] = "2001-01-01T00:00:00Z"
-    with monkeypatch.context() as patched:
-        patched.setattr(merging, "publish", killed)
-        with pytest.raises(ZeroDivisionError):
-            repair_store(store, source, options=HERE)
+    begin_repair(source, store, monkeypatch)
     summary = convert_audio(source, store, options=Options(workers=0, **options), **SETTINGS)
     assert summary.status == ("updated" if options else "complete")
     assert repair_store(store, source, options=HERE).problems == ()
