@@ -1,7 +1,7 @@
 """libsndfile reading a file through a window in memory, without Python in between.
 
 libmpg123 asks for 80 bytes at a time, two thousand times in half a minute of sound: as system
-calls, they take a fifth of the time of decoding. Here libsndfile calls compiled functions, which
+calls, they take a sixth of the time of decoding. Here libsndfile calls compiled functions, which
 copy out of the window what it holds. Only what it does not hold is left to Python.
 """
 

@@ -13,7 +13,7 @@ from specctl.store.verify import verify_store
 
 from .flips import STORES, chunk_places, items_in, missed_flips, store_of
 
-N_FLIPS = 700
+N_FLIPS = 400
 """In each of three stores; `test_any_flipped_bit_is_found` takes about 10 ms for each."""
 
 
