@@ -8,7 +8,6 @@ the ordinary here is left to the decoder.
 import struct
 
 from specctl.audio import ogg
-from specctl.audio.containers import UNKNOWN_SIZES
 from specctl.audio.info import AudioInfo
 from specctl.audio.mpeg import DECODER_DELAY, skip_id3
 from specctl.audio.mpeg_frames import (
@@ -20,18 +19,9 @@ from specctl.audio.mpeg_frames import (
     parse_frame,
 )
 from specctl.audio.source import SourceFile
+from specctl.audio.wave import wave_info
 
 HEAD = 128  # bytes
-WAVE_FMT = struct.Struct("<4sI4s4sIHHIIHH")
-WAVE_DATA_AT = 36  # offset, where nothing is between the two chunks
-WAVE_ENCODINGS = {
-    (1, 8): "pcm_u8",
-    (1, 16): "pcm_16",
-    (1, 24): "pcm_24",
-    (1, 32): "pcm_32",
-    (3, 32): "float",
-    (3, 64): "double",
-}
 FLAC_ENCODINGS = {8: "pcm_s8", 16: "pcm_16", 24: "pcm_24"}
 STREAMINFO = b"\0\0\0\x22"  # type and size of the block, perhaps marked as the last
 LAYER_3 = 3
@@ -51,7 +41,7 @@ def header_info(source: SourceFile) -> AudioInfo | None:
     """
     head = source.read_at(0, HEAD)
     if head.startswith(b"RIFF"):
-        return _wave(source, head)
+        return wave_info(source)
     if head.startswith(b"fLaC"):
         return _flac(head)
     if head.startswith(ogg.CAPTURE):
@@ -59,24 +49,6 @@ def header_info(source: SourceFile) -> AudioInfo | None:
     if head.startswith(b"ID3") or is_frame(head):
         return _mp3(source)
     return None
-
-
-def _wave(source: SourceFile, head: bytes) -> AudioInfo | None:
-    if len(head) < WAVE_DATA_AT + 8:
-        return None
-    _, _, wave, name, size, tag, n_channels, rate, _, block_align, bits = WAVE_FMT.unpack_from(
-        head
-    )
-    encoding = WAVE_ENCODINGS.get((tag, bits))
-    if (wave, name, size) != (b"WAVE", b"fmt ", 16) or encoding is None:
-        return None
-    name, n_bytes = struct.unpack_from("<4sI", head, WAVE_DATA_AT)
-    is_whole = WAVE_DATA_AT + 8 + n_bytes <= source.size
-    if name != b"data" or n_bytes in UNKNOWN_SIZES or not is_whole:
-        return None
-    if n_channels == 0 or block_align != n_channels * bits // 8:
-        return None
-    return AudioInfo(rate, n_channels, n_bytes // block_align, f"wav/{encoding}", "soundfile")
 
 
 def _flac(head: bytes) -> AudioInfo | None:

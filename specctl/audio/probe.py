@@ -13,6 +13,7 @@ from specctl.audio.info import AudioInfo, Decoder, check_info
 from specctl.audio.integrity import inspect
 from specctl.audio.soundfile_backend import SoundfileDecoder
 from specctl.audio.source import SourceFile, Structure
+from specctl.audio.wave import open_wave
 from specctl.errors import AudioError
 
 __all__ = ["AudioInfo", "probe"]
@@ -72,8 +73,11 @@ def choose_decoder(source: SourceFile, *, header_only: bool = False) -> Choice:
         Neither decoder can read the file.
     """
     try:
-        structure = inspect(source, header_only=header_only)
-        decoder = _open(source, structure)
+        structure = Structure()
+        decoder: Decoder | None = open_wave(source)
+        if decoder is None:
+            structure = inspect(source, header_only=header_only)
+            decoder = _open(source, structure)
     except DECODING_ERRORS as error:
         raise AudioError(describe(error)) from error
     check_info(decoder.info)

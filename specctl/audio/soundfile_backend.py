@@ -12,11 +12,11 @@ from specctl.audio.info import AudioInfo, Room, Samples, one_buffer
 from specctl.audio.scratch import SCRATCH_BYTES, scratch
 from specctl.audio.sound_file import ForwardSoundFile
 from specctl.audio.source import Piece, SourceFile, Structure
+from specctl.audio.wave import FULL_SCALE_16_BIT
 from specctl.errors import AudioError
 
 UNKNOWN_FORMAT = frozenset({1, 7})
 """libsndfile's numbers for "format not recognised" and, from libmpg123, for "no such file"."""
-FULL_SCALE_16_BIT = np.float32(2**-15)
 UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 where FLAC says nothing
 PASSED_AT_ONCE = 2**16  # samples of all channels together
 REST_STEPS = (2**12, 2**6, 1)  # samples

@@ -304,7 +304,7 @@ def test_whatever_a_decoder_raises_is_one_files_error(copy_of, monkeypatch, erro
         match=r"^(not enough memory|the decoder says: odd|input/output "
         r"error) \(after 0\.000 s\)$",
     ) as caught:
-        decode(copy_of("wav-pcm16"))
+        decode(copy_of("wav-pcm32"))
     assert caught.value.__cause__ is error
 
 

@@ -4,9 +4,10 @@ import struct
 
 import pytest
 
-from specctl.audio.headers import FLAC_ENCODINGS, WAVE_ENCODINGS, header_info
+from specctl.audio.headers import FLAC_ENCODINGS, header_info
 from specctl.audio.probe import choose_decoder, probe
 from specctl.audio.source import SourceFile
+from specctl.audio.wave import ENCODINGS
 from specctl.errors import AudioError
 from tests.audio.conftest import RATE, noise, write
 from tests.convert.bad_audio import ogg_crc, ogg_pages, with_bytes
@@ -36,7 +37,7 @@ def test_needs_no_decoder_for_a_file_of_the_usual_kind(originals, name):
     assert told(originals[name]) is not None
 
 
-@pytest.mark.parametrize(("tag", "bits"), WAVE_ENCODINGS)
+@pytest.mark.parametrize(("tag", "bits"), ENCODINGS)
 def test_knows_each_encoding_of_wav(tmp_path, tag, bits):
     """Also those that libsndfile itself writes with a chunk before the data."""
     width = 2 * bits // 8

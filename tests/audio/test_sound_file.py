@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_read_to_its_end_says_why(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("name", ["wav-pcm16", "flac", "ogg-vorbis", "ogg-opus", "mp3-cbr", "two"])
+@pytest.mark.parametrize("name", ["wav-float", "flac", "ogg-vorbis", "ogg-opus", "mp3-cbr", "two"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_ctrl_c_while_libsndfile_is_at_work_is_not_lost(
     originals, two_songs, monkeypatch, capfd, name, error

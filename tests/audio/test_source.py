@@ -136,7 +136,7 @@ def test_a_hash_that_is_taken_while_decoding_is_that_of_all_bytes(copy_of, name,
 @pytest.mark.parametrize("name", ["wav-pcm16", "flac", "aiff", "w64"])
 def test_a_file_that_is_hashed_is_read_once(originals, monkeypatch, name):
     path, n_read = originals[name], 0
-    preadv = os.preadv
+    pread, preadv = os.pread, os.preadv
 
     def counted(fd, buffers, offset):
         nonlocal n_read
@@ -144,7 +144,14 @@ def test_a_file_that_is_hashed_is_read_once(originals, monkeypatch, name):
         n_read += n_now
         return n_now
 
+    def counted_bytes(fd, n_bytes, offset):
+        nonlocal n_read
+        data = pread(fd, n_bytes, offset)
+        n_read += len(data)
+        return data
+
     monkeypatch.setattr(os, "preadv", counted)
+    monkeypatch.setattr(os, "pread", counted_bytes)
     with open_audio(str(path), hashed=True) as reader:
         assert sum(map(len, reader.blocks())) == N_SAMPLES
         reader.sha256()
