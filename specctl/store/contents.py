@@ -15,6 +15,10 @@ from specctl.version import __version__
 
 _IN_HZ = {"units": "Hz"}
 _OF_COEFFICIENTS = {"units": "1", "long_name": "index of the coefficient"}
+_AXES = ("frame", "frequency", "re_im")
+"""Scales of ``/spectrogram``; readers of netCDF take all axes named, or none."""
+_NO_VALUES = "This is a netCDF dimension but not a netCDF variable.{:10}"
+"""Name by which they know a scale that is an axis and nothing else."""
 
 
 def stats_table(moments: Moments, n_bins: int) -> Table:
@@ -28,11 +32,18 @@ def stats_table(moments: Moments, n_bins: int) -> Table:
 
 
 def write_tables(file: h5py.File, tables: dict[str, Table]) -> None:
-    """Write each table to the group it is named for, and tie ``/frequency`` to the bins."""
+    """Write each table to the group it is named for, and give ``/spectrogram`` its scales."""
     for name, table in tables.items():
         write_table(file.create_group(name) if name else file, table)
-    file["frequency"].make_scale("frequency")
-    file["spectrogram"].dims[1].attach_scale(file["frequency"])
+    dataset = file["spectrogram"]
+    for axis, (name, length) in enumerate(zip(_AXES, dataset.shape, strict=False)):
+        if name in file:
+            file[name].make_scale(name)
+        else:
+            # nothing is written, so it takes no room
+            file.create_dataset(name, shape=(length,), dtype="<f4")
+            file[name].make_scale(_NO_VALUES.format(length))
+        dataset.dims[axis].attach_scale(file[name])
 
 
 def write_root_attributes(

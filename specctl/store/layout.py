@@ -15,6 +15,8 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
                       to axis 1 of /spectrogram as its scale
         units         "Hz", of coefficients "1" (in older stores "Hz")
         long_name     only of coefficients: that it is their index
+    /frame, /re_im    (n_rows,), of complex stores also (2,): scales of the other axes, which hold
+                      nothing; netCDF's readers want one for each. Not there in older stores
     /index/...        one row per item, in the order of the rows in /spectrogram
         key           name of the item, unique; UTF-8 of fixed length
         source        key of the file it comes from
@@ -44,11 +46,11 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
                       "basis" in it is the fingerprint of the trained basis),
                       fingerprint (hash of settings and basis), specctl_version,
                       created (ISO 8601, UTC), tables_sha256 (SHA-256 (hex) of the bytes of every
-                      dataset but /spectrogram, in order of their paths), seal_sha256 (SHA-256
-                      (hex) of every byte of the file, from first to last, that is neither in a
-                      chunk of /spectrogram nor one of the 64 digits themselves), and of the
-                      writer: job (its id), request (hash of what was asked for), kernel and
-                      device that gave the numbers
+                      dataset but /spectrogram, /frame and /re_im, in order of their paths),
+                      seal_sha256 (SHA-256 (hex) of every byte of the file, from first to last,
+                      that is neither in a chunk of /spectrogram nor one of the 64 digits
+                      themselves), and of the writer: job (its id), request (hash of what was
+                      asked for), kernel and device that gave the numbers
 
 Strings are UTF-8 of fixed length, padded with NUL. In keys, bytes of file names that are not UTF-8
 stand as ``%XX``, and a ``%`` that would read like one as ``%25``. There are no links, virtual or

@@ -63,7 +63,8 @@ def test_a_store_is_as_documented(tmp_path):
     made = make_store(tmp_path)
     everything = np.concatenate(list(made.values.values())).astype(np.float64)
     with h5py.File(made.path) as file:
-        assert sorted(file) == ["chunks", "errors", "frequency", "index", "spectrogram", "stats"]
+        groups = ["chunks", "errors", "index", "stats"]
+        assert sorted(file) == sorted([*groups, "frame", "frequency", "spectrogram"])
         assert {name: text(file.attrs[name]) for name in ATTRIBUTES} == ATTRIBUTES
         assert text(file.attrs["format"]) == "specctl-store"
         assert file.attrs["format_version"] == 1
@@ -84,6 +85,27 @@ def test_a_store_is_as_documented(tmp_path):
         np.testing.assert_allclose(file["stats/mean"], everything.mean(axis=0), STATS_TOLERANCE)
         np.testing.assert_allclose(file["stats/std"], everything.std(axis=0), STATS_TOLERANCE)
         assert file["stats/count"][()] == len(everything)
+
+
+@pytest.mark.parametrize(
+    ("is_complex", "names"),
+    [(False, ["frame", "frequency"]), (True, ["frame", "frequency", "re_im"])],
+    ids=["real", "complex"],
+)
+def test_every_axis_has_a_scale_without_which_netcdf_readers_refuse_it(
+    tmp_path, is_complex, names
+):
+    made = make_store(tmp_path, small_layout(is_complex=is_complex))
+    with h5py.File(made.path) as file:
+        spectrogram = file["spectrogram"]
+        scales = [list(axis.values()) for axis in spectrogram.dims]
+        assert scales == [[file[name]] for name in names]
+        for (scale,), length in zip(scales, spectrogram.shape, strict=True):
+            assert scale.shape == (length,)
+        for name in {*names} - {"frequency"}:
+            # netCDF's mark of an axis without values
+            assert file[name].attrs["NAME"].startswith(b"This is a netCDF dimension but not a ")
+            assert file[name].id.get_storage_size() == 0
 
 
 def test_holds_no_strings_of_variable_length(tmp_path):
