@@ -37,6 +37,7 @@ class ExitCode:
     USAGE = 2
     SOME_FAILED = 3
     INTERRUPTED = 130
+    UNREAD = 141
     TERMINATED = 143
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from specctl.cli import bench, convert, doctor, export_basis, info, presets, train_basis, verify
 from specctl.cli.app import ExitCode, app, out, print_error
-from specctl.cli.streams import fill_standard_descriptors
+from specctl.cli.streams import UnreadError, fill_standard_descriptors
 from specctl.errors import SpecctlError
 
 __all__ = [
@@ -31,6 +31,8 @@ def main() -> None:
         # of an answer that cannot be written, which some commands give at their very end
         print_error(error)
         sys.exit(ExitCode.FAILED)
+    except UnreadError:
+        sys.exit(ExitCode.UNREAD)
     finally:
         # libraries still tidy up: there is nothing left to stop
         signal.signal(signal.SIGINT, signal.SIG_IGN)

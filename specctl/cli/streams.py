@@ -9,6 +9,10 @@ from typing import Any, TextIO
 from specctl.errors import SpecctlError
 
 
+class UnreadError(Exception):
+    """Whoever was to read the answer has closed it: ``| head`` has seen enough."""
+
+
 def fill_standard_descriptors() -> None:
     """Have descriptors 0, 1 and 2 lead nowhere where they were closed.
 
@@ -75,16 +79,16 @@ class Output(_Stream):
     ------
     SpecctlError
         If the disk cannot take it.
-    BrokenPipeError
+    UnreadError
         If nobody reads it any longer.
     """
 
     _name = "stdout"
 
     def _give_up(self, error: OSError) -> None:
-        if isinstance(error, BrokenPipeError):
-            raise error
         super()._give_up(error)
+        if isinstance(error, BrokenPipeError):
+            raise UnreadError from error
         raise SpecctlError(f"cannot write to stdout: {error.strerror}") from error
 
 

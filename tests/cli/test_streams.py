@@ -79,6 +79,29 @@ def test_nobody_has_to_read_to_the_end(store, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        ("info", "{store}", "--keys"),
+        ("verify", "{store}"),
+        ("verify", "{store}", "--json"),
+        ("convert", "{source}", "{store}", "--json", "-q"),
+        ("presets",),
+        ("--version",),
+    ],
+    ids=" ".join,
+)
+def test_an_answer_that_nobody_reads_is_no_failure(store, command):
+    arguments = [word.format(store=store, source=store.parent / "in") for word in command]
+    reading, writing = os.pipe()
+    # as "| head" does, which has seen enough
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        done = run_script(*arguments, stdout=pipe)
+    # of "verify", 1 says that something is damaged
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
     ("encoding", "shown"), [("ascii", "\\xfc"), ("latin-1", "\xfc")], ids=["ascii", "latin-1"]
 )
 def test_names_that_an_encoding_lacks_are_escaped(tmp_path, encoding, shown):
