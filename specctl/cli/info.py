@@ -54,8 +54,10 @@ def info(
         _check_options(key, png, as_json, keys)
         with open_store(store) as opened:
             if keys:
+                # past rich, which takes a minute for a million lines
                 for name in opened:
-                    _print_line(printable(name))
+                    out.file.write(f"{printable(name)}\n")
+                out.file.flush()
             elif key is None:
                 _print_store(opened, as_json)
             else:
