@@ -11,12 +11,14 @@ from specctl.convert.executors import Executor, Outcome, Task
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, PartJob, Receipt, part_path
 from specctl.convert.patience import patience
-from specctl.convert.plan import Plan, PlannedSource, stored_bytes
+from specctl.convert.plan import Plan, PlannedSource, n_items, stored_bytes
 from specctl.convert.run import Conversion
 from specctl.convert.settings import ConvertConfig
 from specctl.convert.summary import Estimate, Summary
 from specctl.convert.target import Target
 from specctl.errors import Stopped
+from specctl.store.part import Part, read_part
+from specctl.store.tables import item_table
 
 _SAMPLES = 8
 _LONGEST_SAMPLE = 600.0
@@ -62,11 +64,12 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
         job, plan = begun
         left = Plan(tuple(part for number, part in enumerate(plan.parts) if number not in there))
         config = ConvertConfig.from_dict(job.config)
-        receipt, n_bytes, sample = _rehearsal(conversion, executor, left, config, description)
+        receipt, part, sample = _rehearsal(conversion, executor, left, config, description)
     sources = plan.sources
     expected = sum(stored_bytes(source, config) for source in left.sources)
     sampled = sum(stored_bytes(source, config) for source in sample)
     share = expected / sampled if sampled else 0.0
+    n_bytes = 0 if part is None else _n_bytes(left, config, part, share)
     workers = max(1, conversion.options.n_workers)
     return Estimate(
         n_found=len(sources) + len(job.skipped) + job.n_unchanged,
@@ -79,7 +82,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
             source.seconds > 0 and not stored_bytes(source, config) for source in sources
         ),
         audio_hours=sum(source.seconds for source in sources) / 3600,
-        n_bytes=round(n_bytes * share) + sum(there.values()),
+        n_bytes=n_bytes + sum(there.values()),
         seconds=sum(receipt.seconds.values()) * share / workers,
         rates=job.rates,
         n_resampled=sum(source.sample_rate not in (0, config.sample_rate) for source in sources),
@@ -98,14 +101,30 @@ def _of_summary(summary: Summary) -> Estimate:
     )
 
 
+def _n_bytes(plan: Plan, config: ConvertConfig, part: Part, share: float) -> int:
+    """Bytes that a plan adds to a store, ``share`` times as many frames as ``part`` has.
+
+    The part itself is larger by what a store has no use for, most of all if its items are short.
+    """
+    columns = item_table(part.items, 0).values()
+    index = sum(column.itemsize for column in columns) * sum(
+        n_items(source, config) for source in plan.sources
+    )
+    if config.compression == "none":
+        size = part.layout.chunk_bytes
+        rows = (sum(stored_bytes(source, config) for source in each) for each in plan.parts)
+        return index + sum(-(-n_bytes // size) * size for n_bytes in rows)
+    return index + round(int(part.chunk_table["length"].sum()) * share)
+
+
 def _rehearsal(
     conversion: Conversion,
     executor: Executor,
     plan: Plan,
     config: ConvertConfig,
     description: Description,
-) -> tuple[Receipt, int, Sequence[PlannedSource]]:
-    """Convert a few sources spread over the plan; the receipt, the size, and which they were."""
+) -> tuple[Receipt, Part | None, Sequence[PlannedSource]]:
+    """Convert a few sources spread over the plan; the receipt, the part, and which they were."""
     known = [each for each in plan.sources if each.seconds > 0 and stored_bytes(each, config)]
     usable = [each for each in known if each.seconds <= _LONGEST_SAMPLE]
     usable = usable or sorted(known, key=lambda each: each.seconds)[:1] or list(plan.sources)
@@ -127,10 +146,10 @@ def _rehearsal(
             if outcome.error is not None:
                 raise outcome.error
             if not outcome.death:
-                return outcome.value, part_path(Path(name), 0).stat().st_size, sample
+                return outcome.value, read_part(part_path(Path(name), 0)), sample
             # without the one that ended its worker
             sample = sample[:place] + sample[place + 1 :] if place >= 0 else ()
-    return Receipt(0, 0, 0, 0, 0.0, ()), 0, ()
+    return Receipt(0, 0, 0, 0, 0.0, ()), None, ()
 
 
 def _converted(

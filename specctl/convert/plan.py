@@ -135,15 +135,21 @@ def most_common_rate(sources: Iterable[PlannedSource]) -> int | None:
 
 def stored_bytes(source: PlannedSource, config: ConvertConfig) -> int:
     """Bytes of the rows of a source before compression, as far as its header tells."""
-    seconds = source.seconds or source.size / _BYTES_PER_SECOND
-    n_samples = round(seconds * config.sample_rate)
+    one = _n_samples(source, config) if config.segment is None else config.segment_length
+    return n_items(source, config) * config.n_frames(one) * row_bytes(config)
+
+
+def n_items(source: PlannedSource, config: ConvertConfig) -> int:
+    """Items of a source, as far as its header tells."""
+    n_channels = max(1, source.n_channels) if config.channels == "each" else 1
     if config.segment is None:
-        n_frames = config.n_frames(n_samples)
-    else:
-        n_frames = _n_segments(n_samples, config) * config.n_frames(config.segment_length)
-    if config.channels == "each":
-        n_frames *= max(1, source.n_channels)
-    return n_frames * row_bytes(config)
+        return n_channels
+    return n_channels * _n_segments(_n_samples(source, config), config)
+
+
+def _n_samples(source: PlannedSource, config: ConvertConfig) -> int:
+    """Samples of a channel at the store's rate."""
+    return round((source.seconds or source.size / _BYTES_PER_SECOND) * config.sample_rate)
 
 
 def _n_segments(n_samples: int, config: ConvertConfig) -> int:
