@@ -4,6 +4,7 @@ What leaves may be damaged: nothing is taken from it.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,7 @@ import numpy as np
 from specctl.errors import StoreError
 from specctl.store.chunks import ChunkCodec, checksum
 from specctl.store.examine import examine, spans
+from specctl.store.hdf5 import is_from_system
 from specctl.store.layout import FILL_VALUE, Layout
 from specctl.store.stats import Moments
 from specctl.store.store_file import StoreFile
@@ -21,8 +23,22 @@ from specctl.store.tables import (
     is_among,
     relabelled,
     select_rows,
-    tables_digest,
 )
+
+
+def check_base(path: Path) -> None:
+    """Raise StoreError where no other store can be made of one, since its index is damaged."""
+    with StoreFile(path) as file:
+        _check_index(file)
+
+
+def _check_index(file: StoreFile) -> None:
+    if not file.tables_match:
+        # what is made of it would get a checksum that fits
+        raise StoreError(
+            f"{file.path} is damaged: its index does not match its checksum; convert again with "
+            "--overwrite"
+        )
 
 
 class Base:
@@ -56,10 +72,11 @@ class Base:
         self.path = path
         self._is_trusted = is_trusted
         self._file = StoreFile(path)
-        if self._file.attributes.get("tables_sha256") != tables_digest(self._file.tables):
+        try:
+            _check_index(self._file)
+        except StoreError:
             self._file.close()
-            # what is made of it would get a checksum that fits
-            raise StoreError(f"{path} is damaged: its index does not match its checksum")
+            raise
         self._replaced = {encode_text(source, "source") for source in replaced}
         self._labels = {
             encode_text(source, "source"): label for source, label in (relabelled or {}).items()
@@ -120,7 +137,8 @@ class Base:
             if number in kept and (number not in touched or self._keeps_damage(number)):
                 yield number * size, *self._as_stored(number)
                 continue
-            rows = self._file.chunk_rows(number).copy() if number in kept else blank
+            with self._advised():
+                rows = self._file.chunk_rows(number).copy() if number in kept else blank
             for first, last in touched.get(number, ()):
                 rows[first:last] = FILL_VALUE
             data = codec.encode(rows)
@@ -133,7 +151,8 @@ class Base:
     def _as_stored(self, number: int) -> tuple[memoryview, int]:
         """Bytes of a chunk, and the checksum that the store has of them."""
         if self._is_trusted:
-            data = self._file.chunk(number)
+            with self._advised():
+                data = self._file.chunk(number)
         else:
             data, _ = self._file.stored_chunk(number)
         return data, int(self._file.crc32[number])
@@ -149,12 +168,24 @@ class Base:
                 total.add(found)
             elif not self._is_trusted:
                 continue
-            elif str(self.path) in str(found):
-                raise found
             else:
-                where = f"rows {span.start} to {span.stop - 1}"
-                raise StoreError(f"{self.path} is damaged: {where}: {found}")
+                with self._advised():
+                    if str(self.path) in str(found):
+                        raise found
+                    where = f"rows {span.start} to {span.stop - 1}"
+                    raise StoreError(f"{self.path} is damaged: {where}: {found}")
         return total
+
+    @contextmanager
+    def _advised(self) -> Iterator[None]:
+        """Say of damage what mends it."""
+        try:
+            yield
+        except StoreError as error:
+            if not self._is_trusted or is_from_system(error):
+                raise
+            advice = f"specctl verify --repair {self.path} SOURCE... makes it good"
+            raise StoreError(f"{error}; {advice}") from error
 
     def _row_spans(self, chosen: np.ndarray) -> list[tuple[int, int]]:
         """First row and number of rows of some items."""

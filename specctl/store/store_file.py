@@ -25,6 +25,7 @@ from specctl.store.tables import (
     OPTIONAL,
     Table,
     decode_text,
+    tables_digest,
 )
 
 _CACHE_BYTES = 16 << 20
@@ -103,6 +104,11 @@ class StoreFile:
     def tables_digest(self) -> Any:
         """What the file says its tables are: another in every store that has other items."""
         return self._checked.attribute("tables_sha256")
+
+    @property
+    def tables_match(self) -> bool:
+        """Whether the tables are what the file says they are."""
+        return bool(self.tables_digest == tables_digest(self.tables))
 
     @property
     def spectrogram_attributes(self) -> dict[str, Any]:

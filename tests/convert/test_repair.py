@@ -231,10 +231,37 @@ def test_an_update_does_not_launder_a_damaged_index(folder, store):
     with h5py.File(store, "r+") as file:
         file["index/label"][0] = b"w"
     write_noise(folder / "new.wav")
-    with pytest.raises(StoreError, match=r"o\.h5 is damaged: its index does not match"):
+    with pytest.raises(StoreError, match=r"o\.h5 is damaged: its index .* with --overwrite$"):
         convert_audio(
             folder, store, options=Options(workers=0, update=True, labels="folder"), **SETTINGS
         )
+    # that is seen before the work
+    assert_nothing_beside(store)
+
+
+@pytest.mark.parametrize("how", ["add", "replace"])
+def test_an_update_of_what_is_damaged_names_the_repair_and_goes_on_after_it(
+    folder, tmp_path, monkeypatch, how
+):
+    monkeypatch.setattr("specctl.store.layout._MAX_CHUNK_BYTES", 3000)
+    # layouts are kept, by their settings
+    settings = {**SETTINGS, "n_mels": 19}
+    store = converted(folder, tmp_path / "out" / "o.h5", n_mels=19)
+    flip(store, 0)
+    (damaged, *_) = sorted({problem.key for problem in verify_store(store)} - {""})
+    changed = {"add": "new.wav", "replace": "z/005.flac"}[how]
+    write_noise(folder / changed, seed=77)
+    updating = Options(workers=0, update=True)
+    with pytest.raises(
+        StoreError, match=r"o\.h5 is damaged: .*; specctl verify --repair \S+o\.h5 SOURCE\.\.\. "
+    ):
+        convert_audio(folder, store, options=updating, **settings)
+    assert repair_store(store, folder, options=HERE).problems == ()
+    summary = convert_audio(folder, store, options=updating, **settings)
+    assert (summary.n_resumed, summary.n_converted) == (1, 1)
+    assert verify_store(store) == []
+    with open_store(store) as opened:
+        assert {damaged, changed} <= set(opened)
 
 
 def test_the_command_repairs_and_says_so(folder, store):
