@@ -77,6 +77,7 @@ class Base:
         except StoreError:
             self._file.close()
             raise
+        self._codec = ChunkCodec(self._file.layout)
         self._replaced = {encode_text(source, "source") for source in replaced}
         self._labels = {
             encode_text(source, "source"): label for source, label in (relabelled or {}).items()
@@ -129,33 +130,45 @@ class Base:
 
         A chunk without rows that stay is not read.
         """
-        codec = ChunkCodec(self.layout)
         size = self.layout.chunk_frames
         touched, kept = self._spans_by_chunk(self._is_gone), self._spans_by_chunk(~self._is_gone)
-        blank = np.full((size, self.layout.width), FILL_VALUE, dtype=self.layout.stored_dtype)
         for number in range(len(self._file.crc32)):
             if number in kept and (number not in touched or self._keeps_damage(number)):
                 yield number * size, *self._as_stored(number)
                 continue
             with self._advised():
-                rows = self._file.chunk_rows(number).copy() if number in kept else blank
+                rows = self._file.chunk_rows(number).copy() if number in kept else self._blank()
             for first, last in touched.get(number, ()):
                 rows[first:last] = FILL_VALUE
-            data = codec.encode(rows)
+            data = self._codec.encode(rows)
             yield number * size, data, checksum(data)
 
     def _keeps_damage(self, number: int) -> bool:
         """Whether a chunk is damaged and stays so: blanked, it would get a checksum that fits."""
-        return not (self._is_trusted or self._file.stored_chunk(number)[1])
+        return not (self._is_trusted or self._untrusted_chunk(number)[1])
 
-    def _as_stored(self, number: int) -> tuple[memoryview, int]:
+    def _as_stored(self, number: int) -> tuple[bytes | memoryview, int]:
         """Bytes of a chunk, and the checksum that the store has of them."""
+        data: bytes | memoryview
         if self._is_trusted:
             with self._advised():
                 data = self._file.chunk(number)
         else:
-            data, _ = self._file.stored_chunk(number)
+            data, _ = self._untrusted_chunk(number)
         return data, int(self._file.crc32[number])
+
+    def _untrusted_chunk(self, number: int) -> tuple[bytes | memoryview, bool]:
+        """Bytes of a chunk, and whether they are as written; of one that is lost, a blank."""
+        try:
+            return self._file.stored_chunk(number)
+        except StoreError as error:
+            if is_from_system(error) or not self._file.is_lost(number):
+                raise
+        return self._codec.encode(self._blank()), False
+
+    def _blank(self) -> np.ndarray:
+        shape = (self.layout.chunk_frames, self.layout.width)
+        return np.full(shape, FILL_VALUE, dtype=self.layout.stored_dtype)
 
     def _moments_of(self, chosen: np.ndarray) -> Moments:
         """Moments of some items, from their stored frames; StoreError where those changed.

@@ -144,19 +144,32 @@ def test_sources_that_are_not_what_they_were_are_named_and_nothing_is_touched(fo
     assert_nothing_beside(store)
 
 
+def flip_all(path):
+    """Damage each chunk of the spectrogram."""
+    with h5py.File(path) as file:
+        n_chunks = file["chunks/crc32"].size
+    for chunk in range(n_chunks):
+        flip(path, chunk)
+
+
+def lose_all(path):
+    """Damage the tree by which HDF5 finds the chunks."""
+    damaged = path.read_bytes()
+    assert damaged.count(b"TREE\1") == 1
+    path.write_bytes(damaged.replace(b"TREE\1", b"EERT\1"))
+
+
+@pytest.mark.parametrize("damage", [flip_all, lose_all], ids=["flipped", "lost"])
 @pytest.mark.parametrize("harm", ["missing", "changed"])
 @pytest.mark.parametrize("chunk_bytes", [4096, 2**20], ids=["chunks-of-their-own", "one-chunk"])
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_one_source_that_is_gone_does_not_keep_the_others_damaged(
-    folder, tmp_path, monkeypatch, compression, chunk_bytes, harm
+    folder, tmp_path, monkeypatch, compression, chunk_bytes, harm, damage
 ):
     monkeypatch.setattr("specctl.store.layout._MAX_CHUNK_BYTES", chunk_bytes)
     store = converted(folder, tmp_path / "out" / "o.h5", compression=compression)
     before = contents(store)
-    with h5py.File(store) as file:
-        n_chunks = file["chunks/crc32"].size
-    for chunk in range(n_chunks):
-        flip(store, chunk)
+    damage(store)
     (gone, *others) = sorted({problem.key for problem in verify_store(store)} - {""})
     assert len(others) == 5
     spared = tmp_path / "spared.wav"
