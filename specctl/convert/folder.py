@@ -12,9 +12,10 @@ import errno
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from specctl.convert.jobs import Job, part_path
 from specctl.convert.plan import Plan
@@ -242,26 +243,15 @@ class WorkFolder:
         )
 
 
-class RepairFolder(WorkFolder):
-    """Where a repair works beside a conversion that is not finished; holds both locks.
+class _Inside(WorkFolder):
+    """Where a repair works beside a conversion that is not finished, whose folder is locked.
 
     What the conversion has done stays. An update goes on with the repaired store.
     """
 
-    def __init__(self, store: Path) -> None:
-        super().__init__(store, _REPAIR)
-        self._outer = WorkFolder(store)
-
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._outer)
-            super().__enter__()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        with self._stack:
-            super().__exit__(*error)
+    def __init__(self, outer: WorkFolder) -> None:
+        super().__init__(outer.store, _REPAIR)
+        self._outer = outer
 
     def remove(self) -> None:
         """Remove the folder; the conversion beside it takes note of what was repaired."""
@@ -269,14 +259,26 @@ class RepairFolder(WorkFolder):
         super().remove()
 
 
-def repair_folder(store: Path) -> WorkFolder:
-    """The folder of a repair: the usual one, unless something else waits there to be finished."""
-    folder = WorkFolder(store)
-    try:
-        job = folder.read_job()
-    except StoreError:
-        return RepairFolder(store)
-    return folder if job is None or job.repaired is not None else RepairFolder(store)
+@contextlib.contextmanager
+def repair_folder(store: Path) -> Iterator[WorkFolder]:
+    """The folder of a repair: the usual one, unless something else waits there to be finished.
+
+    Raises
+    ------
+    StoreError
+        As `WorkFolder`.
+    """
+    with WorkFolder(store) as folder:
+        try:
+            job = folder.read_job()
+            is_free = job is None or job.repaired is not None
+        except StoreError:
+            is_free = False
+        if is_free:
+            yield folder
+        else:
+            with _Inside(folder) as inside:
+                yield inside
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError:

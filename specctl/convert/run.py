@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class Conversion:
     report: Callable[[Progress], None]
     find: Callable[[Request, Finished | None], planning.Found] = planning.find
     repaired: tuple[str, ...] | None = None
-    workplace: Callable[[Path], WorkFolder] = WorkFolder
+    workplace: Callable[[Path], AbstractContextManager[WorkFolder]] = WorkFolder
     started: float = field(default_factory=time.perf_counter)
     _ready: float = field(init=False, default=0.0)
 

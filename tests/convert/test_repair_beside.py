@@ -4,7 +4,7 @@ import h5py
 import pytest
 
 from specctl import convert_audio, open_store
-from specctl.convert import Control, Options, Stopped, merging
+from specctl.convert import Control, Options, Stopped, folder, merging
 from specctl.convert.folder import WorkFolder
 from specctl.convert.repair import repair_store
 from specctl.store.verify import verify_store
@@ -160,4 +160,25 @@ def test_a_repair_that_is_never_finished_stands_in_nobodys_way(
     assert summary.status == ("updated" if options else "complete")
     assert repair_store(store, source, options=HERE).problems == ()
     assert verify_store(store) == []
+    assert_nothing_beside(store)
+
+
+def test_what_is_begun_right_before_the_repair_has_its_lock_is_not_forgotten(
+    source, store, monkeypatch
+):
+    flip(store)
+    update = Options(workers=0, update=True)
+    parts = {}
+
+    def begun_before(*arguments):
+        monkeypatch.setattr(folder, "lock_folder", lock_folder)
+        parts.update(stopped(source, store, update))
+        return lock_folder(*arguments)
+
+    lock_folder = folder.lock_folder
+    monkeypatch.setattr(folder, "lock_folder", begun_before)
+    assert repair_store(store, source, options=HERE).problems == ()
+    assert parts_of(store) == parts
+    summary = convert_audio(source, store, options=update, **SETTINGS)
+    assert (summary.n_resumed, summary.n_converted) == (len(parts), N_NEW)
     assert_nothing_beside(store)
