@@ -345,5 +345,5 @@ def _matches(key: str, patterns: tuple[str, ...]) -> bool:
         return False
     parts = key.split("/")
     names = [*parts, *("/".join(parts[:end]) for end in range(2, len(parts) + 1))]
-    patterns = tuple(pattern.rstrip("/") for pattern in patterns)
+    patterns = tuple(pattern.removeprefix("./").rstrip("/") for pattern in patterns)
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)

@@ -85,6 +85,11 @@ class Options:
             given["basis"] = str(self.basis)
         for name, value in checked(_types(), given):
             object.__setattr__(self, name, value)
+        for name in ("include", "exclude"):
+            if "" in getattr(self, name):
+                raise ParameterError(
+                    f"a pattern of {name} must not be empty; has a variable of the shell no value?"
+                )
         if self.overwrite and self.update:
             raise ParameterError("overwrite and update must not both be given")
         for name, value, least in (

@@ -302,10 +302,11 @@ def test_any_name_comes_back_from_its_key(tree, name):
         (["x"], [], ["en/x/d.wav"]),
         ([], ["en/x"], ["a.wav", "en/b.wav", "en/c.ogg"]),
         (["e"], [], []),
+        ([], ["./en/x/"], ["a.wav", "en/b.wav", "en/c.ogg"]),
     ],
     ids=[
         *("extension", "in-folder", "both", "exclude", "exclude-wins", "folder", "folder-slash"),
-        *("folder-below", "folder-path", "part-of-a-name"),
+        *("folder-below", "folder-path", "part-of-a-name", "from-here"),
     ],
 )
 def test_patterns_match_keys_names_and_folders(tree, include, exclude, expected):

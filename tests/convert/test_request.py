@@ -57,6 +57,8 @@ def test_sources_that_are_no_paths_are_named(sources, tmp_path):
         ({"device": 0}, "device must be a valid string, got 0"),
         ({"include": None}, "include must be a valid tuple, got None"),
         ({"include": (3,)}, "include must be a valid string, got 3"),
+        ({"include": ""}, "a pattern of include must not be empty; has a variable .*"),
+        ({"exclude": ("x", "")}, "a pattern of exclude must not be empty; has a variable .*"),
         ({"labels": 5}, "labels must be a valid string, got 5"),
         ({"vram_budget": "1G"}, "vram_budget must be a valid integer, .* got '1G'"),
         ({"overwrite": "perhaps"}, "overwrite must be a valid boolean, .* got 'perhaps'"),
