@@ -9,7 +9,7 @@ import heapq
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -147,6 +147,12 @@ def encode_key(relative: bytes) -> str:
     if text.isascii():
         return text
     return _NOT_UTF8.sub(lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
+
+
+def key_of(name: str, keys: Container[str]) -> str:
+    """The key of the file that somebody calls ``name``: by its key, or as it is on the disk."""
+    key = name if name in keys else encode_key(name.encode())
+    return key if key in keys else name
 
 
 def decode_key(key: str) -> bytes:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -13,7 +13,7 @@ from typing import Any, Self, get_type_hints
 
 from pydantic import BaseModel, create_model
 
-from specctl.audio.discover import Discovery, Source, discover
+from specctl.audio.discover import Discovery, Source, discover, key_of
 from specctl.cores import usable_cores
 from specctl.errors import ParameterError
 from specctl.given_files import MAX_TABLE_BYTES, check_given, read_label_rows, reported
@@ -34,7 +34,7 @@ class Options:
         and of the folders that they lie in.
     labels : "folder", Path or None
         Class of each file: the first folder of its key, or a CSV file with columns ``path``
-        (relative, as keys are) and ``label``.
+        (relative, as keys are, or as files are called on the disk) and ``label``.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or several with commas.
     kernel : str
@@ -206,10 +206,10 @@ class Request:
         """
         if self.labels is None:
             return {}
+        keys = dict.fromkeys(source.key for source in sources)
         if self.labels == "folder":
-            keys = (source.key for source in sources)
             return {key: key.split("/", 1)[0] for key in keys if "/" in key}
-        return read_labels(Path(self.labels))
+        return read_labels(Path(self.labels), keys)
 
 
 def _identity(asked: Mapping[str, Any]) -> str:
@@ -230,8 +230,13 @@ def _in_words(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     return f"the same {'sources' if {'include', 'exclude'} & {*differing} else 'files'} {how}"
 
 
-def read_labels(path: Path) -> dict[str, str]:
+def read_labels(path: Path, keys: Container[str] = ()) -> dict[str, str]:
     """A CSV file with the columns ``path`` and ``label``, as a dict.
+
+    Parameters
+    ----------
+    keys : container of str
+        Of files that are there, which the table may call by their names on the disk.
 
     Raises
     ------
@@ -241,7 +246,7 @@ def read_labels(path: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for line, row in read_label_rows(path):
-        key, label = row["path"], row["label"]
+        key, label = key_of(row["path"], keys), row["label"]
         if "\0" in label:
             raise ParameterError(f"label must not contain NUL, {path} has {label[:40]!r}")
         if found.setdefault(key, label) != label:

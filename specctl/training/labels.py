@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from specctl.audio.discover import Discovery, Source, discover
+from specctl.audio.discover import Discovery, Source, discover, key_of
 from specctl.errors import AudioError, ParameterError, TrainingError
 from specctl.given_files import read_label_rows
 
@@ -102,7 +102,7 @@ def _from_csv(path: Path, folder: Path, sources: dict[str, Source]) -> Iterator[
     seen: dict[str, int] = {}
     has_split = set()
     for number, row in read_label_rows(path, ("split", "group")):
-        key, label = row["path"], row["label"]
+        key, label = key_of(row["path"], sources), row["label"]
         where = f"line {number} of {path}"
         if key not in sources:
             raise ParameterError(f"path must be an audio file in {folder}, {where} has {key!r}")

@@ -212,6 +212,31 @@ def test_labels_by_table(tmp_path):
         assert store.classes == ["Käfer", "dog, large"]
 
 
+def test_a_table_may_call_files_as_they_are_called_on_the_disk(tmp_path):
+    # as downloads are; the key has %2520
+    for name in ("a%20song.wav", "b%20song.wav", "b%2520song.wav", "c.wav"):
+        write_noise(tmp_path / "in" / name, 0.5)
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\na%20song.wav,dog\nb%2520song.wav,cat\nc.wav,dog\n")
+    options = Options(workers=0, labels=table)
+    summary, _ = convert(tmp_path / "in", tmp_path / "o.h5", options, **STFT)
+    assert (summary.n_unlabelled, summary.n_labels_unused) == (1, 0)
+    with open_store(tmp_path / "o.h5") as store:
+        labels = {record.key: record.label for record in store.records}
+    assert labels == {
+        "a%2520song.wav": "dog",
+        # a key is a key
+        "b%2520song.wav": "cat",
+        "b%252520song.wav": "",
+        "c.wav": "dog",
+    }
+    found = find_labelled(tmp_path / "in", table)
+    assert {each.source.key for each in found} == {key for key, label in labels.items() if label}
+    table.write_text("path,label\na%20song.wav,dog\na%2520song.wav,cat\n")
+    with pytest.raises(ParameterError, match=r"one label, line 3 .* for 'a%2520song\.wav'"):
+        convert(tmp_path / "in", tmp_path / "p.h5", options, **STFT)
+
+
 def test_labels_of_files_that_are_not_there_are_counted(tmp_path):
     corpus(tmp_path / "in", 2)
     table = tmp_path / "labels.csv"
