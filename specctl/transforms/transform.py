@@ -280,7 +280,7 @@ class Transform(Weighted):
         if self._problem and not self.window.is_meta:
             raise KernelError(self._problem)
         mel, bands = self.mel, self._bands
-        if mel is not None and "mel" in self._trainable:
+        if mel is not None and ("mel" in self._trainable or is_followed(mel)):
             # not kept: torch.func may have put something else in its place for this call
             bands = Bands(mel)
         elif mel is not None and (bands is None or bands.mel is not mel):

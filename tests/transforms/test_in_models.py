@@ -1,6 +1,7 @@
 """A transform inside anybody's model, and what is done to models: compiled, exported, halved."""
 
 import copy
+import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -265,6 +266,18 @@ def test_nothing_of_a_functional_call_stays(transform):
         lambda each: torch.func.functional_call(transform, each, (waveform,)).square().mean()
     )(weights)
     assert torch.equal(copy.deepcopy(transform)(waveform), transform(waveform))
+
+
+def test_nothing_of_an_ensemble_stays(name):
+    models, waveform = [MAKERS[name]() for _ in range(2)], noise(2, 300)
+    alone = models[0](waveform)
+    weights = torch.func.stack_module_state(models)
+    each = torch.vmap(
+        lambda weights: torch.func.functional_call(models[0], weights, (waveform,)), in_dims=(0,)
+    )(weights)
+    torch.testing.assert_close(each, torch.stack([alone] * 2), **CLOSE)
+    for again in (copy.deepcopy(models[0]), pickle.loads(pickle.dumps(models[0]))):
+        assert torch.equal(again(waveform), alone)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
