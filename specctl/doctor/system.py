@@ -4,9 +4,12 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
+
+_MOUNTS = Path("/proc/self/mounts")
 
 
 def has_nvidia_driver() -> bool:
@@ -35,10 +38,10 @@ def file_system(folder: Path) -> str | None:
     real = os.path.realpath(folder)
     longest, kind = "", None
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():
-            point, name = line.split()[1:3]
+        for line in _MOUNTS.read_bytes().split(b"\n")[:-1]:
+            _, escaped, name = os.fsdecode(line).split(" ")[:3]
             # blanks in a name stand there as octal codes
-            point = point.encode().decode("unicode_escape", "replace")
+            point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), escaped)
             is_above = real == point or real.startswith(point.rstrip("/") + "/")
             if is_above and len(point) >= len(longest):
                 longest, kind = point, name

@@ -89,6 +89,20 @@ def test_a_disk_that_cannot_sync_is_a_problem(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "name", ["größe", "a b", "\udcff", "back\\slash", "größe/a\tb", "a\xa0b\u2028\r"]
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_mount_is_found_whatever_its_name(name, tmp_path, monkeypatch):
+    point = os.fsencode(tmp_path / name)
+    for byte in b"\\ \t\n":
+        point = point.replace(bytes([byte]), b"\\%03o" % byte)
+    mounts = tmp_path / "mounts"
+    mounts.write_bytes(b"/dev/vda / ext4 rw 0 0\nserver:/x " + point + b" nfs4 rw 0 0\n")
+    monkeypatch.setattr("specctl.doctor.system._MOUNTS", mounts)
+    assert file_system(tmp_path / name / "here") == "nfs4"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_file_system_is_that_of_the_nearest_mount():
     assert file_system("/proc/self") == "proc"
