@@ -155,11 +155,10 @@ def _room(machine: Machine) -> Iterator[Finding]:
         message = f"{machine.folder} has {machine.free_bytes // _MIB} MiB free"
         cure = "parts and store need room together; see specctl convert --dry-run"
         yield Finding("note", "disk", message, cure)
-    if machine.memory_bytes is not None and machine.memory_bytes < machine.cores * _GIB // 2:
+    n_cores = math.ceil(min(machine.cores, machine.core_quota or math.inf))
+    if machine.memory_bytes is not None and machine.memory_bytes < n_cores * _GIB // 2:
         n_workers = max(1, 2 * machine.memory_bytes // _GIB)
-        message = (
-            f"{machine.memory_bytes // _MIB} MiB of memory for {counted(machine.cores, 'worker')}"
-        )
+        message = f"{machine.memory_bytes // _MIB} MiB of memory for {counted(n_cores, 'worker')}"
         yield Finding("note", "memory", message, f"convert with --workers {n_workers}")
     if machine.open_files < 64:
         message = f"a process may open {machine.open_files} files at most"

@@ -115,6 +115,16 @@ def test_trouble_is_found_alone_and_has_a_cure(changes, level, message):
     assert finding.cure
 
 
+@pytest.mark.parametrize(("memory_gib", "n_notes"), [(8, 1), (0.75, 2)])
+def test_memory_is_for_the_workers_that_a_quota_leaves(memory_gib, n_notes):
+    machine = replace(SOUND, cores=64, core_quota=1.5, memory_bytes=int(memory_gib * GIB))
+    notes = {finding.about: finding for finding in findings(machine)}
+    assert len(notes) == n_notes
+    if "memory" in notes:
+        assert notes["memory"].message == "768 MiB of memory for 2 workers"
+        assert notes["memory"].cure == "convert with --workers 1"
+
+
 def test_problems_come_before_notes():
     machine = replace(SOUND, hdf5="2.0.0", write_problem="cannot be written to: x")
     assert [finding.level for finding in findings(machine)] == ["problem", "note"]
