@@ -4,6 +4,7 @@ Zeros run faster than audio does on some machines, and a logarithm shows its err
 and quiet stand side by side.
 """
 
+import math
 import os
 from functools import lru_cache
 
@@ -26,11 +27,19 @@ _MOST_BYTES = 2**28
 
 _FEWEST, _MOST = 3, 64
 _SAMPLE_BYTES = 4
+_ROWS_BYTES = 24
+"""For each ``n_fft`` squared: the rows of the reference, as they are built."""
 
 
 def check_room(workload: Workload) -> None:
-    """Raise ParameterError for inputs that are larger than the memory of the machine."""
+    """Raise ParameterError for what is larger than the memory of the machine."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    longest = math.isqrt(memory // _ROWS_BYTES)
+    if workload.n_fft > longest:
+        raise ParameterError(
+            f"n_fft must be at most {longest} on a machine with {size(memory)} of memory, which "
+            f"the rows in float64 take that errors are measured with, got {workload.n_fft}"
+        )
     # what is checked, and what is rotated
     most = memory // (_SAMPLE_BYTES * (1 + _FEWEST) * workload.n_samples)
     if workload.batch > most:

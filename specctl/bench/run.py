@@ -265,12 +265,12 @@ def _may_do(contender: Contender, workload: Workload) -> bool:
 
 
 def _try_to_enter(gate: Gate, contender: Contender, cell: Cell) -> _Entry | None:
-    reason = contender.missing() or contender.unsupported(cell.workload)
-    if reason is not None:
-        cell.status, cell.note = "unsupported", reason
-        return None
     prepared = None
     try:
+        reason = contender.missing() or contender.unsupported(cell.workload)
+        if reason is not None:
+            cell.status, cell.note = "unsupported", reason
+            return None
         prepared = contender.prepare(cell.workload)
         if gate.check(contender, prepared, cell):
             return _Entry(contender, prepared, cell)

@@ -108,7 +108,10 @@ def bench(  # one flag for each setting
 
 
 def _names(given: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (given or "").split(",") if name.strip())
+    names = tuple(name.strip() for name in (given or "").split(",") if name.strip())
+    if given is not None and not names:
+        raise ParameterError(f"contenders must be names, got {given!r}")
+    return names
 
 
 def _check_files(json: Path | None, report: Path | None) -> None:

@@ -144,6 +144,16 @@ def test_who_cannot_do_a_work_is_a_row(timer):
     assert (cell.status, cell.note) == ("unsupported", "has no basis to train")
 
 
+def test_who_runs_out_of_memory_when_asked_what_it_can_do_is_a_row(timer):
+    class Greedy(Fake):
+        def unsupported(self, workload):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    report = bench(timer, Greedy("greedy", timer), Fake("modest", timer))
+    assert cell_of(report, "greedy").status == "oom"
+    assert cell_of(report, "modest").status == "ok"
+
+
 def test_ctrl_c_keeps_what_was_measured(timer, tmp_path):
     path = tmp_path / "out.json"
     stopping = Fake("second", timer, fails={8: KeyboardInterrupt()})
