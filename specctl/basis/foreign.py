@@ -133,8 +133,7 @@ def module_call(config: SpectrogramConfig, library: Library) -> str:
         call = f"torchlibrosa.Spectrogram({common}, power={config.power})"
         if config.n_mels is None:
             return call
-        # its decibels are those of a power
-        is_log = config.scale == "db" and config.power == 2 and config.ref != "max"
+        is_log = _takes_log(config)
         bank = f"n_fft={config.n_fft}, n_mels={config.n_mels}, is_log={is_log}"
         if is_log:
             bank += f", ref={config.ref}, amin={config.amin}, top_db={config.top_db}"
@@ -143,6 +142,23 @@ def module_call(config: SpectrogramConfig, library: Library) -> str:
         return f"nnAudio.features.STFT({common}, sr={config.sample_rate})"
     mel = f"sr={config.sample_rate}, n_mels={config.n_mels}, power={config.power}"
     return f"nnAudio.features.MelSpectrogram({common}, {mel})"
+
+
+def left_to_do(config: SpectrogramConfig, library: Library) -> list[str]:
+    """Settings that the module of `module_call` does not see to, in the order to do them in."""
+    is_log = library == "torchlibrosa" and config.n_mels is not None and _takes_log(config)
+    is_parts = library == "nnaudio" and config.n_mels is None and not config.is_complex
+    left = [f"scale {config.scale!r}"] if config.scale != "none" and not is_log else []
+    if is_parts:
+        left.insert(0, f"feature {config.feature!r}")
+    if config.feature == "mfcc":
+        left.append("feature 'mfcc'")
+    return left
+
+
+def _takes_log(config: SpectrogramConfig) -> bool:
+    """Whether torchlibrosa's bank takes the logarithm; its decibels are those of a power."""
+    return config.scale == "db" and config.power == 2 and config.ref != "max"
 
 
 def _problem(config: SpectrogramConfig, library: Library) -> str | None:

@@ -38,8 +38,10 @@ def export_basis(
             export_onnx(output, loaded, overwrite=overwrite)
             line = f"{output}: waveform (batch, samples) to spectrogram"
         else:
-            from specctl.basis.foreign import module_call, write_state_dict
+            from specctl.basis.foreign import left_to_do, module_call, write_state_dict
 
             write_state_dict(output, loaded, to, overwrite=overwrite)
+            left = ", ".join(left_to_do(loaded.config, to))
             line = f"{output}: weights for {module_call(loaded.config, to)}"
+            line += f"; left to do: {left}" if left else ""
     err.print(Text(line), soft_wrap=True, highlight=False)

@@ -3,7 +3,7 @@ import torch
 from typer.testing import CliRunner
 
 from specctl.cli.commands import app
-from specctl.transforms import MelSpectrogram
+from specctl.transforms import MFCC, MelSpectrogram, Spectrogram
 
 runner = CliRunner()
 
@@ -28,6 +28,31 @@ def test_writes_weights_and_says_which_module_takes_them(basis, tmp_path, librar
     assert result.stdout == ""
     assert "MelSpectrogram(" in result.stderr or "LogmelFilterBank(" in result.stderr
     assert name in torch.load(tmp_path / "out.pth", weights_only=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "library", "left"),
+    [
+        (MelSpectrogram, {}, "nnaudio", "; left to do: scale 'db'"),
+        (MelSpectrogram, {}, "torchlibrosa", ""),
+        (MelSpectrogram, {"power": 1.0}, "torchlibrosa", "; left to do: scale 'db'"),
+        (MelSpectrogram, {"scale": "ln"}, "torchlibrosa", "; left to do: scale 'ln'"),
+        (MelSpectrogram, {"scale": "none"}, "nnaudio", ""),
+        (MFCC, {"n_mfcc": 5}, "nnaudio", "; left to do: scale 'db', feature 'mfcc'"),
+        (MFCC, {"n_mfcc": 5}, "torchlibrosa", "; left to do: feature 'mfcc'"),
+        (Spectrogram, {"scale": "db"}, "nnaudio", "; left to do: feature 'power', scale 'db'"),
+        (Spectrogram, {"scale": "db"}, "torchlibrosa", "; left to do: scale 'db'"),
+        (Spectrogram, {"feature": "complex"}, "nnaudio", ""),
+    ],
+)
+def test_says_what_the_module_leaves_to_do(tmp_path, kind, settings, library, left):
+    if kind is not Spectrogram:
+        settings = {**settings, "n_mels": 8}
+    transform = kind(n_fft=64, hop_length=20, trainable=("basis",), **settings)
+    transform.save_basis(tmp_path / "b.safetensors")
+    result = run(tmp_path / "b.safetensors", tmp_path / "out.pth", "--to", library)
+    assert result.exit_code == 0
+    assert result.stderr.endswith(f"){left}\n")
 
 
 def test_writes_a_graph(basis, tmp_path):
