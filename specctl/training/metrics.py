@@ -2,8 +2,11 @@
 
 import json
 import math
+import os
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from specctl.durable import check_place, reported_os_errors
 from specctl.errors import ParameterError, StoreError
@@ -45,7 +48,7 @@ class JsonLines:
     def __init__(self, path: Path, *, append: bool = False, overwrite: bool = False) -> None:
         self._path = path
         self._mode = "a" if append else "w" if overwrite else "x"
-        self._file: IO[str] | None = None
+        self._file: FileIO | None = None
         check_place(path)
         with reported_os_errors(path):
             if self._mode == "x" and path.exists():
@@ -64,9 +67,20 @@ class JsonLines:
             return
         with reported_os_errors(self._path):
             if self._file is None:
-                self._file = self._path.open(self._mode, encoding="utf-8")
-            self._file.write(to_json(event) + "\n")
-            self._file.flush()
+                self._file = FileIO(self._path, self._mode)
+            _write_whole(self._file.fileno(), f"{to_json(event)}\n".encode())
+
+
+def _write_whole(file: int, line: bytes) -> None:
+    """Write a line at the end, or none of it: what is gone on with starts a line of its own."""
+    n_written = 0
+    try:
+        while n_written < len(line):
+            n_written += os.write(file, line[n_written:])
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(file, os.fstat(file).st_size - n_written)
+        raise
 
 
 class TensorBoardFolder:

@@ -1,5 +1,6 @@
 import json
 import math
+import resource
 import sys
 import zlib
 
@@ -60,6 +61,24 @@ def test_figures_are_lines_that_can_be_gone_on_with(tmp_path):
         assert len(path.read_text().splitlines()) == 2
         lines({"event": "step", "step": 9})
         assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [9]
+
+
+def test_a_full_disk_is_one_error_and_leaves_whole_lines(tmp_path):
+    path = tmp_path / "m.jsonl"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with (
+            pytest.raises(StoreError, match=r"cannot write .*m\.jsonl: File too large"),
+            JsonLines(path) as lines,
+        ):
+            for step in range(9):
+                lines({"event": "step", "step": step})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with JsonLines(path, append=True) as lines:
+        lines({"event": "step", "step": 9})
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [0, 1, 2, 9]
 
 
 def test_numbers_that_are_not_finite_are_null_in_json():
