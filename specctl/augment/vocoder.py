@@ -132,6 +132,8 @@ def stretch(
         # no FFT takes these everywhere
         batch = batch.float()
     taper = torch.hann_window(n_fft, dtype=batch.dtype, device=batch.device)
+    # frames at its end see silence behind a clip, whatever the batch holds there
+    batch = batch.masked_fill(~valid(batch, lengths), 0.0)
     # every frame that reaches into a clip, wherever the widest of the batch ends
     padded = torch.nn.functional.pad(batch, (0, n_fft))
     spectra = torch.stft(

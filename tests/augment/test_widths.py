@@ -49,6 +49,19 @@ def test_a_clip_is_the_same_however_wide_its_batch(name, length, padding, seed):
     assert not wide[..., narrow.shape[-1] :].any()
 
 
+@pytest.mark.parametrize("filling", [1.0, torch.nan])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_clip_is_the_same_whatever_lies_behind_it(name, filling):
+    change = CHANGES[name]
+    batch = noise(2, 300) if change.n_dims == 2 else noise(2, 20, 300)
+    wanted, kept = change.augment(batch, torch.tensor([300, 300]), augment.Draws.keyed(7, 8))
+    wider = torch.nn.functional.pad(batch, (0, 200), value=filling)
+    found, kept_too = change.augment(wider, torch.tensor([300, 300]), augment.Draws.keyed(7, 8))
+    assert torch.equal(kept, kept_too)
+    for clip, length in enumerate(kept.tolist()):
+        assert torch.equal(found[clip, ..., :length], wanted[clip, ..., :length])
+
+
 @pytest.fixture
 def threads():
     """Sets their number."""
