@@ -18,7 +18,7 @@ from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain, Demand
 from specctl.kernels.precision import product, without_autocast
 from specctl.kernels.traced import is_followed, run_followed
-from specctl.transforms.weighted import Weighted
+from specctl.transforms.weighted import Weighted, without_memory
 from specctl.words import counted
 
 
@@ -306,10 +306,7 @@ class Transform(Weighted):
     def _check_memory(self, batch: Tensor, chain: Chain) -> None:
         """Refuse what torch multiplies all the same, with whatever lies in memory."""
         if not batch.is_meta and any(weight.is_meta for weight in chain.weights):
-            raise ParameterError(
-                "weights must have memory, some are on the meta device: to_empty and "
-                "load_state_dict(..., assign=True) give it to them"
-            )
+            raise without_memory()
 
     def _check(self, waveform: Tensor) -> None:
         if not isinstance(waveform, Tensor):

@@ -14,6 +14,7 @@ from specctl.dsp.mel import dct_matrix
 from specctl.dsp.rows import rows_at
 from specctl.dsp.windows import window
 from specctl.eager import eager
+from specctl.errors import ParameterError
 from specctl.transforms.pcen import Pcen
 from specctl.transforms.weights import Start, basis_of, checked_names, start_weights
 
@@ -145,7 +146,14 @@ class Weighted(nn.Module):
         ----------
         **metadata
             Plain values to keep with them: classes, dataset, verdict.
+
+        Raises
+        ------
+        ParameterError
+            If some weights are on the meta device.
         """
+        if not self._has_memory():
+            raise without_memory()
         weights = {
             "basis": self._whole_basis(),
             "window": self.window,
@@ -186,6 +194,14 @@ class Weighted(nn.Module):
         if torch.equal(self.window, window(self.config).to(self.window)):
             return fourier_basis(self.config)
         return unwindowed_basis(self.config).to(self.window) * self.window
+
+
+def without_memory() -> ParameterError:
+    """What to raise where numbers are asked for that are not there."""
+    return ParameterError(
+        "weights must have memory, some are on the meta device: to_empty and "
+        "load_state_dict(..., assign=True) give it to them"
+    )
 
 
 def _keeps_numbers(fn: Callable[[Tensor], Tensor]) -> bool:

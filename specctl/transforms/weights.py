@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def start_weights(config: SpectrogramConfig, init: str | Path | Basis, seed: int
         return _from_basis(config, init)
     if not isinstance(init, (str, os.PathLike)):
         raise ParameterError(f"init must be {', '.join(INITS)} or a basis file, got {init!r}")
-    if not (isinstance(seed, int) and abs(seed) < 2**63):
+    if not (isinstance(seed, Integral) and abs(seed) < 2**63):
         raise ParameterError(f"seed must be a whole number below 2**63, got {seed!r}")
     if init not in INITS:
         if not os.path.exists(init):  # noqa: PTH110 - a name that is too long is not there either
@@ -98,7 +99,7 @@ def start_weights(config: SpectrogramConfig, init: str | Path | Basis, seed: int
         rows = partial(unwindowed_basis, config)
         return _of_rows(config, rows, frequencies, mel, is_fourier=True)
     if init == "random":
-        return _of_rows(config, partial(_random_rows, config, seed), None, mel)
+        return _of_rows(config, partial(_random_rows, config, int(seed)), None, mel)
     spaced = mel_spaced_frequencies(config, config.mel_scale or "slaney")
     if mel is not None:
         mel = torch.from_numpy(bands_over(config, spaced))
