@@ -2,6 +2,7 @@
 
     python benchmarks/convert.py                          # 100 minutes of WAV, about 5 minutes
     python benchmarks/convert.py --format wav flac mp3 ogg --compression none gzip
+    python benchmarks/convert.py --clip-seconds 1         # the same as 6,000 files
     python benchmarks/convert.py --minutes 3 --repeats 1  # a try
 
 Every contender runs as a process of its own. What is equal among them and what is not stands in
@@ -22,13 +23,13 @@ import measure
 import record
 import report
 from contenders import CONTENDERS, why_missing
+from corpus import CLIP_SECONDS, LONGEST_SECONDS
 from job import Job, Settings
 from rounds import HERE, Plan, run_all, say, warm_up
 
 from specctl.cores import usable_cores
 
 FORMATS = ("wav", "flac", "mp3", "ogg")
-CLIP_SECONDS = 30
 SCHEMA = "specctl-benchmark-convert/1"
 
 
@@ -37,6 +38,14 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_KeepLines)
     add = parser.add_argument
     add("--minutes", type=float, default=100.0, help="audio to convert (default 100)")
+    add(
+        "--clip-seconds",
+        type=int,
+        default=LONGEST_SECONDS,
+        choices=CLIP_SECONDS,
+        metavar="N",
+        help=f"length of each clip, a divisor of {LONGEST_SECONDS} (default {LONGEST_SECONDS})",
+    )
     add(
         "--format",
         nargs="+",
@@ -100,7 +109,7 @@ def corpus_folder(arguments: argparse.Namespace) -> Iterator[Path]:
             "formats": arguments.format,
             "minutes": arguments.minutes,
             "sample_rate": arguments.sample_rate,
-            "clip_seconds": CLIP_SECONDS,
+            "clip_seconds": arguments.clip_seconds,
         }
         built = measure.run([sys.executable, str(HERE / "corpus.py"), json.dumps(wanted)])
         if built.exit_code != 0:
@@ -127,6 +136,7 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
             settings=_settings(arguments),
         )
         n_files = len(plan.job(Path(scratch), "decode", plan.formats[0], "none").files())
+        n_seconds = n_files * arguments.clip_seconds
         warm_up(plan, Path(scratch))
         runs = run_all(plan, Path(scratch))
     result: dict[str, Any] = {
@@ -135,11 +145,11 @@ def benchmark(arguments: argparse.Namespace) -> dict[str, Any]:
         "machine": machine,
         "versions": record.versions(),
         "settings": asdict(plan.settings),
-        "corpus": {"minutes": n_files * CLIP_SECONDS / 60, "n_files": n_files},
+        "corpus": {"minutes": n_seconds / 60, "n_files": n_files},
         "repeats": plan.repeats,
         "missing": missing,
         "runs": runs,
-        "summary": report.summarise(runs, audio_seconds=n_files * CLIP_SECONDS),
+        "summary": report.summarise(runs, audio_seconds=n_seconds),
     }
     return {**result, "doubts": record.doubts(result)}
 

@@ -16,6 +16,9 @@ import soundfile
 
 FORMATS = {"wav": "PCM_16", "flac": "PCM_16", "mp3": "MPEG_LAYER_III", "ogg": "VORBIS"}
 CLIPS_A_FOLDER = 50
+LONGEST_SECONDS = 30
+CLIP_SECONDS = tuple(n for n in range(1, LONGEST_SECONDS + 1) if LONGEST_SECONDS % n == 0)
+"""How long clips can be: shorter ones are pieces of the longest."""
 
 
 def waveform(seed: int, sample_rate: int, seconds: int) -> npt.NDArray[np.float32]:
@@ -66,14 +69,18 @@ def write(path: Path, sound: npt.NDArray[np.float32], sample_rate: int, subtype:
             out.write(sound[start : start + sample_rate])
 
 
-def _write_clip(
-    index: int, folder: Path, formats: list[str], sample_rate: int, seconds: int
+def _write_clips(
+    number: int, folder: Path, formats: list[str], sample_rate: int, seconds: int
 ) -> None:
-    sound = waveform(index, sample_rate, seconds)
-    for name in formats:
-        path = folder / name / f"{index // CLIPS_A_FOLDER:02d}" / f"clip-{index:05d}.{name}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, sound, sample_rate, FORMATS[name])
+    """The clips that one waveform is cut into."""
+    sound = waveform(number, sample_rate, LONGEST_SECONDS)
+    n_clips = LONGEST_SECONDS // seconds
+    for place, clip in enumerate(np.split(sound, n_clips)):
+        index = number * n_clips + place
+        for name in formats:
+            path = folder / name / f"{index // CLIPS_A_FOLDER:02d}" / f"clip-{index:05d}.{name}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, clip, sample_rate, FORMATS[name])
 
 
 def build(
@@ -93,10 +100,10 @@ def build(
     missing = [name for name in formats if name not in done]
     if not missing:
         return
-    n_clips = max(1, round(minutes * 60 / clip_seconds))
+    n_waveforms = max(1, round(minutes * 60 / LONGEST_SECONDS))
     with ProcessPoolExecutor() as pool:
         shared = map(repeat, (folder, missing, sample_rate, clip_seconds))
-        for _ in pool.map(_write_clip, range(n_clips), *shared, chunksize=4):
+        for _ in pool.map(_write_clips, range(n_waveforms), *shared, chunksize=4):
             pass
     card.write_text(json.dumps({**wanted, "formats": done + missing}) + "\n")
 
