@@ -19,7 +19,7 @@ from specctl.audio.mpeg_frames import (
     parse_frame,
 )
 from specctl.audio.source import SourceFile
-from specctl.audio.wave import wave_info
+from specctl.audio.wave import read_wave_header
 
 HEAD = 128  # bytes
 FLAC_ENCODINGS = {8: "pcm_s8", 16: "pcm_16", 24: "pcm_24"}
@@ -41,7 +41,8 @@ def header_info(source: SourceFile) -> AudioInfo | None:
     """
     head = source.read_at(0, HEAD)
     if head.startswith(b"RIFF"):
-        return wave_info(source)
+        wave = read_wave_header(source)
+        return None if wave is None else wave.info
     if head.startswith(b"fLaC"):
         return _flac(head)
     if head.startswith(ogg.CAPTURE):

@@ -13,7 +13,7 @@ from specctl.audio.info import AudioInfo, Decoder, check_info
 from specctl.audio.integrity import inspect
 from specctl.audio.soundfile_backend import SoundfileDecoder
 from specctl.audio.source import SourceFile, Structure
-from specctl.audio.wave import open_wave
+from specctl.audio.wave_backend import open_wave
 from specctl.errors import AudioError
 
 __all__ = ["AudioInfo", "probe"]

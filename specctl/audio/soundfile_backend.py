@@ -12,7 +12,7 @@ from specctl.audio.info import AudioInfo, Room, Samples, one_buffer
 from specctl.audio.scratch import SCRATCH_BYTES, scratch
 from specctl.audio.sound_file import ForwardSoundFile
 from specctl.audio.source import Piece, SourceFile, Structure
-from specctl.audio.wave import FULL_SCALE_16_BIT
+from specctl.audio.wave_backend import FULL_SCALE_16_BIT
 from specctl.errors import AudioError
 
 UNKNOWN_FORMAT = frozenset({1, 7})

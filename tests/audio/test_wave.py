@@ -18,6 +18,7 @@ from tests.audio.test_decode import decode
 
 SUBTYPES = {16: "PCM_16", 24: "PCM_24"}
 MAKER = b"INFOISFT\x0e\0\0\0Lavf59.27.100\0"  # as FFmpeg writes it
+PCM = b"\1\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
 
 
 @pytest.fixture
@@ -28,12 +29,17 @@ def without_libsndfile(monkeypatch):
     monkeypatch.setattr(soundfile.SoundFile, "__init__", fail)
 
 
-def wave_file(path, codes, bits, before=b"", behind=b""):
+def extension(bits, kind=PCM, size=22):
+    return struct.pack("<HHI", size, bits, 0) + kind
+
+
+def wave_file(path, codes, bits, before=b"", behind=b"", extended=b""):
     """Integers of shape (samples, channels) in a file with chunks before and behind them."""
     n_channels = codes.shape[1]
     data = codes.astype("<i4").view(np.uint8).reshape(-1, 4)[:, : bits // 8].tobytes()
     width = n_channels * bits // 8
-    form = struct.pack("<HHIIHH", 1, n_channels, RATE, RATE * width, width, bits)
+    tag = 0xFFFE if extended else 1
+    form = struct.pack("<HHIIHH", tag, n_channels, RATE, RATE * width, width, bits) + extended
     chunks = b"fmt " + struct.pack("<I", len(form)) + form + before
     chunks += b"data" + struct.pack("<I", len(data)) + data + bytes(len(data) % 2) + behind
     path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)
@@ -70,35 +76,48 @@ def test_any_length_and_channels_are_those_of_libsndfile(tmp_path, bits, n_chann
 
 
 @pytest.mark.parametrize("bits", SUBTYPES)
-@pytest.mark.parametrize("before", [b"", chunk(b"LIST", MAKER)], ids=["plain", "of FFmpeg"])
-def test_needs_no_libsndfile(tmp_path, without_libsndfile, bits, before):
+@pytest.mark.parametrize("is_extended", [False, True], ids=["plain", "extensible"])
+@pytest.mark.parametrize("maker", [b"", chunk(b"LIST", MAKER)], ids=["", "of FFmpeg"])
+@pytest.mark.parametrize("is_counted", [False, True], ids=["", "counted"])
+def test_needs_no_libsndfile(tmp_path, without_libsndfile, bits, is_extended, maker, is_counted):
     codes = every_code(bits)[::97]
-    path = wave_file(tmp_path / "a.wav", codes, bits, before)
+    count = chunk(b"fact", struct.pack("<I", len(codes))) if is_counted else b""
+    extended = extension(bits) if is_extended else b""
+    path = wave_file(tmp_path / "a.wav", codes, bits, count + maker, extended=extended)
     np.testing.assert_array_equal(decode(path), codes.astype(np.float32) / 2 ** (bits - 1))
 
 
 @pytest.mark.parametrize(
-    ("before", "behind"),
+    ("before", "behind", "extended"),
     [
-        (chunk(b"LIST", MAKER[:-4]), b""),
-        (chunk(b"LIST", MAKER.replace(b"ISFT", b"IXYZ")), b""),
-        (chunk(b"LIST", MAKER + bytes(100)), b""),
-        (chunk(b"LIST", b"INFO"), b""),
-        (chunk(b"LIST", b""), b""),
-        (chunk(b"bext", bytes(602)), b""),
-        (b"", chunk(b"LIST", MAKER)),
-        (b"", chunk(b"PEAK", bytes(4))),
-        (b"", chunk(b"data", bytes(4))),
-        (b"", b"\0\0\0"),
+        (chunk(b"LIST", MAKER[:-4]), b"", b""),
+        (chunk(b"LIST", MAKER.replace(b"ISFT", b"IXYZ")), b"", b""),
+        (chunk(b"LIST", MAKER + bytes(100)), b"", b""),
+        (chunk(b"LIST", b"INFO"), b"", b""),
+        (chunk(b"LIST", b""), b"", b""),
+        (chunk(b"bext", bytes(602)), b"", b""),
+        (chunk(b"fact", struct.pack("<I", 998)), b"", b""),
+        (chunk(b"fact", struct.pack("<II", 999, 0)), b"", b""),
+        (b"", chunk(b"LIST", MAKER), b""),
+        (b"", chunk(b"PEAK", bytes(4)), b""),
+        (b"", chunk(b"data", bytes(4)), b""),
+        (b"", b"\0\0\0", b""),
+        (b"", b"", extension(12)),
+        (b"", b"", extension(16, PCM[:-1] + b"?")),
+        (b"", b"", extension(16, b"\6" + PCM[1:])),
+        (b"", b"", extension(16, size=24)),
+        (b"", b"", extension(16)[:2]),
     ],
 )
-def test_what_else_a_file_holds_is_for_libsndfile_to_judge(tmp_path, monkeypatch, before, behind):
+def test_what_else_a_file_holds_is_for_libsndfile_to_judge(
+    tmp_path, monkeypatch, before, behind, extended
+):
     opened = []
     begin = soundfile.SoundFile.__init__
     monkeypatch.setattr(
         soundfile.SoundFile, "__init__", lambda *args, **kw: opened.append(1) or begin(*args, **kw)
     )
-    path = wave_file(tmp_path / "a.wav", every_code(16)[:999], 16, before, behind)
+    path = wave_file(tmp_path / "a.wav", every_code(16)[:999], 16, before, behind, extended)
     with SourceFile(str(path)) as source:
         told = header_info(source)
     try:
