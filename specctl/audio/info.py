@@ -33,7 +33,7 @@ class AudioInfo:
     format : str
         Container and encoding, such as ``"wav/pcm_16"`` or ``"ogg/vorbis"``.
     backend : {"soundfile", "av"}
-        Which decoder reads it.
+        Which library has a decoder for it.
     """
 
     sample_rate: int
