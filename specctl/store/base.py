@@ -158,11 +158,11 @@ class Base:
         return data, int(self._file.crc32[number])
 
     def _untrusted_chunk(self, number: int) -> tuple[bytes | memoryview, bool]:
-        """Bytes of a chunk, and whether they are as written; of one that is lost, a blank."""
+        """Bytes of a chunk, and whether they are as written; a blank where HDF5 has none."""
         try:
             return self._file.stored_chunk(number)
         except StoreError as error:
-            if is_from_system(error) or not self._file.is_lost(number):
+            if is_from_system(error):
                 raise
         return self._codec.encode(self._blank()), False
 

@@ -15,7 +15,6 @@ import numpy as np
 from specctl.errors import ParameterError, StoreError
 from specctl.store.basis_table import read_basis_table
 from specctl.store.chunks import ChunkCodec, checksum
-from specctl.store.hdf5 import H5_ERRORS, system_error
 from specctl.store.layout import FORMAT, FORMAT_VERSION, Layout
 from specctl.store.safety import CheckedFile, reported_h5_errors
 from specctl.store.stats import Moments
@@ -139,20 +138,9 @@ class StoreFile:
             else:
                 # deflate makes random bytes a little longer
                 room = np.empty(self.layout.chunk_bytes * 1001 // 1000 + 1024, dtype=np.uint8)
-                place = self._chunk_place(number)
+                place = (first, *(0,) * len(self.layout.frame_shape))
                 mask, data = self._spectrogram.id.read_direct_chunk(place, out=room.data)
         return memoryview(data), not mask and checksum(data) == self.crc32[number]
-
-    def is_lost(self, number: int) -> bool:
-        """Whether HDF5 cannot find a chunk that it could not read."""
-        try:
-            place = self._spectrogram.id.get_chunk_info_by_coord(self._chunk_place(number))
-        except H5_ERRORS as error:
-            return system_error(error) is None
-        return place.byte_offset is None
-
-    def _chunk_place(self, number: int) -> tuple[int, ...]:
-        return (number * self.layout.chunk_frames, *(0,) * len(self.layout.frame_shape))
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows as stored, shape (stop - start, width); a copy."""
