@@ -60,11 +60,15 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What `discover` found, sorted by key, and the keys of all folders that could be read."""
+    """What `discover` found, sorted by key, and the keys of all folders that could be read.
+
+    ``patterns_unused`` are those that were of none of the audio files that are there.
+    """
 
     sources: tuple[Source, ...]
     skipped: tuple[Skipped, ...]
     folders: frozenset[str] = frozenset()
+    patterns_unused: tuple[str, ...] = ()
 
 
 def discover(
@@ -84,7 +88,7 @@ def discover(
         folder that holds everything given.
     include, exclude : sequence of str
         ``fnmatch`` patterns for the whole key, the bare name, or a folder that the file lies in
-        at any depth, by its key or name; ``exclude`` wins.
+        at any depth, by its key or name, as they are in a store or on the disk; ``exclude`` wins.
 
     Raises
     ------
@@ -109,6 +113,7 @@ def discover(
         tuple(sorted(walk.sources, key=lambda source: source.key)),
         tuple(sorted(walk.skipped, key=lambda skipped: skipped.key)),
         frozenset(walk.keys_by_folder.values()) - unseen,
+        tuple(pattern for pattern in walk.patterns if pattern not in walk.used),
     )
 
 
@@ -211,11 +216,19 @@ class _Walk:
     base: bytes
     include: tuple[str, ...]
     exclude: tuple[str, ...]
+    used: set[str] = field(default_factory=set)
     sources: list[Source] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     keys_by_file: dict[bytes, str] = field(default_factory=dict)
     keys_by_folder: dict[bytes, str] = field(default_factory=dict)
     waiting: list[_Name] = field(default_factory=list)
+    patterns: dict[str, str] = field(init=False)  # all of them, and what of each is compared
+
+    def __post_init__(self) -> None:
+        self.patterns = {
+            pattern: pattern.removeprefix("./").rstrip("/")
+            for pattern in (*self.include, *self.exclude)
+        }
 
     def add_given(self, path: bytes, status: os.stat_result, *, linked: bool) -> None:
         """Take a path that the caller named; ``linked`` leaves it to `follow_links`."""
@@ -319,7 +332,7 @@ class _Walk:
             self._skip(path, reason)
             return
         key = self._key(path)
-        if self._is_wanted(key) if is_file else not _matches(key, self.exclude):
+        if self._is_wanted(key) if is_file else self._matching(key).isdisjoint(self.exclude):
             self.sources.append(Source(key, os.fsdecode(path), 0, 0, reason))
 
     def _skip(self, path: bytes, reason: str) -> None:
@@ -333,8 +346,20 @@ class _Walk:
         return encode_key(path[len(self.base.rstrip(b"/")) + 1 :])
 
     def _is_wanted(self, key: str) -> bool:
-        is_included = not self.include or _matches(key, self.include)
-        return is_included and not _matches(key, self.exclude)
+        matching = self._matching(key)
+        is_included = not (self.include and matching.isdisjoint(self.include))
+        return is_included and matching.isdisjoint(self.exclude)
+
+    def _matching(self, key: str) -> set[str]:
+        """The patterns that are of a file, or of a folder that it lies in."""
+        names = _names(key) if self.patterns else []
+        found = {
+            pattern
+            for pattern, bare in self.patterns.items()
+            if any(fnmatchcase(name, bare) for name in names)
+        }
+        self.used |= found
+        return found
 
 
 def _is_file(entry: os.DirEntry[bytes]) -> bool:
@@ -345,11 +370,11 @@ def _is_file(entry: os.DirEntry[bytes]) -> bool:
         return False
 
 
-def _matches(key: str, patterns: tuple[str, ...]) -> bool:
-    """Whether one of the patterns is of a key, its name or a folder that it lies in."""
-    if not patterns:
-        return False
-    parts = key.split("/")
-    names = [*parts, *("/".join(parts[:end]) for end in range(2, len(parts) + 1))]
-    patterns = tuple(pattern.removeprefix("./").rstrip("/") for pattern in patterns)
-    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
+def _names(key: str) -> list[str]:
+    """A key, its folders, and the bare names of all, in the store and on the disk."""
+    paths = {key, os.fsdecode(decode_key(key))} if "%" in key else {key}
+    names = []
+    for path in paths:
+        parts = path.split("/")
+        names += [*parts, *("/".join(parts[:end]) for end in range(2, len(parts) + 1))]
+    return names

@@ -11,7 +11,12 @@ import typer
 from specctl.cli import options as o
 from specctl.cli.app import ExitCode, app, err, importing, reported_errors
 from specctl.cli.progress import ConvertProgress
-from specctl.cli.report import print_empty_bands, print_estimate, print_summary
+from specctl.cli.report import (
+    print_empty_bands,
+    print_estimate,
+    print_summary,
+    print_unused_patterns,
+)
 from specctl.cli.stopping import stoppable
 from specctl.convert.early import begin_workers
 from specctl.errors import BasisError, ParameterError
@@ -120,12 +125,16 @@ def convert(  # one flag for each setting; they go on as one dict
             if dry_run:
                 estimate = estimate_conversion(**places, **run, **given)
                 is_done, rate = estimate.is_nothing, estimate.sample_rate
+                unused = estimate.patterns_unused
             else:
                 summary = convert_audio(**places, **run, **given)
                 is_done, rate = summary.status == "complete", summary.sample_rate
+                unused = summary.patterns_unused
         # a preset or basis is as it is
         if not (is_done or quiet or preset or basis):
             print_empty_bands(GivenSettings(given).resolve(rate).spectrogram)
+        if not quiet:
+            print_unused_patterns(unused)
         if dry_run:
             print_estimate(estimate, as_json=json)
             return

@@ -91,6 +91,19 @@ def print_empty_bands(config: "SpectrogramConfig") -> None:
         )
 
 
+def print_unused_patterns(patterns: "Sequence[str]") -> None:
+    """A note where a pattern is of no file, since it is wrong or files are called otherwise."""
+    if patterns:
+        named = ", ".join(map(repr, patterns))
+        _say(
+            printable(
+                f"no audio file matches {named}; patterns are of names, or of paths that begin "
+                "inside the source folder"
+            ),
+            style="yellow",
+        )
+
+
 def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
     """What a conversion would do."""
     if as_json:

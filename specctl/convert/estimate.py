@@ -88,6 +88,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
         n_resampled=sum(source.sample_rate not in (0, config.sample_rate) for source in sources),
         n_parts=len(plan.parts),
         n_parts_done=len(there),
+        patterns_unused=job.patterns_unused,
     )
 
 
@@ -98,6 +99,7 @@ def _of_summary(summary: Summary) -> Estimate:
         sample_rate=summary.sample_rate,
         n_skipped=summary.n_skipped,
         n_unchanged=summary.n_unchanged,
+        patterns_unused=summary.patterns_unused,
     )
 
 

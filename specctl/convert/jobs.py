@@ -31,6 +31,7 @@ class Job:
     n_unchanged: int
     n_unlabelled: int
     n_labels_unused: int
+    patterns_unused: tuple[str, ...] = ()
     repaired: tuple[str, ...] | None = None
     base: str = ""
     overwrite: bool = False
@@ -54,6 +55,7 @@ class Job:
         if not isinstance(values["config"], dict):
             raise TypeError("config is no object")
         values["replaced"] = tuple(values["replaced"])
+        values["patterns_unused"] = tuple(values.get("patterns_unused", ()))
         repaired = values.get("repaired")
         values["repaired"] = None if repaired is None else tuple(repaired)
         values["skipped"] = tuple((key, reason) for key, reason in values["skipped"])

@@ -33,7 +33,8 @@ _FALLBACK_RATE = 48_000
 class Found:
     """The files to convert; ``n_unchanged`` more are in the store already.
 
-    ``labels`` are by key, ``n_labels_unused`` more are for files that were not found.
+    ``labels`` are by key, ``n_labels_unused`` more are for files that were not found;
+    ``patterns_unused`` are of none.
     ``relabelled`` are those of the unchanged files that the store has with another one.
     ``is_repair`` has the store written anew even if there are no files.
     """
@@ -44,6 +45,7 @@ class Found:
     replaced: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     n_labels_unused: int = 0
+    patterns_unused: tuple[str, ...] = ()
     relabelled: Mapping[str, str] = field(default_factory=dict)
     is_repair: bool = False
 
@@ -101,6 +103,7 @@ def find(request: Request, base: Finished | None) -> Found:
         replaced=replaced,
         labels=labels,
         n_labels_unused=n_unused,
+        patterns_unused=discovery.patterns_unused,
         relabelled=relabelled,
     )
 
@@ -170,6 +173,7 @@ class Planner:
             if self.request.labels is None
             else sum(not source.label for source in sources),
             n_labels_unused=found.n_labels_unused,
+            patterns_unused=found.patterns_unused,
             repaired=found.replaced if found.is_repair else None,
             relabelled=dict(found.relabelled),
             base="" if base is None else base.job,

@@ -176,7 +176,9 @@ class Conversion:
                 base = Finished.read(self.store)
                 if base.has_failed_alike(parts.plan.sources, parts.failures):
                     folder.remove()
-                    return base.summary(job.n_unchanged, job.skipped, parts.failures)
+                    return base.summary(
+                        job.n_unchanged, job.skipped, parts.failures, job.patterns_unused
+                    )
             n_sources = len(parts.plan.sources)
             self.report(Progress("writing the store", n_sources, n_sources))
             merge_started = time.perf_counter()
@@ -238,6 +240,7 @@ class Conversion:
             n_bytes=merged.n_bytes,
             n_unlabelled=job.n_unlabelled,
             n_labels_unused=job.n_labels_unused,
+            patterns_unused=job.patterns_unused,
             sample_rate=parts.config.sample_rate,
             audio_seconds=sum(receipt.audio_seconds for receipt in receipts),
             workers=self.options.n_workers,

@@ -127,6 +127,7 @@ class Finished:
         n_unchanged: int = 0,
         skipped: Sequence[tuple[str, str]] = (),
         failures: Sequence[tuple[str, str]] = (),
+        patterns_unused: Sequence[str] = (),
     ) -> Summary:
         """What a run that leaves it as it is tells of it."""
         return Summary(
@@ -141,6 +142,7 @@ class Finished:
             sample_rate=int(self.config.get("sample_rate", 0)),
             failures=tuple(failures),
             skipped=tuple(skipped),
+            patterns_unused=tuple(patterns_unused),
         )
 
     def _has(self, source: Source | PlannedSource) -> bool:

@@ -27,10 +27,10 @@ class Summary:
     ``n_found`` is ``n_converted + n_failed + n_skipped + n_unchanged``, always; ``truncated``
     are those of the converted ones that are cut short, or may be; ``n_relabelled`` of the
     unchanged ones have got another label. ``n_labels_unused`` labels are for files that were not
-    found; ``n_failed_before`` files of a store that is complete failed when it was made.
-    ``seconds`` holds the processor time of each stage, summed over workers, and as ``total``,
-    ``startup`` and ``merge`` wall time of the whole, until all workers were ready, and of joining
-    the parts.
+    found, ``patterns_unused`` are of none; ``n_failed_before`` files of a store that is complete
+    failed when it was made. ``seconds`` holds the processor time of each stage, summed over
+    workers, and as ``total``, ``startup`` and ``merge`` wall time of the whole, until all workers
+    were ready, and of joining the parts.
     """
 
     store: Path
@@ -61,6 +61,7 @@ class Summary:
     failures: tuple[tuple[str, str], ...] = ()
     truncated: tuple[tuple[str, str], ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    patterns_unused: tuple[str, ...] = ()
 
     @property
     def bottleneck(self) -> str:
@@ -88,7 +89,7 @@ class Estimate:
     are those of the others. ``n_relabelled`` of the unchanged ones get another label.
     ``n_unreadable`` and ``n_too_short`` of the others will fail, the latter as they give no frame
     or no segment. Of a conversion that was begun, ``n_parts_done`` of ``n_parts`` are done;
-    ``seconds`` are those of the rest.
+    ``seconds`` are those of the rest. ``patterns_unused`` are of no file.
     """
 
     n_found: int
@@ -105,6 +106,7 @@ class Estimate:
     n_resampled: int = 0
     n_parts: int = 0
     n_parts_done: int = 0
+    patterns_unused: tuple[str, ...] = ()
 
     @property
     def is_nothing(self) -> bool:

@@ -69,7 +69,9 @@ class Target:
         differing = self._differences(base.config, base.kernel)
         if differing:
             raise StoreError(f"{self.store} was made with other settings: {differing}")
-        return base.summary(found.n_unchanged, found.skipped_reasons)
+        return base.summary(
+            found.n_unchanged, found.skipped_reasons, patterns_unused=found.patterns_unused
+        )
 
     def _differences(self, stored: Mapping[str, Any], kernel: str) -> str:
         """In what these settings differ from ``stored``, had they found the rate it has."""

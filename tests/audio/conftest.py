@@ -1,5 +1,6 @@
 """Real audio files of every format, made small and once a session."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -77,3 +78,19 @@ def copy_of(originals: dict[str, Path], tmp_path: Path):
         return Path(shutil.copy(originals[name], tmp_path))
 
     return copy
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Function from names to files in a folder ``root``, which it returns."""
+    root = tmp_path / "root"
+    root.mkdir()
+
+    def build(*names):
+        for name in names:
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"sound of " + os.fsencode(name))
+        return root
+
+    return build

@@ -53,6 +53,21 @@ def test_the_report_goes_to_stderr_in_plain_lines(folder, store):
         assert f"{stage} " in lines[4]
 
 
+@pytest.mark.parametrize("flags", [(), ("--dry-run",), ("--dry-run", "--json"), ("--json",)])
+def test_a_pattern_that_is_of_no_file_is_named(folder, store, flags):
+    done = invoke(folder, store, *FLAGS, "--exclude", "in/x", "--exclude", "y", *flags)
+    assert done.exit_code == 0
+    lines = [line for line in done.stderr.splitlines() if "no audio file matches" in line]
+    assert lines == [
+        "no audio file matches 'in/x'; patterns are of names, or of paths that begin inside the "
+        "source folder"
+    ]
+    if "--json" in flags:
+        assert json.loads(done.stdout)["patterns_unused"] == ["in/x"]
+    quiet = invoke(folder, store, *FLAGS, "--exclude", "in/x", "--overwrite", "--quiet")
+    assert (quiet.exit_code, quiet.stderr) == (0, "")
+
+
 def test_json_is_one_object_on_stdout(folder, store):
     (folder / "bad.wav").write_bytes(b"")
     done = run(folder, store, *FLAGS, "--json")

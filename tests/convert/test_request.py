@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from specctl import convert_audio, open_store
-from specctl.convert import Options
+from specctl.convert import Options, estimate_conversion
 from specctl.convert.request import Request
 from specctl.errors import ParameterError
-from tests.convert.audio_files import corpus
+from tests.convert.audio_files import corpus, write_noise
+from tests.convert.unfinished import stop_after_parts
 
 SETTINGS = {"n_fft": 64, "hop_length": 32, "n_mels": 8}
 
@@ -30,6 +31,38 @@ def test_one_pattern_is_a_pattern_and_not_its_characters(kind, name, suffix, lef
     found = keys(folder, tmp_path / "o.h5", **{name: given})
     assert len(found) == 2
     assert {Path(key).suffix for key in found} == {f".{left}"}
+
+
+def test_patterns_that_are_of_no_file_are_told_whatever_comes_of_the_run(tmp_path):
+    folder = corpus(tmp_path / "in", 4, seconds=0.1)
+    (folder / "bad.wav").write_bytes(b"")
+
+    def told(call, **options):
+        options = Options(workers=0, exclude=("in/x", "y"), **options)
+        return call(folder, tmp_path / "o.h5", options=options, **SETTINGS)
+
+    assert told(estimate_conversion).patterns_unused == ("in/x",)
+    made = [told(convert_audio), *(told(convert_audio, update=True) for _ in "12")]
+    (folder / "bad.wav").unlink()
+    made += [told(convert_audio, update=True) for _ in "12"]
+    write_noise(folder / "new.wav", 0.1)
+    made.append(told(convert_audio, update=True))
+    assert [summary.status for summary in made] == [
+        *("converted", "complete", "complete"),
+        *("complete", "complete", "updated"),
+    ]
+    assert {summary.patterns_unused for summary in made} == {("in/x",)}
+    assert told(estimate_conversion, update=True).patterns_unused == ("in/x",)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_patterns_that_are_of_no_file_are_told_by_the_run_that_ends_the_work(tmp_path):
+    folder = corpus(tmp_path / "in", 4, seconds=0.1)
+    options = Options(workers=0, include=("*.wav", "in/x"))
+    stop_after_parts(folder, tmp_path / "o.h5", 1, options, **SETTINGS)
+    summary = convert_audio(folder, tmp_path / "o.h5", options=options, **SETTINGS)
+    assert summary.n_resumed
+    assert summary.patterns_unused == ("in/x",)
 
 
 @pytest.mark.parametrize("kind", [list, tuple, set, iter])
