@@ -36,13 +36,13 @@ _DESCRIPTORS = ("/dev", "/dev/fd", "/proc/self/fd")
 @app.command("convert", help=_HELP)
 def convert(  # one flag for each setting; they go on as one dict
     paths: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="SOURCE... STORE",
             help="Audio files and folders, then the store to create.",
             parser=o.given_path,
         ),
-    ],
+    ] = None,
     feature: o.FeatureName = None,
     preset: o.Preset = None,
     config: o.ConfigFile = None,
@@ -103,7 +103,7 @@ def convert(  # one flag for each setting; they go on as one dict
 
         names = set(ConvertConfig.model_fields) - {"basis"}
         preset, given = _given(flags, names)
-        places = _places(paths, files_from, dry_run)
+        places = _places(paths or [], files_from, dry_run)
         options = Options(
             include=tuple(include or ()),
             exclude=tuple(exclude or ()),
@@ -173,14 +173,16 @@ def _given(flags: dict[str, Any], names: set[str]) -> tuple[str | None, dict[str
 
 def _places(paths: list[Path], files_from: Path | None, dry_run: bool) -> dict[str, Any]:
     """What to convert and the store, which is the last path; a dry run can do without one."""
-    *sources, store = paths
+    has_both = len(paths) > 1 or bool(paths and files_from)
     if dry_run:
         from specctl.convert.stored import may_be_store
 
-        if not may_be_store(store) or not (sources or files_from):
+        if not (has_both and may_be_store(paths[-1])):
             return {"sources": paths + _listed(files_from)}
-    if not sources and files_from is None:
-        raise ParameterError("SOURCE and STORE must both be given, got one path")
+    if not has_both:
+        got = "one path" if paths else "none" if files_from is None else "--files-from alone"
+        raise ParameterError(f"SOURCE and STORE must both be given, got {got}")
+    *sources, store = paths
     return {"sources": sources + _listed(files_from), "store": store}
 
 

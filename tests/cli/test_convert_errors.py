@@ -169,12 +169,24 @@ def test_an_option_without_a_value_is_not_this_folder(folder, store, option):
     assert "path is empty" in result.stderr
 
 
-def test_one_path_is_too_few(folder):
-    result = invoke(folder)
-    assert (result.exit_code, result.stderr) == (
-        2,
-        "specctl: SOURCE and STORE must both be given, got one path\n",
-    )
+@pytest.mark.parametrize(
+    ("arguments", "got"),
+    [
+        (["in"], "one path"),
+        ([], "none"),
+        (["--files-from", "list"], "--files-from alone"),
+    ],
+)
+def test_a_path_is_missing(arguments, got):
+    result = invoke(*arguments)
+    message = f"specctl: SOURCE and STORE must both be given, got {got}\n"
+    assert (result.exit_code, result.stderr) == (2, message)
+
+
+def test_a_dry_run_needs_a_source(folder):
+    result = invoke("--dry-run")
+    message = "specctl: sources must name at least one file or folder, got none\n"
+    assert (result.exit_code, result.stderr) == (2, message)
 
 
 def test_a_flag_that_is_none_is_a_usage_error_with_the_nearest(folder, store):

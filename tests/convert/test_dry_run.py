@@ -1,5 +1,7 @@
 """``--dry-run``: what a conversion would do, told from a few files."""
 
+import json
+
 import pytest
 
 from specctl import convert_audio
@@ -35,6 +37,14 @@ def test_a_dry_run_tells_how_much_is_done_and_touches_nothing(folder, store):
     size = store.stat().st_size
     assert size / 4 < estimate.n_bytes < size * 4
     assert estimated().is_nothing
+
+
+def test_a_list_of_files_is_enough(folder, store):
+    (folder / "list").write_text("x/000.wav\ny/001.flac\n")
+    for paths in ((), (store,), (folder / "x" / "003.flac",)):
+        told = run("--files-from", folder / "list", *paths, *FLAGS, "--dry-run", "--json")
+        n_found = 3 if paths and paths[0] != store else 2
+        assert (told.returncode, json.loads(told.stdout)["n_found"]) == (0, n_found), told.stderr
 
 
 def test_of_files_that_are_all_long_one_is_enough(folder, monkeypatch):
