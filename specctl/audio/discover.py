@@ -356,7 +356,8 @@ class _Walk:
         found = {
             pattern
             for pattern, bare in self.patterns.items()
-            if any(fnmatchcase(name, bare) for name in names)
+            # a name may have brackets that are no pattern
+            if bare in names or any(fnmatchcase(name, bare) for name in names)
         }
         self.used |= found
         return found

@@ -51,6 +51,12 @@ def test_patterns_are_of_names_on_the_disk_too(tree, pattern):
     assert set(keys(discover([root], exclude=[pattern]))) == every - {chosen}
 
 
+def test_a_name_with_brackets_is_a_name_too(tree):
+    root = tree("song [x1].wav", "song x.wav", "d[1]/a.wav", "d1/a.wav")
+    assert keys(discover([root], exclude=["song [x1].wav", "d[1]/"])) == []
+    assert keys(discover([root], include=["./d[[]1]/a.wav"])) == ["d[1]/a.wav"]
+
+
 def test_patterns_that_are_of_no_audio_file_are_told(tree):
     root = tree("a.wav", "en/b.wav", "notes.txt")
     (root / "c.wav").symlink_to("a.wav")
