@@ -42,10 +42,24 @@ def _run() -> Any:
     try:
         # also if it is called by ``python -m``, after which no shell could complete anything
         return app(prog_name="specctl")
+    except SystemExit as done:
+        # help and wrong usage are written by typer itself; it and rich make 1 of a closed pipe
+        if not isinstance(done.__context__, BrokenPipeError):
+            raise
+        if (usage := _code_of_usage(done.__context__)) is None:
+            raise UnreadError from done
+        return usage
     except OSError as error:
         if "--install-completion" in sys.argv:
             raise SpecctlError(f"cannot write {error.filename}: {error.strerror}") from error
-        # help is written by typer itself; if it has found no room, neither does this
+        if (usage := _code_of_usage(error)) is not None:
+            return usage
+        # if help has found no room, neither does this
         out.file.write("\n")
         out.file.flush()
         raise
+
+
+def _code_of_usage(error: BaseException) -> Any:
+    """Exit code of wrong usage, where ``error`` is that it could not be said; else ``None``."""
+    return getattr(error.__context__, "exit_code", None)

@@ -64,6 +64,22 @@ def test_an_error_that_cannot_be_said_is_still_an_exit_code(tmp_path):
         assert run_script("info", tmp_path / "none.h5", stderr=full).returncode == 1
 
 
+@needs_full
+@pytest.mark.parametrize("arguments", [("nonsense",), ("convert", "--nonsense")], ids=" ".join)
+@pytest.mark.parametrize("is_closed", [False, True], ids=["full", "unread"])
+def test_wrong_usage_that_cannot_be_said_is_still_its_exit_code(arguments, is_closed):
+    with unread() if is_closed else FULL.open("w") as stream:
+        done = run_script(*arguments, stderr=stream)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def unread():
+    """A pipe whose reader has gone, as ``| head`` goes when it has seen enough."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "w")
+
+
 def test_nobody_has_to_read_to_the_end(store, tmp_path):
     source = store.parent / "in"
     process = subprocess.Popen(
@@ -87,15 +103,15 @@ def test_nobody_has_to_read_to_the_end(store, tmp_path):
         ("convert", "{source}", "{store}", "--json", "-q"),
         ("presets",),
         ("--version",),
+        ("--help",),
+        ("info", "-h"),
+        (),
     ],
     ids=" ".join,
 )
 def test_an_answer_that_nobody_reads_is_no_failure(store, command):
     arguments = [word.format(store=store, source=store.parent / "in") for word in command]
-    reading, writing = os.pipe()
-    # as "| head" does, which has seen enough
-    os.close(reading)
-    with os.fdopen(writing, "w") as pipe:
+    with unread() as pipe:
         done = run_script(*arguments, stdout=pipe)
     # of "verify", 1 says that something is damaged
     assert (done.returncode, done.stderr) == (141, "")
