@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from specctl.cores import usable_cores
+from specctl.main_memory import usable_memory
 
 PACKAGES = (
     "specctl-audio",
@@ -27,12 +28,12 @@ STEADY_SPREAD = 1.25
 
 
 def machine() -> dict[str, Any]:
-    """Processor, usable cores, memory and system."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Processor, usable cores, usable memory and system."""
+    memory = usable_memory()
     return {
         "cpu": _cpu_model(),
         "cores": usable_cores(),
-        "memory_gb": round(pages / 2**30, 1),
+        "memory_gb": None if memory is None else round(memory / 2**30, 1),
         "system": platform.platform(),
         "load_at_start": round(os.getloadavg()[0], 2),
     }

@@ -4,10 +4,9 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-_CONTROL_GROUPS = Path("/sys/fs/cgroup")
-_OWN_GROUPS = Path("/proc/self/cgroup")
+from specctl.control_groups import CONTROL_GROUPS, OWN_GROUPS, control_groups, group_text
 
 
 def usable_cores() -> int:
@@ -23,47 +22,29 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
-def core_quota(groups: Path = _CONTROL_GROUPS, own: Path = _OWN_GROUPS) -> float | None:
+def core_quota(groups: Path = CONTROL_GROUPS, own: Path = OWN_GROUPS) -> float | None:
     """Cores' worth of time that the control groups of this process let it use.
 
-    ``None`` where there is no limit. Those of Docker, Kubernetes and systemd are control groups,
-    of version 1 or 2; a group has no more than any that it lies in.
+    ``None`` where there is no limit.
 
     Parameters
     ----------
     groups, own : Path
-        Where they are mounted, and where this process finds its own.
+        As those of `control_groups`.
     """
     return min(_quotas(groups, own), default=None)
 
 
 def _quotas(groups: Path, own: Path) -> Iterator[float]:
-    for line in _text(own).splitlines():
-        controllers, _, name = line.partition(":")[2].partition(":")
-        if not controllers:
-            mounts, is_second = (groups, groups / "unified"), True
-        elif "cpu" in controllers.split(","):
-            mounts, is_second = (groups / controllers, groups / "cpu"), False
-        else:
-            continue
-        path = PurePosixPath(name.lstrip("/"))
-        for mount in mounts:
-            for group in (mount / path, *(mount / parent for parent in path.parents)):
-                quota, period = _limit(group, is_second=is_second)
-                if quota.isdecimal() and period.isdecimal() and int(period):
-                    yield int(quota) / int(period)
+    for group, is_second in control_groups("cpu", groups, own):
+        quota, period = _limit(group, is_second=is_second)
+        if quota.isdecimal() and period.isdecimal() and int(period):
+            yield int(quota) / int(period)
 
 
 def _limit(group: Path, *, is_second: bool) -> tuple[str, str]:
     """Microseconds of a group in each period; no number where there is no limit."""
     if is_second:
-        quota, _, period = _text(group / "cpu.max").partition(" ")
+        quota, _, period = group_text(group / "cpu.max").partition(" ")
         return quota, period
-    return _text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""
+    return group_text(group / "cpu.cfs_quota_us"), group_text(group / "cpu.cfs_period_us")

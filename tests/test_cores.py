@@ -8,18 +8,9 @@ from pathlib import Path
 import pytest
 
 from specctl.cores import core_quota, n_cores, usable_cores
+from tests.group_files import SECOND, first, written
 
-
-def written(folder, files):
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder
-
-
-SECOND = {"self": "0::/kube/pod/main\n"}
-FIRST = {"self": "5:devices:/a\n4:cpu,cpuacct:/docker/abc\n0::/\n"}
+FIRST = first("cpu,cpuacct")
 
 
 @pytest.mark.parametrize(

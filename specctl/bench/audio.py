@@ -5,7 +5,6 @@ and quiet stand side by side.
 """
 
 import math
-import os
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from specctl.bench.workload import Workload
 from specctl.errors import ParameterError
+from specctl.main_memory import usable_memory
 from specctl.words import size
 
 _Samples = npt.NDArray[np.float64]
@@ -32,12 +32,14 @@ _ROWS_BYTES = 24
 
 
 def check_room(workload: Workload) -> None:
-    """Raise ParameterError for what is larger than the memory of the machine."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Raise ParameterError for what is larger than the memory that may be used."""
+    memory = usable_memory()
+    if memory is None:
+        return
     longest = math.isqrt(memory // _ROWS_BYTES)
     if workload.n_fft > longest:
         raise ParameterError(
-            f"n_fft must be at most {longest} on a machine with {size(memory)} of memory, which "
+            f"n_fft must be at most {longest} where {size(memory)} of memory may be used, which "
             f"the rows in float64 take that errors are measured with, got {workload.n_fft}"
         )
     # what is checked, and what is rotated
@@ -45,7 +47,7 @@ def check_room(workload: Workload) -> None:
     if workload.batch > most:
         raise ParameterError(
             f"batch must be at most {most} with {workload.seconds:g} s at "
-            f"{workload.sample_rate} Hz on a machine with {size(memory)} of memory, "
+            f"{workload.sample_rate} Hz where {size(memory)} of memory may be used, "
             f"got {workload.batch}"
         )
 

@@ -11,6 +11,7 @@ import torch
 
 from specctl.cores import usable_cores
 from specctl.errors import ParameterError
+from specctl.main_memory import usable_memory
 
 PACKAGES = (
     *("specctl-audio", "torch", "numpy", "scipy", "numba", "triton", "librosa", "nnAudio"),
@@ -37,12 +38,11 @@ def resolve_device(name: str) -> str:
 
 
 def describe_machine(device: str) -> dict[str, Any]:
-    """Processor, cores, memory, system, load and, where it is used, the GPU."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Processor, usable cores and memory, system, load and, where it is used, the GPU."""
     found: dict[str, Any] = {
         "cpu": _cpu_model(),
         "cores": usable_cores(),
-        "memory_bytes": pages,
+        "memory_bytes": usable_memory(),
         "cache_bytes": cache_bytes("cpu"),
         "system": platform.platform(),
         "load_at_start": round(os.getloadavg()[0], 2),

@@ -15,10 +15,10 @@ from specctl.cores import core_quota, n_cores
 from specctl.doctor.system import (
     file_system,
     has_nvidia_driver,
-    memory_bytes,
     write_problem,
 )
 from specctl.errors import KernelError
+from specctl.main_memory import usable_memory
 from specctl.version import __version__
 
 PACKAGES = {
@@ -78,6 +78,8 @@ class Machine:
         Cores that this process may use.
     core_quota : float or None
         Cores' worth of time that a container may use.
+    memory_bytes : int or None
+        Memory of the machine, or of the container where that is less.
     folder : str
         Where stores are to be written; the fields after it are about this folder.
     write_problem : str or None
@@ -147,7 +149,7 @@ def examine(folder: Path) -> Machine:
         has_nvidia_driver=has_nvidia_driver(),
         cores=n_cores(),
         core_quota=core_quota(),
-        memory_bytes=memory_bytes(),
+        memory_bytes=usable_memory(),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         shm_bytes=_or_none(lambda: shutil.disk_usage("/dev/shm").total),
         switches=switches,

@@ -21,16 +21,6 @@ def has_nvidia_driver() -> bool:
     return True
 
 
-def memory_bytes() -> int | None:
-    """Memory of the machine, or of the container where that is less."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return None
-    limit = _first_line(Path("/sys/fs/cgroup/memory.max"))
-    return min(memory, int(limit)) if limit.isdecimal() else memory
-
-
 def file_system(folder: Path) -> str | None:
     """Type of the file system of a folder, such as ``ext4``; Linux only."""
     if sys.platform != "linux":
@@ -73,10 +63,3 @@ def write_problem(folder: Path) -> str | None:
     except OSError as error:
         return f"cannot be {step}: {error.strerror}"
     return None
-
-
-def _first_line(path: Path) -> str:
-    try:
-        return path.read_text().partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
