@@ -1,5 +1,6 @@
 """Why figures may not be trusted, each with its cure."""
 
+import math
 from collections.abc import Callable, Iterable
 from statistics import median
 
@@ -11,6 +12,7 @@ _DRIFT = 0.03
 _SHORTEST_SAMPLE_S = 1e-3
 _FEWEST_SAMPLES = 6
 _BUSY = 0.3
+_OVER_BUDGET = 1.5
 _MOST_NAMED = 4
 
 
@@ -40,7 +42,7 @@ def find_doubts(report: Report) -> list[str]:
             "cores",
         ),
     )
-    found = [*_load(report), *_drift(timed)]
+    found = [*_load(report), *_budget(report), *_drift(timed)]
     found += [f"{_named(hit)}: {text}" for is_hit, text in kinds if (hit := _hits(timed, is_hit))]
     return found
 
@@ -65,6 +67,16 @@ def _load(report: Report) -> list[str]:
     if load <= _BUSY * cores:
         return []
     return [f"the load was {load} on {cores} cores at the start; run again when nothing else runs"]
+
+
+def _budget(report: Report) -> list[str]:
+    budget = report.settings.get("budget_s", math.inf)
+    if report.elapsed_s <= _OVER_BUDGET * budget:
+        return []
+    return [
+        f"it took {report.elapsed_s:.0f} s, with a --budget of {budget:g} s: whoever has begun is "
+        "checked and timed four times; give a larger --budget or fewer --contenders"
+    ]
 
 
 def _drift(cells: list[Cell]) -> list[str]:

@@ -49,9 +49,9 @@ class Request:
     """What to run; ``None`` takes the default of the work.
 
     ``settings`` are gone through one after the other; a number given beside them replaces theirs.
-    ``contenders`` are names or beginnings of names, none of them for everybody. ``budget`` bounds
-    the seconds of the whole run: what does not fit is left out and said. ``verify`` computes the
-    errors alone.
+    ``contenders`` are names or beginnings of names, none of them for everybody. After ``budget``
+    seconds nothing more is begun, and what is left out is said; contenders that have begun are
+    timed four times. ``verify`` computes the errors alone.
     """
 
     works: tuple[Work, ...] = ("mel",)

@@ -85,6 +85,7 @@ class Report:
     settings: Mapping[str, Any]
     copy_bytes_per_s: dict[str, float] = field(default_factory=dict)  # by number of threads
     status: Literal["running", "complete", "stopped", "out of time"] = "running"
+    elapsed_s: float = 0.0
     skipped: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
@@ -145,6 +146,7 @@ class Report:
             "schema": SCHEMA,
             "date": self.date,
             "status": self.status,
+            "elapsed_s": self.elapsed_s,
             "machine": dict(self.machine),
             "versions": dict(self.versions),
             "flags": dict(self.flags),

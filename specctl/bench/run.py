@@ -107,7 +107,7 @@ class _Run:
         self._request, self._hooks = request, hooks
         self._workloads, self._contenders = workloads, contenders
         self._timer = hooks.timer or timer_for(device)
-        self._ends = self._timer.now() + request.budget
+        self._began = self._timer.now()
         self._cache_bytes = cache_bytes(device)
         self.report = Report(
             date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -126,6 +126,7 @@ class _Run:
             self.report.status = "stopped"
             raise
         finally:
+            self.report.elapsed_s = self._timer.now() - self._began
             self.report.doubts = find_doubts(self.report)
             self._hooks.save(self.report)
         return self.report
@@ -133,10 +134,7 @@ class _Run:
     def _measure(self) -> None:
         for index, workload in enumerate(self._workloads):
             if self._left() <= 0:
-                self.report.status = "out of time"
-                self.report.skipped += [
-                    f"{each}: no time left" for each in self._workloads[index:]
-                ]
+                self._leave_out([f"{each}: no time left" for each in self._workloads[index:]])
                 break
             self._hooks.say(str(workload))
             with warnings.catch_warnings(), n_threads(workload.threads), torch.no_grad():
@@ -152,7 +150,7 @@ class _Run:
         return self._request.memory and not self._request.verify
 
     def _left(self) -> float:
-        return self._ends - self._timer.now()
+        return self._began + self._request.budget - self._timer.now()
 
     def _run_workload(self, workload: Workload, n_left: int) -> None:
         kept = _MEMORY_SHARE * self._request.budget if self._measures_memory else 0.0
@@ -167,12 +165,15 @@ class _Run:
                 self._finish(entry)
 
     def _checked(self, workload: Workload, waveform: Tensor) -> list[_Entry]:
-        """Everybody who gives the right numbers; a cell for everybody."""
+        """Everybody who gives the right numbers; a cell for everybody there was time for."""
         gate = Gate(workload, waveform)
         entries = []
-        for contender in self._contenders:
-            if not _may_do(contender, workload):
-                continue
+        contenders = [each for each in self._contenders if _may_do(each, workload)]
+        for index, contender in enumerate(contenders):
+            if self._left() <= 0:
+                names = ", ".join(each.name for each in contenders[index:])
+                self._leave_out([f"{workload}: no time left for {names}"])
+                break
             cell = Cell(contender.name, contender.precision, workload, contender.equalised)
             self.report.cells.append(cell)
             self._hooks.say(f"checking {contender.name}")
@@ -181,6 +182,10 @@ class _Run:
                 entries.append(entry)
             self._hooks.save(self.report)
         return entries
+
+    def _leave_out(self, what: list[str]) -> None:
+        self.report.status = "out of time"
+        self.report.skipped += what
 
     def _time(self, workload: Workload, entries: list[_Entry], ends: float) -> None:
         if not entries:

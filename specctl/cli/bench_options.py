@@ -53,7 +53,12 @@ ThreadsName = Annotated[
 ]
 Rounds = Annotated[int, _option(_HOW, "Samples of each contender (20).")]
 Budget = Annotated[
-    float, _option(_HOW, "Time for everything; the rest is left out (100).", metavar="SECONDS")
+    float,
+    _option(
+        _HOW,
+        "Time for everything; what has not begun by then is left out (100).",
+        metavar="SECONDS",
+    ),
 ]
 Memory = Annotated[
     bool,

@@ -14,6 +14,7 @@ SCHEMA = {
     "schema": str,
     "date": str,
     "status": str,
+    "elapsed_s": float,
     "machine": {
         "cpu": str,
         "cores": COUNT,

@@ -188,6 +188,37 @@ def test_what_does_not_fit_the_budget_is_named(timer):
     assert cell_of_first(report).note == "no time left for memory; give a larger --budget"
 
 
+def test_nobody_new_is_begun_after_the_budget(timer):
+    slow = [Fake(name, timer, lambda _: 30.0) for name in ("first", "second", "third", "last")]
+    report = bench(timer, *slow, budget=50.0)
+    assert [cell.contender for cell in report.cells] == ["first", "second"]
+    # who has begun is compared all the same
+    assert [len(cell.samples_s) for cell in report.cells] == [4, 4]
+    assert report.status == "out of time"
+    left_out = "mel, log-mel: n_fft 64, hop 16, 8 mels, 8000 Hz, 1 × 0.25 s, cpu, 1 thread"
+    assert report.skipped == [f"{left_out}: no time left for third, last"]
+    assert report.to_dict()["elapsed_s"] == 420.0
+    (text,) = [each for each in report.doubts if "budget" in each and "took" in each]
+    assert text == (
+        "it took 420 s, with a --budget of 50 s: whoever has begun is checked and timed four "
+        "times; give a larger --budget or fewer --contenders"
+    )
+
+
+def test_a_run_within_its_budget_is_not_doubted(timer):
+    report = bench(timer, Fake("fast", timer, lambda _: 1.0), budget=100.0, rounds=8)
+    assert report.status == "complete"
+    assert not [each for each in report.doubts if "budget" in each]
+
+
+def test_verify_says_which_kernels_it_had_no_time_for(timer):
+    slow = [Fake(f"specctl-{name}", timer, lambda _: 30.0) for name in ("fft", "conv")]
+    report = bench(timer, *slow, budget=20.0, verify=True)
+    assert report.status == "out of time"
+    assert report.skipped[0].endswith("no time left for specctl-conv")
+    assert [cell.contender for cell in report.cells] == ["specctl-fft"]
+
+
 def cell_of_first(report):
     return report.cells[0]
 
