@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 FEWEST_RUNS = 3
 """Of two runs, Student's t knows next to nothing."""
 _WIDE = 0.05
-"""An interval that reaches further to either side says little, in points of accuracy."""
+"""An interval that holds 0 and reaches this far to either side, of 1, leaves room for both."""
 _EQUAL = 1e-9
 """Differences that spread by less are equal but for rounding; a file more or less is far more."""
 
@@ -108,11 +108,12 @@ class Verdict:
     def _judged(self) -> str:
         if self.outcome != "cannot be judged":
             return f"{self._subject} {self.outcome}"
-        which = (
-            f"fewer than {FEWEST_RUNS} runs"
-            if self.n_runs < FEWEST_RUNS
-            else "runs that all differ by the same, which gives no interval,"
-        )
+        if self.n_runs < FEWEST_RUNS:
+            which = f"fewer than {FEWEST_RUNS} runs"
+        elif self.accuracy_difference.low is None:
+            which = "runs that all differ by the same, which gives no interval,"
+        else:
+            which = "so wide an interval"
         article = "a " if self.drift_degrees is not None else ""
         return f"{which} cannot tell whether {article}{self._subject} helps"
 
@@ -125,14 +126,13 @@ class Verdict:
 
     @property
     def _caveat(self) -> str:
-        """What a null result does not say."""
-        low, mean = self.accuracy_difference.low, self.accuracy_difference.mean
-        if self.outcome != "makes no difference":
-            return ""
-        if low is None:
-            return "; no run differs, which gives no interval: more test files would tell more"
-        is_wide = mean - low > _WIDE
-        return "; so wide an interval leaves room for both, more runs would narrow it" * is_wide
+        """What would tell more."""
+        if self.accuracy_difference.low is None:
+            is_null = self.outcome == "makes no difference"
+            text = "; no run differs, which gives no interval: more test files would tell more"
+            return text * is_null
+        is_open = self.outcome == "cannot be judged" and self.n_runs >= FEWEST_RUNS
+        return "; more runs would narrow it" * is_open
 
     @property
     def _compared(self) -> str:
@@ -231,7 +231,10 @@ def _outcome(difference: Difference, n_runs: int) -> Outcome:
         return "makes no difference" if abs(difference.mean) < _EQUAL else "cannot be judged"
     if difference.low > 0:
         return "helps"
-    return "hurts" if difference.high < 0 else "makes no difference"
+    if difference.high < 0:
+        return "hurts"
+    is_wide = difference.high - difference.mean > _WIDE
+    return "cannot be judged" if is_wide else "makes no difference"
 
 
 def _median(runs: Sequence[dict[str, Any]], name: str) -> float | None:

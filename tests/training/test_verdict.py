@@ -65,11 +65,16 @@ def test_runs_that_do_not_differ_at_all_make_no_difference_without_an_interval()
     )
 
 
-def test_a_wide_null_result_is_called_one():
+def test_an_interval_that_leaves_room_for_both_judges_nothing():
     narrow = judge(runs([0.5, 0.6, 0.7]), runs([0.51, 0.59, 0.7]), 1.0)
-    wide = judge(runs([0.5, 0.6, 0.7]), runs([0.7, 0.5, 0.7]), 1.0)
-    assert "more runs" not in narrow.sentence
-    assert wide.sentence.endswith("leaves room for both, more runs would narrow it")
+    assert narrow.outcome == "makes no difference"
+    wide = judge(runs([0.5] * 5), runs([1.0, 0.5, 1.0, 0.75, 0.5]), 1.0)
+    assert wide.outcome == "cannot be judged"
+    assert wide.sentence == (
+        "so wide an interval cannot tell whether a trained basis helps on this data: accuracy "
+        "0.750 ± 0.250 trained, 0.500 ± 0.000 fixed, difference +0.250 (95% interval -0.060 to "
+        "+0.560), 5 runs; more runs would narrow it"
+    )
 
 
 def test_another_start_is_said_to_be_a_part_of_the_difference():
