@@ -23,7 +23,11 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         "librosa.feature.mfcc(y) at 22.05 kHz",
         {"feature": "mfcc", "sample_rate": 22050, "n_fft": 2048, "hop_length": 512},
     ),
-    "speech-16k": ("80 mel bands, 25 ms window, 10 ms hop, at 16 kHz, in dB", _SPEECH_16K),
+    "speech-16k": (
+        "80 mel bands, 25 ms window, 10 ms hop, at 16 kHz, in dB, as librosa computes them; "
+        "models with a front end of their own, such as Whisper and AST, expect other values",
+        _SPEECH_16K,
+    ),
     "panns-32k": (
         "PANNs at 32 kHz (Cnn14 and others), as torchlibrosa computes it",
         {**_PANNS, "sample_rate": 32000, "n_fft": 1024, "hop_length": 320, "fmax": 14000.0},
