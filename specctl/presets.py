@@ -12,6 +12,15 @@ _SPEECH_16K = {
     "hop_length": 160,
     "n_mels": 80,
 }
+_WHISPER = {
+    "sample_rate": 16000,
+    "n_fft": 400,
+    "hop_length": 160,
+    "pad_mode": "reflect",
+    "scale": "log10",
+    "top_db": 80.0,
+}
+_WHISPER_REST = "of 30 s (--segment 30); what is left to do: drop the last frame, then (x + 4) / 4"
 _PANNS = {"pad_mode": "reflect", "fmin": 50.0, "n_mels": 64}
 
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -27,6 +36,14 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         "80 mel bands, 25 ms window, 10 ms hop, at 16 kHz, in dB, as librosa computes them; "
         "models with a front end of their own, such as Whisper and AST, expect other values",
         _SPEECH_16K,
+    ),
+    "whisper": (
+        f"Whisper's log10 mel with 80 bands, {_WHISPER_REST}",
+        {**_WHISPER, "n_mels": 80},
+    ),
+    "whisper-v3": (
+        f"Whisper large-v3's log10 mel with 128 bands, {_WHISPER_REST}",
+        {**_WHISPER, "n_mels": 128},
     ),
     "panns-32k": (
         "PANNs at 32 kHz (Cnn14 and others), as torchlibrosa computes it",

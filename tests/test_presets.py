@@ -52,6 +52,18 @@ def test_an_unknown_name_is_refused_with_those_there_are():
         preset("whispr")
 
 
+@pytest.mark.parametrize(("name", "n_mels"), [("whisper", 80), ("whisper-v3", 128)])
+def test_whisper_is_the_front_end_of_its_paper_but_for_the_last_steps(name, n_mels):
+    samples = clip(16000).astype(np.float64)
+    power = np.abs(librosa.stft(samples, n_fft=400, hop_length=160, pad_mode="reflect")) ** 2
+    mel = librosa.filters.mel(sr=16000, n_fft=400, n_mels=n_mels, dtype=np.float64) @ power
+    expected = np.log10(np.maximum(mel, 1e-10))
+    expected = np.maximum(expected, expected.max() - 8)
+    got = computed(name, samples.astype(np.float32))
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() <= DECIBEL_TOLERANCE / 10
+
+
 def test_librosa_is_librosas_melspectrogram_with_its_defaults():
     samples = clip(22050)
     mel = librosa.feature.melspectrogram(y=samples.astype(np.float64))

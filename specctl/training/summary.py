@@ -113,6 +113,7 @@ def summarise(
             [result.figures() for result in trained],
             _median(None if each.drift is None else each.drift.median_angle for each in moves),
             None if bench.settings.init == "fourier" else _fixed_front_end(bench.config),
+            redrawn=_redrawn(bench, split_sizes),
             change_of_bands=_median(
                 None if each.bands is None else change_of_bands(*each.bands[::-1])
                 for each in moves
@@ -138,6 +139,13 @@ def summarise(
         bands=moved.bands,
         dataset_hash=bench.clips.dataset_hash,
     )
+
+
+def _redrawn(bench: Bench, split_sizes: tuple[dict[str, int], ...]) -> float:
+    """Test files over training files, where the runs draw them; 0 where they are given."""
+    if any(file.split for file in bench.clips.files):
+        return 0.0
+    return statistics.fmean(sizes["test"] / sizes["train"] for sizes in split_sizes)
 
 
 def _fixed_front_end(config: SpectrogramConfig) -> str:

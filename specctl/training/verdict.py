@@ -38,6 +38,10 @@ class MeanSd:
 class Difference:
     """Trained minus fixed, run by run, with the interval that Student's t gives for the mean.
 
+    Runs that draw their files anew from the same ones share most of them, and differ by less than
+    runs on other files would: their interval is as wide as Nadeau and Bengio's correction has it
+    (Inference for the Generalization Error, Machine Learning 52, 2003).
+
     ``low`` and ``high`` are None for a single run, and where all runs differ by the same: no
     spread says nothing about that of other runs, least of all that it is nothing.
     """
@@ -47,8 +51,10 @@ class Difference:
     high: float | None
 
     @classmethod
-    def of(cls, fixed: Sequence[float], trained: Sequence[float]) -> "Difference":
-        """Of runs in the same order."""
+    def of(
+        cls, fixed: Sequence[float], trained: Sequence[float], redrawn: float = 0.0
+    ) -> "Difference":
+        """Of runs in the same order; ``redrawn`` as for `judge`."""
         differences = [b - a for a, b in zip(fixed, trained, strict=True)]
         mean, n = statistics.fmean(differences), len(differences)
         spread = statistics.stdev(differences) if n > 1 else 0.0
@@ -56,7 +62,7 @@ class Difference:
             return cls(mean, None, None)
         from scipy.stats import t
 
-        reach = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * spread / math.sqrt(n)
+        reach = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * spread * math.sqrt(1 / n + redrawn)
         return cls(mean, mean - reach, mean + reach)
 
     def __str__(self) -> str:
@@ -132,7 +138,7 @@ class Verdict:
             text = "; no run differs, which gives no interval: more test files would tell more"
             return text * is_null
         is_open = self.outcome == "cannot be judged" and self.n_runs >= FEWEST_RUNS
-        return "; more runs would narrow it" * is_open
+        return "; more runs or files would narrow it" * is_open
 
     @property
     def _compared(self) -> str:
@@ -172,6 +178,7 @@ def judge(
     drift_degrees: float | None,
     fixed_front_end: str | None = None,
     *,
+    redrawn: float = 0.0,
     change_of_bands: float | None = None,
     names: tuple[str, ...] = ("basis",),
 ) -> Verdict:
@@ -186,6 +193,9 @@ def judge(
         Of rows that were trained.
     fixed_front_end : str, optional
         What it was, where the trained one began as another.
+    redrawn : float
+        Files that a run is judged by over those that it learns from, where each run draws its
+        own; 0 where all have the same, of which alone the interval then speaks.
     change_of_bands : float, optional
         Of bands that were trained.
     names : tuple of str
@@ -203,7 +213,7 @@ def judge(
         )
     accuracy = [[run["accuracy"] for run in runs] for runs in (fixed, trained)]
     f1 = [[run["macro_f1"] for run in runs] for runs in (fixed, trained)]
-    difference = Difference.of(*accuracy)
+    difference = Difference.of(*accuracy, redrawn)
     return Verdict(
         outcome=_outcome(difference, len(fixed)),
         n_runs=len(fixed),
@@ -212,7 +222,7 @@ def judge(
         accuracy_difference=difference,
         f1_fixed=MeanSd.of(f1[0]),
         f1_trained=MeanSd.of(f1[1]),
-        f1_difference=Difference.of(*f1),
+        f1_difference=Difference.of(*f1, redrawn),
         ms_per_step_fixed=_median(fixed, "ms_per_step"),
         ms_per_step_trained=_median(trained, "ms_per_step"),
         peak_memory_mb_fixed=_median(fixed, "peak_memory_mb"),

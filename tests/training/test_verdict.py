@@ -29,6 +29,22 @@ def test_the_interval_is_that_of_students_t():
     assert verdict.f1_difference.mean == pytest.approx(0.05)
 
 
+def test_runs_that_draw_their_files_anew_have_a_wider_interval():
+    given = runs([0.5, 0.6, 0.7]), runs([0.6, 0.8, 0.7]), 1.0
+    # by Nadeau and Bengio the variance of the mean is that of a difference times 1/n + test/train
+    reach = 4.302653 * 0.1 * math.sqrt(1 / 3 + 0.25)
+    for difference in (
+        judge(*given, redrawn=0.25).accuracy_difference,
+        judge(*given, redrawn=0.25).f1_difference,
+    ):
+        assert difference.low == pytest.approx(difference.mean - reach * difference.mean / 0.1)
+        assert difference.high == pytest.approx(difference.mean + reach * difference.mean / 0.1)
+    close = runs([0.5, 0.6, 0.7]), runs([0.64, 0.80, 0.86]), 1.0
+    assert judge(*close).outcome == "helps"
+    assert judge(*close, redrawn=0.25).outcome == "helps"
+    assert judge(*close, redrawn=9.0).outcome == "cannot be judged"
+
+
 @pytest.mark.parametrize(
     ("fixed", "trained", "words"),
     [
@@ -73,7 +89,7 @@ def test_an_interval_that_leaves_room_for_both_judges_nothing():
     assert wide.sentence == (
         "so wide an interval cannot tell whether a trained basis helps on this data: accuracy "
         "0.750 ± 0.250 trained, 0.500 ± 0.000 fixed, difference +0.250 (95% interval -0.060 to "
-        "+0.560), 5 runs; more runs would narrow it"
+        "+0.560), 5 runs; more runs or files would narrow it"
     )
 
 
