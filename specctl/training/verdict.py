@@ -213,7 +213,7 @@ def judge(
         )
     accuracy = [[run["accuracy"] for run in runs] for runs in (fixed, trained)]
     f1 = [[run["macro_f1"] for run in runs] for runs in (fixed, trained)]
-    difference = Difference.of(*accuracy, redrawn)
+    difference = Difference.of(accuracy[0], accuracy[1], redrawn)
     return Verdict(
         outcome=_outcome(difference, len(fixed)),
         n_runs=len(fixed),
@@ -222,7 +222,7 @@ def judge(
         accuracy_difference=difference,
         f1_fixed=MeanSd.of(f1[0]),
         f1_trained=MeanSd.of(f1[1]),
-        f1_difference=Difference.of(*f1, redrawn),
+        f1_difference=Difference.of(f1[0], f1[1], redrawn),
         ms_per_step_fixed=_median(fixed, "ms_per_step"),
         ms_per_step_trained=_median(trained, "ms_per_step"),
         peak_memory_mb_fixed=_median(fixed, "peak_memory_mb"),
