@@ -17,10 +17,13 @@ _WHISPER = {
     "n_fft": 400,
     "hop_length": 160,
     "pad_mode": "reflect",
+    # not cut 80 dB below its peak: that is a peak without the last frame
     "scale": "log10",
-    "top_db": 80.0,
 }
-_WHISPER_REST = "of 30 s (--segment 30); what is left to do: drop the last frame, then (x + 4) / 4"
+_WHISPER_REST = (
+    "of 30 s (--segment 30); what is left to do: drop the last frame x[:, -1], then "
+    "maximum(x, x.max() - 8), then (x + 4) / 4"
+)
 _PANNS = {"pad_mode": "reflect", "fmin": 50.0, "n_mels": 64}
 
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
