@@ -205,6 +205,13 @@ def test_nobody_new_is_begun_after_the_budget(timer):
     )
 
 
+def test_a_check_that_takes_longer_than_the_budget_does_not_say_that_it_timed(timer):
+    slow = Fake("slow", timer, lambda _: 30.0)
+    report = bench(timer, slow, budget=10.0, verify=True)
+    (text,) = [each for each in report.doubts if "took" in each]
+    assert "whoever has begun is checked; give a larger" in text
+
+
 def test_a_run_within_its_budget_is_not_doubted(timer):
     report = bench(timer, Fake("fast", timer, lambda _: 1.0), budget=100.0, rounds=8)
     assert report.status == "complete"
