@@ -127,7 +127,7 @@ def test_a_fault_at_any_time_loses_nothing(sweep, scenario, fault):
     last = scenario.points.index("rename o.h5.parts/000008.part.tmp")
     wrong = {
         point: found
-        for point in range(first, last, 5)
+        for point in range(first, last, 10)
         if (found := sweep.trial(scenario, point, fault))
     }
     assert wrong == {}

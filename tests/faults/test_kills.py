@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.sweep import contents, wrong_end, wrong_state
 
-N_KILLS = 18
+N_KILLS = 9
 N_CHAINS = 4
 MOST_IN_A_CHAIN = 200
 

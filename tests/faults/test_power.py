@@ -12,8 +12,8 @@ from tests.convert.commands import wait_for
 from tests.faults.power import KINDS, Cut, Lab
 
 SCENARIOS = ("convert", "resume", "update", "overwrite", "tidy up", "repair")
-N_RANDOM = 3
-N_CALLS = 5
+N_RANDOM = 2
+N_CALLS = 3
 N_CHANCES = 3
 
 
