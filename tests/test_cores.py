@@ -1,14 +1,11 @@
 """Cores that a process may use, from control groups as containers and systemd make them."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from specctl.cores import core_quota, n_cores, usable_cores
-from tests.group_files import SECOND, first, written
+from tests.group_files import SECOND, first, said_in_a_real_group, written
 
 FIRST = first("cpu,cpuacct")
 
@@ -61,28 +58,9 @@ def test_cores_are_those_that_may_be_used(monkeypatch):
         assert usable_cores() == cores
 
 
-TOP = Path("/sys/fs/cgroup/cpu")
-
-
 def test_a_real_group_limits_a_process():
-    group = TOP / f"specctl-test-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError as error:
-        pytest.skip(f"control groups of version 1 cannot be made here: {error.strerror}")
-    try:
-        limit = group / "cpu.cfs_quota_us"
-        if not limit.exists() or not os.access(limit, os.W_OK):
-            pytest.skip("control groups of version 1 cannot be limited here")
-        limit.write_text("70000")
-        program = (
-            f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid()));"
-            "from specctl.cores import core_quota, usable_cores;"
-            "print(core_quota(), usable_cores())"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True
-        )
-    finally:
-        group.rmdir()
-    assert done.stdout == "0.7 1\n"
+    program = (
+        "from specctl.cores import core_quota, usable_cores; print(core_quota(), usable_cores())"
+    )
+    said = said_in_a_real_group("cpu", "cpu.cfs_quota_us", "70000", program)
+    assert said == "0.7 1\n"

@@ -1,9 +1,6 @@
 """Memory that a process may use, from control groups as containers and systemd make them."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +9,7 @@ from specctl.bench.workload import Workload
 from specctl.doctor import examine
 from specctl.errors import ParameterError
 from specctl.main_memory import memory_limit, usable_memory
-from tests.group_files import SECOND, first, written
+from tests.group_files import SECOND, first, said_in_a_real_group, written
 
 FIRST = first("memory")
 GIB = 2**30
@@ -69,28 +66,7 @@ def test_bench_and_doctor_see_the_limit(monkeypatch, tmp_path):
         check_room(workload)
 
 
-TOP = Path("/sys/fs/cgroup/memory")
-
-
 def test_a_real_group_limits_a_process():
-    group = TOP / f"specctl-test-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError as error:
-        pytest.skip(f"control groups of version 1 cannot be made here: {error.strerror}")
-    try:
-        limit = group / "memory.limit_in_bytes"
-        if not limit.exists() or not os.access(limit, os.W_OK):
-            pytest.skip("control groups of version 1 cannot be limited here")
-        limit.write_text(str(GIB))
-        program = (
-            f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid()));"
-            "from specctl.main_memory import usable_memory;"
-            "print(usable_memory())"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True
-        )
-    finally:
-        group.rmdir()
-    assert done.stdout == f"{GIB}\n"
+    program = "from specctl.main_memory import usable_memory; print(usable_memory())"
+    said = said_in_a_real_group("memory", "memory.limit_in_bytes", str(GIB), program)
+    assert said == f"{GIB}\n"
