@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
@@ -20,6 +21,7 @@ _LONGEST_FOLDER = 60  # bytes; of 107 that the name of a socket may have
 _SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 _FILES, _FILES_OF_A_WORKER = 12, 3
 """Descriptors in use at once, by measurement."""
+_starting = threading.Lock()
 _HOME = Path(__file__).absolute().parents[2]
 
 
@@ -37,7 +39,7 @@ def begin_fork_server(*modules: str) -> None:
 
 def ensure_fork_server() -> None:
     """Have the process; no signal to the whole group ends it, not even while it imports."""
-    with _imports_as_here(), _reported():
+    with _starting, _imports_as_here(), _reported():
         # starting this one, as the fork server would, unblocks the signals
         resource_tracker.ensure_running()
         _have_folder_for_sockets()

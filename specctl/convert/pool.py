@@ -26,7 +26,7 @@ from specctl.convert.fork_server import (
     ensure_fork_server,
 )
 from specctl.convert.patience import RunningTime
-from specctl.errors import ParameterError, SpecctlError, StoreError
+from specctl.errors import SpecctlError, StoreError
 
 _POLL_SECONDS = 0.1
 _DEATH_SECONDS = 10.0
@@ -47,23 +47,19 @@ class Pool:
     n_workers : int
         In all; at least one for each device.
     module : str
-
-    Raises
-    ------
-    ParameterError
-        In a daemonic process, which may have no children.
     """
 
     def __init__(self, devices: Sequence[str], n_workers: int, module: str) -> None:
-        if current_process().daemon:
-            raise ParameterError(
-                f"workers must be 0 in a worker of multiprocessing.Pool, got {n_workers}"
-            )
         # it imports while the caller looks for files
         begin_fork_server(module)
         context = _Context()
         share = max(1, n_workers // len(devices))
         self._workers = [_Worker(context, device) for device in devices for _ in range(share)]
+
+    @property
+    def n_workers(self) -> int:
+        """All of them, whether they have been started or not."""
+        return len(self._workers)
 
     def __enter__(self) -> Self:
         return self
@@ -249,19 +245,32 @@ class _WorkerProcess(ForkServerProcess):
     """A process that does not import the main module of its parent.
 
     Workers call functions of this package only. Importing main again costs time, and in a
-    script without the usual guard would run it a second time.
+    script without the usual guard would run it a second time. A daemonic process may have some,
+    too: no worker outlives its parent.
     """
 
     is_of_specctl = True
     """What `specctl.convert.memory` goes by."""
 
     def start(self) -> None:
-        with _hidden_main():
+        with _hidden_main(), _as_no_daemon():
             super().start()
 
 
 class _Context(ForkServerContext):
     Process = _WorkerProcess
+
+
+@contextmanager
+def _as_no_daemon() -> Iterator[None]:
+    """Have multiprocessing start a child of a daemonic process, which it would refuse."""
+    config: dict[str, Any] = getattr(current_process(), "_config", {})
+    kept = config.pop("daemon", None)
+    try:
+        yield
+    finally:
+        if kept is not None:
+            config["daemon"] = kept
 
 
 _hiding = threading.Lock()

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -55,7 +56,8 @@ class PartWriter:
     Parameters
     ----------
     path : Path
-        Final name. Until `commit`, bytes go to the same name plus ``.tmp-<pid>``.
+        Final name. Until `commit`, bytes go to the same name plus ``.tmp-`` and a random number:
+        processes of several machines, whose numbers may be equal, may write to a folder.
     layout : Layout
 
     Raises
@@ -81,12 +83,16 @@ class PartWriter:
         self._failures: list[FailureRecord] = []
         self._mark: _Mark | None = None
         self._earlier_rows: np.ndarray | None = None
-        self._temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+        self._temporary = path.with_name(f"{path.name}.tmp-{secrets.randbits(62)}")
         self._n_bytes = self._n_begun = 0
         with reported_os_errors(path):
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
             self._descriptor: int | None = os.open(self._temporary, flags, 0o666)
-        self._write(HEADER)
+        try:
+            self._write(HEADER)
+        except StoreError:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -257,27 +257,21 @@ from pathlib import Path
 from resource import RLIMIT_DATA, getrlimit
 from specctl import convert_audio
 from specctl.convert import Options
-from specctl.errors import ParameterError
 
 def convert(workers):
     source, store = map(Path, sys.argv[1:])
     before = getrlimit(RLIMIT_DATA)
-    try:
-        answer = convert_audio(source, store, options=Options(workers=workers)).n_items
-    except ParameterError as error:
-        answer = str(error)
-    return answer, getrlimit(RLIMIT_DATA) == before
+    options = Options(workers=workers, overwrite=True)
+    done = convert_audio(source, store, options=options)
+    return done.n_items, done.workers, getrlimit(RLIMIT_DATA) == before
 
 with get_context("fork").Pool(1) as pool:
     print(*pool.map(convert, [2, None]), sep="\\n")
 """
 
 
-def test_a_worker_of_somebody_converts_in_its_own_process(scenario, place):
+def test_a_worker_of_somebody_has_workers_only_where_they_are_asked_for(scenario, place):
     source = command(scenario, place)[0]
     done = run_program(IN_A_POOL, source, place / "o.h5")
-    assert done.stdout.splitlines() == [
-        "('workers must be 0 in a worker of multiprocessing.Pool, got 2', True)",
-        "(3, True)",
-    ], done.stderr
+    assert done.stdout.splitlines() == ["(3, 2, True)", "(3, 0, True)"], done.stderr
     assert verify_store(place / "o.h5") == []
