@@ -83,6 +83,7 @@ def convert(  # one flag for each setting; they go on as one dict
     update: o.Update = False,
     device: o.Device = "auto",
     workers: o.Workers = None,
+    scheduler: o.Scheduler = None,
     vram_budget: o.VramBudget = None,
     timeout: o.Timeout = 60.0,
     max_failures: o.MaxFailures = 100,
@@ -95,7 +96,7 @@ def convert(  # one flag for each setting; they go on as one dict
     """Convert audio files to one HDF5 spectrogram store."""
     flags = locals()
     with reported_errors(), _basis_as_setting():
-        if workers != 0:
+        if workers != 0 and scheduler is None:
             begin_workers(device, kernel, precision, basis, power)
         with importing():
             from specctl.convert import Options, convert_audio, estimate_conversion
@@ -112,6 +113,7 @@ def convert(  # one flag for each setting; they go on as one dict
             kernel=kernel,
             basis=str(basis) if basis is not None else None,
             workers=workers,
+            scheduler=scheduler,
             vram_budget=o.parse_size(vram_budget),
             overwrite=overwrite,
             update=update,

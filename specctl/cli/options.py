@@ -185,6 +185,16 @@ Workers = Annotated[
         "-j",
     ),
 ]
+Scheduler = Annotated[
+    str | None,
+    _option(
+        _RUN,
+        "Convert on the workers of a Dask scheduler, which see SOURCE and STORE as this machine "
+        "does: its address, or the JSON file that it wrote.",
+        metavar="tcp://HOST:PORT|FILE",
+        parser=not_empty,
+    ),
+]
 VramBudget = Annotated[
     str | None,
     _option(_RUN, "Device memory to use (a quarter of what is free).", metavar="SIZE"),

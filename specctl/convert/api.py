@@ -84,6 +84,8 @@ def estimate_conversion(
     Without ``store`` it is one that is not there yet. Where it is complete already, or has all
     that an update finds, there is nothing left to convert.
     """
+    if options.scheduler is not None:
+        raise ParameterError("a dry run must be without a scheduler: it measures this machine")
     given = preset, options, progress, control, settings
     conversion = _conversion(sources, "none.h5" if store is None else store, *given)
     return estimate(conversion, None if store is None else conversion.target())
@@ -108,6 +110,8 @@ def _conversion(
                 f"{name} is no setting of the spectrograms, pass options=specctl.convert."
                 f"Options({name}=...)"
             )
+    if options.scheduler is not None:
+        options = _for_machines(options)
     basis, preset = _basis(options.basis, preset, settings)
     if basis is not None and is_ordinary(basis):
         # its settings are all there is to it
@@ -120,6 +124,25 @@ def _conversion(
         control=control or Control(),
         report=progress or (lambda _: None),
     )
+
+
+def _for_machines(options: Options) -> Options:
+    """The same, as it is to be understood on any machine.
+
+    Raises
+    ------
+    ParameterError
+        For what a scheduler decides.
+    """
+    if options.workers is not None:
+        raise ParameterError("workers must not be given with a scheduler, which has its own")
+    if options.device not in ("auto", "cpu", "cuda"):
+        raise ParameterError(
+            f"device must be auto, cpu or cuda with a scheduler, got {options.device!r}; give "
+            "each of its workers one GPU by CUDA_VISIBLE_DEVICES"
+        )
+    basis = None if options.basis is None else str(Path(options.basis).absolute())
+    return replace(options, basis=basis)
 
 
 def _basis(

@@ -114,7 +114,7 @@ class Beat:
         self._row[0] += 1
 
     def finish(self, *, n_done: int, n_failed: int, seconds: float) -> None:
-        """Fill the row of a part that was finished by an earlier run."""
+        """Fill the row of a part that is there, whoever has made it."""
         self._row[:] = (1, 0, n_done, n_failed, round(seconds * 1000))
 
 

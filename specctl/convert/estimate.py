@@ -1,21 +1,19 @@
 """What a conversion would do, how large its store and how long the work: for ``--dry-run``."""
 
 import tempfile
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from specctl.convert import planning, work_names
-from specctl.convert.beats import Beats, Watch
-from specctl.convert.executors import Executor, Outcome, Task
+from specctl.convert import planning
+from specctl.convert.executors import Executor
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, PartJob, Receipt, part_path
-from specctl.convert.patience import patience
 from specctl.convert.plan import Plan, PlannedSource, n_items, stored_bytes
 from specctl.convert.run import Conversion
 from specctl.convert.settings import ConvertConfig
 from specctl.convert.summary import Estimate, Summary
 from specctl.convert.target import Target
+from specctl.convert.watched import make_part
 from specctl.errors import Stopped
 from specctl.store.part import Part, read_part
 from specctl.store.tables import item_table
@@ -55,7 +53,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
             found = planning.find(conversion.request, base)
             if base is not None and target is not None and not found.is_due:
                 return _of_summary(target.nothing_new(base, found))
-            conversion.limit_workers(len(found.sources))
+            conversion.limit_workers(executor, len(found.sources))
         description = planning.describe(executor, conversion.given, conversion.options)
         if begun is None:
             begun = conversion.planner().plan(executor, found, base)
@@ -133,34 +131,23 @@ def _rehearsal(
     sample = tuple(usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES])
     with tempfile.TemporaryDirectory(prefix="specctl-") as name:
         while sample:
-            beats = Beats(Path(name) / "beats", 1, create=True)
             part = PartJob(
                 number=0,
                 folder=name,
-                beats=str(beats.path),
+                beats="",
                 n_parts=1,
                 sources=sample,
                 config=config,
                 kernel=description.kernel,
                 basis=conversion.options.basis,
             )
-            outcome, place = _converted(conversion, executor, part, beats)
+            options, control = conversion.options, conversion.control
+            outcome = make_part(executor, part, Path(name) / "beats", options.timeout, control)
             if outcome.error is not None:
                 raise outcome.error
             if not outcome.death:
                 return outcome.value, read_part(part_path(Path(name), 0)), sample
             # without the one that ended its worker
-            sample = sample[:place] + sample[place + 1 :] if place >= 0 else ()
+            place = outcome.place
+            sample = () if place in (None, -1) else sample[:place] + sample[place + 1 :]
     return Receipt(0, 0, 0, 0, 0.0, ()), None, ()
-
-
-def _converted(
-    conversion: Conversion, executor: Executor, part: PartJob, beats: Beats
-) -> tuple[Outcome, int]:
-    """What came of a part, and the place of the source that was in hand at its end."""
-    timeout = conversion.options.timeout
-    watch = Watch(beats, lambda _, place: patience(timeout, part.sources[place].size))
-    tasks = deque([Task(0, work_names.convert_part, (part,))])
-    for outcome in executor.run(tasks, conversion.control, watch.hung):
-        return outcome, beats.row(0).source
-    raise Stopped("stopped before the estimate was made")

@@ -38,12 +38,16 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a task: a value, an exception, or how its worker ended."""
+    """What came of a task: a value, an exception, or how its worker ended.
+
+    ``place`` is that of the source in hand then, -1 for none, where the executor has watched.
+    """
 
     task: Task
     value: Any = None
     error: BaseException | None = None
     death: str = ""
+    place: int | None = None
 
 
 class Control:
@@ -61,6 +65,10 @@ class Control:
 
 class Executor(Protocol):
     """A way to run tasks."""
+
+    @property
+    def n_workers(self) -> int:
+        """Tasks that run at a time, each in a process of its own; 0 where this one does it."""
 
     def run(
         self, tasks: deque[Task], control: Control, hung: Callable[[], Sequence[int]]
@@ -99,6 +107,8 @@ def replies(executor: Executor, tasks: Iterable[Task]) -> Iterator[Any]:
 
 class InProcess:
     """No processes: for a debugger, and for callers that must not fork."""
+
+    n_workers = 0
 
     def __init__(self, device: str = "cpu") -> None:
         self._device = device

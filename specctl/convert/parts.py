@@ -5,7 +5,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from specctl.convert import work_names
-from specctl.convert.beats import Beats, Watch
+from specctl.convert.beats import Beat, Beats, Watch
 from specctl.convert.executors import Control, Executor, Outcome, Task
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, PartJob, Receipt
@@ -117,7 +117,7 @@ class PartsRun:
             return False
         self.n_resumed += 1
         extra = part.extra
-        self.receipts[number] = Receipt(
+        receipt = Receipt(
             number=number,
             n_converted=extra["n_converted"],
             n_items=len(part.items),
@@ -127,11 +127,8 @@ class PartsRun:
             truncated=tuple((key, reason) for key, reason in extra["truncated"]),
             unread=tuple(extra.get("unread", ())),
         )
-        beats.row(number).finish(
-            n_done=len(self.plan.parts[number]),
-            n_failed=len(part.failures),
-            seconds=extra["audio_seconds"],
-        )
+        self.receipts[number] = receipt
+        self._count(beats.row(number), receipt)
         return True
 
     def _patience(self, number: int, place: int) -> float:
@@ -161,7 +158,8 @@ class PartsRun:
         if outcome.error is not None:
             raise outcome.error
         if outcome.death:
-            self._mourn(number, beats.row(number).source, outcome.death)
+            place = beats.row(number).source if outcome.place is None else outcome.place
+            self._mourn(number, place, outcome.death)
             tasks.appendleft(self._task(number, beats))
             return
         receipt: Receipt = outcome.value
@@ -174,6 +172,15 @@ class PartsRun:
                 f"{many or 'cannot convert '}{key}: {failed[key]}; allow more with --max-failures"
             )
         self.receipts[number] = receipt
+        # it may have been made where these signs of life are not seen
+        self._count(beats.row(number), receipt)
+
+    def _count(self, beat: Beat, receipt: Receipt) -> None:
+        beat.finish(
+            n_done=len(self.plan.parts[receipt.number]),
+            n_failed=len(receipt.failures),
+            seconds=receipt.audio_seconds,
+        )
 
     def _mourn(self, number: int, place: int, manner: str) -> None:
         """Remember where a worker died; the second time at one file, the file is poison."""

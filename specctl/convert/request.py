@@ -43,6 +43,9 @@ class Options:
         Basis file with trained weights; its settings are those of the store.
     workers : int, optional
         Processes; 0 works in this one. By default one for each core that may be used.
+    scheduler : str, optional
+        Address of a Dask scheduler, or the JSON file that it wrote, whose workers convert in place
+        of processes of this machine. They see all files under the same paths.
     vram_budget : int, optional
         Bytes of device memory for the packs of all workers of a device; by default a quarter
         of what is free.
@@ -68,6 +71,7 @@ class Options:
     kernel: str = "auto"
     basis: str | None = None
     workers: int | None = None
+    scheduler: str | None = None
     vram_budget: int | None = None
     overwrite: bool = False
     update: bool = False

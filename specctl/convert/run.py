@@ -77,11 +77,11 @@ class Conversion:
                         return target.nothing_new(base, found)
                     if base is not None:
                         self._keep_kernel(base.kernel)
-                    self.limit_workers(len(found.sources))
+                    self.limit_workers(executor, len(found.sources))
                     description = self._described(executor)
                     begun = self._plan(folder, executor, found, base, description.kernel)
                 else:
-                    self.limit_workers(len(begun[1].sources))
+                    self.limit_workers(executor, len(begun[1].sources))
                     description = self._described(executor)
                 if begun is None or self.control.draining:
                     raise Stopped("stopped before the first file")
@@ -94,9 +94,9 @@ class Conversion:
         """The store, and what is asked for."""
         return Target(self.store, self.request, self.given, self.options, self.repaired)
 
-    def limit_workers(self, n_files: int) -> None:
+    def limit_workers(self, executor: Executor, n_files: int) -> None:
         """Have no more workers than there are files: those above would start for nothing."""
-        n_workers = min(self.options.n_workers, max(1, n_files))
+        n_workers = min(executor.n_workers, max(1, n_files))
         self.options = replace(self.options, workers=n_workers)
 
     def _described(self, executor: Executor) -> Description:
@@ -133,10 +133,24 @@ class Conversion:
 
     def executor(self, devices: tuple[str, ...]) -> Executor:
         """Workers for these devices, or this process."""
-        if self.options.n_workers == 0:
+        scheduler, n_workers = self.options.scheduler, self.options.n_workers
+        if n_workers == 0 and scheduler is None:
             return InProcess(devices[0])
         module = PRELOAD if self._is_compiled() else PRELOAD_TORCH
-        return Pool(devices, self.options.n_workers, module)
+        if scheduler is not None:
+            return self._cluster(scheduler, devices[0], module)
+        return Pool(devices, n_workers, module)
+
+    def _cluster(self, scheduler: str, device: str, module: str) -> Executor:
+        from specctl.convert.cluster import Cluster
+        from specctl.convert.node import Terms
+
+        def waiting() -> None:
+            self.report(Progress("waiting for workers", 0, 0))
+
+        terms = Terms(device, module, self.options.timeout)
+        folder = WorkFolder(self.store).path
+        return Cluster(scheduler, terms, folder, self.control, waiting)
 
     def _is_compiled(self) -> bool:
         """Whether the workers can do without torch, as far as can be said before a file is open.

@@ -1,0 +1,195 @@
+"""Running tasks on other machines: on the workers of a Dask scheduler."""
+
+import os
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Self
+
+from specctl.convert.executors import Control, Outcome, Task
+from specctl.convert.node import Terms, run_here
+from specctl.errors import ParameterError, Stopped, StoreError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_POLL_SECONDS = 0.1
+_CLOSE_SECONDS = 5.0
+
+
+class Cluster:
+    """The workers of a scheduler, those that come later included; one task a thread.
+
+    A worker that is lost costs its tasks, which Dask gives to others. Workers must see the files
+    under the same paths as this machine.
+
+    Parameters
+    ----------
+    scheduler : str
+        Address such as ``tcp://host:8786``, or the JSON file that ``dask scheduler`` wrote.
+    terms : Terms
+        For every machine.
+    folder : Path
+        Where tasks leave their work.
+    control : Control
+        May end the wait for a worker.
+    waiting : callable
+        Called again and again meanwhile.
+
+    Raises
+    ------
+    ParameterError
+        Dask is not installed, or there is no such file.
+    """
+
+    def __init__(
+        self,
+        scheduler: str,
+        terms: Terms,
+        folder: Path,
+        control: Control,
+        waiting: Callable[[], None],
+    ) -> None:
+        try:
+            # takes half a second
+            import distributed
+        except ImportError as error:
+            raise ParameterError(
+                f"scheduler needs Dask, {error.name} is missing; install specctl-audio[cluster]"
+            ) from error
+        self._dask = distributed
+        self._where = _place(scheduler)
+        self._scheduler = scheduler
+        self._terms = terms
+        self._folder = folder
+        self._control = control
+        self._waiting = waiting
+        self._client: Client | None = None
+
+    @property
+    def n_workers(self) -> int:
+        """Threads of all workers that there are now."""
+        try:
+            return sum(self._connected().nthreads().values())
+        except (OSError, CancelledError) as error:
+            raise self._lost() from error
+
+    def __enter__(self) -> Self:
+        """Connect, and wait for the first worker.
+
+        Raises
+        ------
+        StoreError
+            The scheduler cannot be reached, or has no specctl.
+        Stopped
+            ``control`` has stopped the run.
+        """
+        try:
+            self._client = self._dask.Client(**self._where, set_as_default=False, name="specctl")
+        except (OSError, ValueError) as error:
+            raise StoreError(f"cannot reach scheduler {self._scheduler}: {error}") from error
+        try:
+            # it unpacks all that passes
+            self._client.run_on_scheduler(pickle.loads, pickle.dumps(run_here))
+            while not self._n_there():
+                time.sleep(_POLL_SECONDS)
+        except ImportError as error:
+            self.__exit__()
+            raise StoreError(
+                f"scheduler {self._scheduler} and its workers need the specctl that runs here: "
+                f"{error}"
+            ) from error
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close(_CLOSE_SECONDS)
+
+    def run(
+        self, tasks: deque[Task], control: Control, hung: Callable[[], Sequence[int]]
+    ) -> Iterator[Outcome]:
+        """As many tasks at a time as there are threads; each machine watches its own.
+
+        Raises
+        ------
+        StoreError
+            The scheduler is gone.
+        Stopped
+            ``control`` has stopped the run while there was no worker.
+        """
+        client = self._connected()
+        running: dict[Any, tuple[Task, Future[Any]]] = {}
+        ended: SimpleQueue[Future[Any]] = SimpleQueue()
+        try:
+            while not control.killed:
+                n_workers = self._n_there()
+                while tasks and not control.draining and len(running) < n_workers:
+                    task = tasks.popleft()
+                    future = client.submit(run_here, task, self._terms, pure=False)
+                    running[future.key] = task, future
+                    future.add_done_callback(ended.put)
+                if not running and (control.draining or not tasks):
+                    return
+                with suppress(Empty):
+                    yield self._outcome(*running.pop(ended.get(timeout=_POLL_SECONDS).key))
+                if n_workers:
+                    hung()
+        finally:
+            client.cancel([future for _, future in running.values()], force=True)
+
+    def _outcome(self, task: Task, future: "Future[Any]") -> Outcome:
+        try:
+            reply = future.result()
+        except CancelledError as error:
+            raise self._lost() from error
+        except self._dask.KilledWorker as error:
+            return Outcome(task, death=f"{error.allowed_failures + 1} workers ended over it")
+        except Exception as error:  # the caller looks at it: a bug is raised there
+            return Outcome(task, error=error)
+        # a network's disk shows what others have written once the folder is read again
+        with os.scandir(self._folder) as entries:
+            next(entries, None)
+        return Outcome(task, *reply)
+
+    def _n_there(self) -> int:
+        """Threads of all workers; while there are none, nobody has anything in hand."""
+        n_workers = self.n_workers
+        if not n_workers:
+            if self._control.draining:
+                raise Stopped("stopped: there was no worker; the same command goes on from there")
+            self._waiting()
+        return n_workers
+
+    def _connected(self) -> "Client":
+        if self._client is None:
+            raise RuntimeError("the cluster is used outside of its context")
+        return self._client
+
+    def _lost(self) -> StoreError:
+        return StoreError(f"scheduler {self._scheduler} is gone; the same command goes on")
+
+
+def _place(scheduler: str) -> dict[str, str]:
+    """Where a scheduler is, as Dask wants it to be said."""
+    from distributed.comm.registry import get_backend
+
+    name, is_address, _ = scheduler.partition("://")
+    if not is_address and Path(scheduler).is_file():
+        return {"scheduler_file": scheduler}
+    try:
+        get_backend(name if is_address else "")
+    except ValueError as error:
+        raise ParameterError(
+            "scheduler must be an address such as tcp://host:8786 or the JSON file that "
+            f"dask scheduler wrote, got {scheduler!r}"
+        ) from error
+    return {"address": scheduler}

@@ -1,0 +1,139 @@
+"""What a Dask worker does with a task: a process of this machine runs it, and is watched here.
+
+A decoder that crashes or hangs ends that process, and not the Dask worker. Each thread of a Dask
+worker has one.
+"""
+
+import os
+import socket
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from specctl.convert import work_names
+from specctl.convert.executors import Control, Task
+from specctl.convert.pool import Pool
+from specctl.convert.watched import make_part
+from specctl.errors import StoreError
+from specctl.version import __version__
+
+_IDLE_SECONDS = 20.0
+"""After which a process goes, with the memory of the device that it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How tasks are to be run.
+
+    ``device`` is one of each machine's own, ``module`` what its process imports beforehand.
+    ``timeout`` is in seconds without progress. ``version`` is that of whoever asks.
+    """
+
+    device: str
+    module: str
+    timeout: float
+    version: str = __version__
+
+
+class Reply(NamedTuple):
+    """What `specctl.convert.executors.Outcome` says of a task."""
+
+    value: Any
+    error: BaseException | None
+    death: str
+    place: int | None
+
+
+def run_here(task: Task, terms: Terms) -> Reply:
+    """Run a task on this machine.
+
+    Raises
+    ------
+    StoreError
+        This machine has another version of specctl, does not see the files, or cannot start a
+        process.
+    """
+    if terms.version != __version__:
+        raise StoreError(
+            f"{socket.gethostname()} has specctl {__version__}, this is {terms.version}; "
+            "all machines need the same"
+        )
+    from distributed import get_worker
+
+    with _processes.of_this_thread().lent(terms) as pool:
+        if task.function is work_names.convert_part:
+            part = replace(task.args[0], n_sharing=get_worker().state.nthreads)
+            _check_seen([part.folder])
+            _check_seen([source.path for source in part.sources])
+            with tempfile.TemporaryDirectory(prefix="specctl-") as name:
+                beats = Path(name) / "beats"
+                outcome = make_part(pool, part, beats, terms.timeout, Control())
+        else:
+            if task.function is work_names.probe_all:
+                _check_seen(task.args[0])
+            (outcome,) = pool.run(deque([task]), Control(), lambda: ())
+    return Reply(outcome.value, outcome.error, outcome.death, outcome.place)
+
+
+def _check_seen(paths: Sequence[str]) -> None:
+    """Raise where none of these is here: then it is the disk that is missing, and not a file."""
+    if paths and not any(map(os.path.lexists, paths)):
+        raise StoreError(
+            f"{socket.gethostname()} does not see {paths[0]}; "
+            "all machines need SOURCE and STORE under the same paths"
+        )
+
+
+class _Process:
+    """A pool of one process, which goes when nothing has been asked of it for a while."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._terms: Terms | None = None
+        self._pool: Pool | None = None
+        self._timer: threading.Timer | None = None
+
+    @contextmanager
+    def lent(self, terms: Terms) -> Iterator[Pool]:
+        """The pool for these terms."""
+        with self._lock:
+            self._timer = None
+            if self._pool is None or terms != self._terms:
+                self._end()
+                self._pool, self._terms = Pool([terms.device], 1, terms.module), terms
+            try:
+                yield self._pool
+            finally:
+                self._timer = threading.Timer(_IDLE_SECONDS, self._end_idle)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _end_idle(self) -> None:
+        with self._lock:
+            # one that a later task has set has still to come
+            if self._timer is threading.current_thread():
+                self._end()
+
+    def _end(self) -> None:
+        if self._pool is not None:
+            self._pool.__exit__()
+        self._pool = None
+
+
+class _Processes(threading.local):
+    """One for each thread."""
+
+    def __init__(self) -> None:
+        self._process = _Process()
+
+    def of_this_thread(self) -> _Process:
+        """The one."""
+        return self._process
+
+
+_processes = _Processes()

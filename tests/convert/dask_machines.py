@@ -1,0 +1,77 @@
+"""A Dask scheduler and workers, as processes that really die."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.convert.commands import group_members, kill_group, wait_for
+
+DASK = Path(sys.executable).with_name("dask")
+_IMPATIENT = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}
+
+
+class Machines:
+    """A scheduler, at the address in ``file``, and workers of one thread that come and go."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        folder.mkdir()
+        self.file = folder / "scheduler.json"
+        self._folder = folder
+        self._environment = {**environment, **_IMPATIENT}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        flags = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", self.file)
+        self._start("scheduler", *flags)
+        wait_for(self.file.exists, "the scheduler")
+
+    def add_worker(self) -> None:
+        """Start one; does not wait for it."""
+        flags = ("--scheduler-file", self.file, "--nthreads", "1")
+        self._start("worker", *flags, "--local-directory", self._folder)
+
+    def kill_scheduler(self) -> None:
+        """End it at once."""
+        self._processes[0].kill()
+
+    def kill_worker(self) -> None:
+        """End the process that runs tasks, which its nanny replaces."""
+        nanny = self._processes[1].pid
+        (pid,) = [pid for pid, argv in group_members(nanny) if "spawn_main" in " ".join(argv)]
+        os.kill(pid, signal.SIGKILL)
+
+    def log(self) -> str:
+        """What all of them have said."""
+        return "".join(path.read_text() for path in self._folder.glob("*.log"))
+
+    def end(self) -> None:
+        """End all of them at once."""
+        for process in self._processes:
+            kill_group(process)
+
+    def _start(self, kind: str, *flags: object) -> None:
+        with (self._folder / f"{len(self._processes)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [DASK, kind, *map(str, flags), "--no-dashboard"],
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                cwd=self._folder,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+
+
+@contextmanager
+def machines(folder: Path, n_workers: int, environment: dict[str, str]) -> Iterator[Machines]:
+    """A scheduler and so many workers, until the end."""
+    made = Machines(folder, environment)
+    try:
+        for _ in range(n_workers):
+            made.add_worker()
+        wait_for(lambda: made.log().count("Registered to:") == n_workers, "the workers")
+        yield made
+    finally:
+        made.end()

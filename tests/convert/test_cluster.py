@@ -1,0 +1,173 @@
+"""Conversion on the workers of a Dask scheduler: the same store, whatever dies."""
+
+import json
+import signal
+import sys
+
+import pytest
+
+from specctl import convert_audio
+from specctl.convert import Options, work_names
+from specctl.convert.executors import Task
+from specctl.convert.node import Terms, run_here
+from specctl.errors import ParameterError, StoreError
+from specctl.version import __version__
+from tests.convert.commands import (
+    assert_nothing_beside,
+    assert_same,
+    environment,
+    run,
+    started,
+    wait_for,
+)
+from tests.convert.dask_machines import machines
+from tests.convert.stub_decoder import StubDecoder
+from tests.convert.unfinished import stop_after_parts
+
+FLAGS = ("--n-fft", 512, "--n-mels", 20)
+SETTINGS = {"n_fft": 512, "n_mels": 20}
+
+
+@pytest.fixture(scope="module")
+def stub(tmp_path_factory):
+    return StubDecoder(tmp_path_factory.mktemp("stub"))
+
+
+@pytest.fixture(scope="module")
+def two_machines(tmp_path_factory, stub):
+    with machines(tmp_path_factory.mktemp("dask") / "d", 2, stub.environment) as both:
+        yield both
+
+
+def test_machines_make_the_same_store_and_bad_files_cost_themselves(
+    folder, store, tmp_path, stub, two_machines
+):
+    (folder / "empty.wav").write_bytes(b"")
+    for action in ("segv", "hang"):
+        stub.write(folder / f"{action}.m4a", action, n_good=1)
+    flags = (*FLAGS, "--timeout", 3, "--json")
+    done = run(
+        folder, store, *flags, "--scheduler", two_machines.file,
+        small_parts=True, env=stub.environment,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr + two_machines.log()
+    summary = json.loads(done.stdout)
+    assert dict(summary["failures"]) == {
+        "empty.wav": "empty file",
+        "hang.m4a": "no progress for too long",
+        "segv.m4a": "its process was killed by SIGSEGV",
+    }
+    assert (summary["n_found"], summary["n_converted"], summary["workers"]) == (12, 9, 2)
+    assert_nothing_beside(store)
+
+    for path in folder.glob("*.m4a"):
+        stub.forget(path)
+    alone = run(folder, tmp_path / "alone.h5", *flags, small_parts=True, env=stub.environment)
+    assert json.loads(alone.stdout)["failures"] == summary["failures"]
+    assert_same(store, tmp_path / "alone.h5")
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_what_a_cluster_has_begun_goes_on_anywhere(folder, store, tmp_path, two_machines):
+    there = Options(scheduler=str(two_machines.file))
+    stop_after_parts(folder, store, 3, there, **SETTINGS)
+    here = convert_audio(folder, store, options=Options(workers=0), **SETTINGS)
+    assert 3 <= here.n_resumed < 9
+    convert_audio(folder, tmp_path / "wanted.h5", options=there, **SETTINGS)
+    assert_same(store, tmp_path / "wanted.h5")
+    assert_nothing_beside(store)
+
+
+def test_a_machine_without_the_disk_is_named(folder, store, two_machines):
+    # every process has its own
+    source = f"/proc/self/cwd/{folder.name}"
+    done = run(source, store, *FLAGS, "--scheduler", two_machines.file, cwd=folder.parent)
+    assert done.returncode == 1
+    assert f" does not see {source}" in done.stderr
+    assert "all machines need SOURCE and STORE under the same paths" in done.stderr
+
+
+def test_workers_may_come_late_and_die_and_a_lost_scheduler_costs_no_part(
+    folder, store, tmp_path, stub
+):
+    stub.write(folder / "y.m4a", "slow", n_good=1)
+    with machines(tmp_path / "dask", 0, stub.environment) as some:
+        flags = (*FLAGS, "--scheduler", some.file)
+        with started(folder, store, *flags, env=stub.environment) as process:
+            wait_for(lambda: "client connection" in some.log(), "the connection", process)
+            some.add_worker()
+            for n_opened in (2, 3):
+                wait_for(
+                    lambda n=n_opened: stub.n_opened(folder / "y.m4a") == n, "a part", process
+                )
+                some.kill_worker() if n_opened == 2 else some.kill_scheduler()
+            _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"scheduler {some.file} is gone; the same command goes on" in errors
+    done = run(folder, store, *FLAGS, "--json", env=stub.environment)
+    assert done.returncode == 3, done.stderr
+    assert json.loads(done.stdout)["n_resumed"] > 0
+    assert json.loads(done.stdout)["failures"] == [["y.m4a", "the decoder says: said enough"]]
+    assert_nothing_beside(store)
+
+
+def test_a_scheduler_without_specctl_is_named(folder, store, tmp_path):
+    (tmp_path / "old" / "specctl").mkdir(parents=True)
+    (tmp_path / "old" / "specctl" / "__init__.py").touch()
+    with machines(tmp_path / "dask", 0, environment(PYTHONPATH=str(tmp_path / "old"))) as some:
+        done = run(folder, store, "--scheduler", some.file)
+    assert done.returncode == 1
+    assert "and its workers need the specctl that runs here: No module named" in done.stderr
+
+
+def test_waiting_for_a_worker_ends_with_a_signal(folder, store, tmp_path):
+    with (
+        machines(tmp_path / "dask", 0, environment()) as some,
+        started(folder, store, "--scheduler", some.file) as process,
+    ):
+        wait_for(lambda: "client connection" in some.log(), "the connection", process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped: there was no worker; the same command goes on from there" in errors
+    assert not any(store.parent.iterdir())
+
+
+def test_a_machine_of_another_version_is_refused():
+    terms = Terms("cpu", "specctl.convert.preload", 60.0, version="0.0.9")
+    with pytest.raises(StoreError, match=rf" has specctl {__version__}, this is 0\.0\.9; "):
+        run_here(Task(0, work_names.describe, ()), terms)
+
+
+@pytest.mark.parametrize("scheduler", ["nowhere.json", "htp://host:8786", "host:8786"])
+def test_a_scheduler_that_cannot_be_one_is_a_wrong_setting(folder, store, scheduler):
+    with pytest.raises(ParameterError, match="scheduler must be an address such as tcp://host"):
+        convert_audio(folder, store, options=Options(scheduler=scheduler))
+
+
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        (("--workers", 2), "workers must not be given with a scheduler, which has its own"),
+        (("--device", "cuda:1"), "device must be auto, cpu or cuda with a scheduler"),
+        (("--dry-run",), "a dry run must be without a scheduler: it measures this machine"),
+    ],
+)
+def test_what_a_scheduler_decides_is_refused(folder, store, flag, reason):
+    done = run(folder, store, "--scheduler", "tcp://127.0.0.1:9", *flag)
+    assert done.returncode == 2
+    assert reason in done.stderr
+
+
+def test_a_scheduler_that_cannot_be_reached_is_named(folder, store):
+    impatient = environment(DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s")
+    done = run(folder, store, "--scheduler", "tcp://127.0.0.1:9", env=impatient)
+    assert done.returncode == 1
+    assert "cannot reach scheduler tcp://127.0.0.1:9: " in done.stderr
+    assert not any(store.parent.iterdir())
+
+
+def test_without_dask_the_extra_is_named(folder, store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ParameterError, match=r"scheduler needs Dask.*specctl-audio\[cluster\]"):
+        convert_audio(folder, store, options=Options(scheduler="tcp://127.0.0.1:9"))
