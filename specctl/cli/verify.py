@@ -23,8 +23,14 @@ if TYPE_CHECKING:
     from specctl.convert.repair import Repair
     from specctl.store.verify import Problem
 
+_HELP = """Read every byte of a store and check it; the exit code is 1 if anything is wrong.
 
-@app.command("verify")
+With --repair, the items that are damaged are converted again from their sources, which must not \
+have changed; all else is taken over, and the store replaced when the new one is complete.
+"""
+
+
+@app.command("verify", help=_HELP)
 def verify(
     store: Annotated[
         Path, typer.Argument(metavar="STORE", help="Store to check.", parser=o.given_path)
@@ -43,11 +49,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     workers: o.Workers = None,
 ) -> None:
-    """Read every byte of a store and check it; the exit code is 1 if anything is wrong.
-
-    With --repair, the items that are damaged are converted again from their sources, which must
-    not have changed; all else is taken over, and the store replaced when the new one is complete.
-    """
+    """Prove that a store is what was written, and make again what is not."""
     with reported_errors():
         if repair != bool(sources):
             raise ParameterError("--repair and SOURCE must be given together")

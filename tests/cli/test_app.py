@@ -1,11 +1,13 @@
 """What all commands have in common: their name, and where they are called."""
 
+import inspect
 import shutil
 import subprocess
 import sys
 
 import pytest
 
+from specctl.cli.commands import app
 from tests.convert.commands import LIMIT, SPECCTL, environment
 
 COMPLETE = {"_SPECCTL_COMPLETE": "complete_bash", "COMP_WORDS": "specctl co", "COMP_CWORD": "1"}
@@ -68,3 +70,9 @@ def test_completion_that_finds_no_home_is_one_line(tmp_path):
     done = run("bash", "-c", '"$0" --install-completion; exit $?', SPECCTL, env=env)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"specctl: cannot write {home}: Not a directory\n"
+
+
+@pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.name)
+def test_help_breaks_its_lines_where_the_terminal_ends(command):
+    _, *paragraphs = inspect.cleandoc(command.help or command.callback.__doc__).split("\n\n")
+    assert [paragraph for paragraph in paragraphs if "\n" in paragraph.strip()] == []
