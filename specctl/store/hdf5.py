@@ -17,7 +17,7 @@ import numpy as np
 
 from specctl.errors import StoreError
 from specctl.store import seal
-from specctl.store.layout import FILL_VALUE, Layout
+from specctl.store.layout import Layout
 from specctl.store.sink import FileSink
 from specctl.store.tables import Table, encode_text
 
@@ -104,6 +104,7 @@ def create_spectrogram(
 ) -> h5py.Dataset:
     """Create ``/spectrogram`` without any row, and its attributes."""
     is_gzip = layout.compression == "gzip"
+    # the fill value is HDF5's own: with one that is set, netCDF takes 255 for missing
     dataset = file.create_dataset(
         "spectrogram",
         shape=(0, *layout.frame_shape),
@@ -113,7 +114,6 @@ def create_spectrogram(
         shuffle=is_gzip,
         compression="gzip" if is_gzip else None,
         compression_opts=1 if is_gzip else None,
-        fillvalue=FILL_VALUE,
     )
     for name, value in attributes.items():
         write_attribute(dataset, name, value)

@@ -108,6 +108,14 @@ def test_every_axis_has_a_scale_without_which_netcdf_readers_refuse_it(
             assert file[name].id.get_storage_size() == 0
 
 
+def test_no_code_is_a_missing_value_to_netcdf(tmp_path):
+    made = make_store(tmp_path, small_layout("uint8"))
+    with h5py.File(made.path) as file:
+        create = file["spectrogram"].id.get_create_plist()
+        # of a fill value that a writer has set, netCDF concludes that its own, 255, is missing
+        assert create.fill_value_defined() == h5py.h5d.FILL_VALUE_DEFAULT
+
+
 def test_holds_no_strings_of_variable_length(tmp_path):
     names = []
 
