@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from specctl.audio.discover import Source
-from specctl.audio.source import SourceFile
 from specctl.basis import Basis, save_basis
 from specctl.convert.executors import Control
 from specctl.convert.folder import repair_folder
@@ -18,7 +17,7 @@ from specctl.convert.planning import Found
 from specctl.convert.request import Options, Request
 from specctl.convert.run import Conversion
 from specctl.convert.settings import ConvertConfig, GivenSettings
-from specctl.convert.stored import Finished
+from specctl.convert.stored import Finished, difference
 from specctl.convert.summary import Progress
 from specctl.convert.target import tidy_up
 from specctl.durable import real_place
@@ -220,7 +219,7 @@ def _unchanged_sources(
     again, reasons = [], {}
     for key, sha256 in damaged.hashes.items():
         source = there.get(key)
-        reason = "is missing" if source is None else _difference(source, sha256)
+        reason = "is missing" if source is None else difference(source, sha256)
         if reason is not None:
             reasons[key] = f"{key} {reason}"
         elif source is not None:
@@ -231,16 +230,6 @@ def _unchanged_sources(
         more = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
         raise AudioError(f"cannot repair {path}: {named}{more}")
     return again, reasons
-
-
-def _difference(source: Source, sha256: str) -> str | None:
-    try:
-        with SourceFile(source.path) as file:
-            return None if file.sha256() == sha256 else "has changed"
-    except AudioError as error:
-        return f"cannot be read: {error}"
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
 
 
 def _found(again: Sequence[Source], damaged: _Damaged, base: Finished | None, path: Path) -> Found:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from specctl.audio.discover import Source
+from specctl.audio.source import SourceFile
 from specctl.convert.plan import PlannedSource
 from specctl.convert.summary import Summary
 from specctl.durable import Kind, reported_os_errors
-from specctl.errors import StoreError
+from specctl.errors import AudioError, StoreError
 from specctl.store.hdf5 import is_from_system
 from specctl.store.layout import FORMAT
 from specctl.store.reader import open_store
@@ -107,7 +108,7 @@ class Finished:
         Keys start at the folder that was given; files of another one could take the places of
         those that are here, or be here twice. None of that where one is found in its place.
         """
-        if any(self._has(source) for source in sources):
+        if any(self._has(source) for source in sources) or self._has_bytes_of(sources):
             return
         advice = "update it with the folder that it was made from"
         names = {(_name(key), *stamp): key for key, stamp in self.known.items()}
@@ -145,8 +146,34 @@ class Finished:
             patterns_unused=tuple(patterns_unused),
         )
 
+    def _has_bytes_of(self, sources: Sequence[Source]) -> bool:
+        """Whether the smallest file that has name and size of one here is that one, dated anew."""
+        alike = [
+            source
+            for source in sources
+            if source.key not in self.failed
+            and self.known.get(source.key, (None,))[0] == source.size
+        ]
+        if not alike:
+            return False
+        smallest = min(alike, key=lambda source: source.size)
+        with open_store(self.path) as store:
+            hashes = dict(zip(store.index["source"], store.index["sha256"], strict=True))
+        return difference(smallest, hashes[smallest.key]) is None
+
     def _has(self, source: Source | PlannedSource) -> bool:
         return self.known.get(source.key) == (source.size, source.mtime_ns)
+
+
+def difference(source: Source, sha256: str) -> str | None:
+    """Why a file has not the bytes that it had; ``None`` if it has."""
+    try:
+        with SourceFile(source.path) as file:
+            return None if file.sha256() == sha256 else "has changed"
+    except AudioError as error:
+        return f"cannot be read: {error}"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 def _name(key: str) -> str:

@@ -189,6 +189,10 @@ def test_other_files_of_the_same_names_are_refused(folder, store, tmp_path):
     write_noise(tmp_path / "more" / "x" / "900.wav", 1.0, seed=61)
     with pytest.raises(StoreError, match=r"has other files of the same names, such as x/000\.wav"):
         convert_audio(tmp_path / "more", store, options=UPDATE, **SETTINGS)
+    # as long as what is there, with other samples
+    os.truncate(tmp_path / "more" / "x" / "000.wav", (folder / "x" / "000.wav").stat().st_size)
+    with pytest.raises(StoreError, match=r"has other files of the same names, such as x/000\.wav"):
+        convert_audio(tmp_path / "more", store, options=UPDATE, **SETTINGS)
     assert store.read_bytes() == before
     assert_nothing_beside(store)
 
@@ -227,6 +231,20 @@ def test_a_folder_that_has_moved_is_the_same(folder, store, tmp_path):
     change(moved)
     summary = convert_audio(moved, store, options=UPDATE, **SETTINGS)
     assert (summary.n_converted, summary.n_unchanged, summary.n_failed) == (3, 5, 1)
+
+
+def test_a_copy_of_the_folder_is_the_same_though_its_files_are_dated_anew(folder, store, tmp_path):
+    before = arrays(store)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    for path in copy.rglob("*.*"):
+        os.utime(path, ns=(10**18, 10**18))
+    write_noise(copy / "y" / "new.wav", 1.5, seed=50)
+    summary = convert_audio(copy, store, options=UPDATE, **SETTINGS)
+    assert (summary.n_converted, summary.n_unchanged, summary.n_failed) == (len(before) + 1, 0, 2)
+    after = arrays(store)
+    assert {key: after[key].tobytes() for key in before} == {
+        key: values.tobytes() for key, values in before.items()
+    }
 
 
 def test_the_stores_own_rate_is_kept(folder, store):
