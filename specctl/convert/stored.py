@@ -38,6 +38,7 @@ class Finished:
     request: str
     n_items: int
     n_frames: int
+    n_bytes: int
     known: dict[str, tuple[int, int]]
     failed: dict[str, str]
     labels: dict[str, str]
@@ -51,7 +52,7 @@ class Finished:
         StoreError
             If it is no store, or one that this version cannot read.
         """
-        with open_store(path) as store:
+        with open_store(path) as store, reported_os_errors(path, "read"):
             index, attributes = store.index, store.attributes
             known = dict(
                 zip(
@@ -70,6 +71,7 @@ class Finished:
                 request=str(attributes.get("request", "")),
                 n_items=len(store),
                 n_frames=store.n_frames,
+                n_bytes=path.stat().st_size,
                 known={key: (int(size), int(mtime)) for key, (size, mtime) in known.items()},
                 failed={each.key: each.reason for each in failures},
                 labels=dict(zip(index["source"], index["label"], strict=True)),
@@ -140,6 +142,7 @@ class Finished:
             n_skipped=len(skipped),
             n_items=self.n_items,
             n_frames=self.n_frames,
+            n_bytes=self.n_bytes,
             sample_rate=int(self.config.get("sample_rate", 0)),
             failures=tuple(failures),
             skipped=tuple(skipped),

@@ -51,7 +51,9 @@ def test_the_same_command_on_a_finished_store_touches_nothing(folder, store):
     assert (again.returncode, again.stdout) == (0, "")
     assert again.stderr == f"{store} is complete: 9 items, nothing to do\n"
     as_json = run(folder, store, *FLAGS, "--json")
-    assert json.loads(as_json.stdout)["status"] == "complete"
+    report = json.loads(as_json.stdout)
+    assert (report["status"], report["n_items"]) == ("complete", 9)
+    assert report["n_bytes"] == store.stat().st_size
     assert identity(store) == before
     assert_nothing_beside(store)
 
