@@ -222,48 +222,6 @@ def publish(temporary: Path, final: Path) -> None:
     fsync_folder(final.parent)
 
 
-def copy_access(old: Path, new: Path) -> None:
-    """Let those use a file who may use another one, and nobody else, as far as the system lets us.
-
-    Nothing to do where there is no other one, or on a file system without such rights.
-    """
-    with contextlib.suppress(OSError):
-        status = old.stat()
-        # only root gives files away, but to a group of one's own they can go
-        for owner in (status.st_uid, -1):
-            with contextlib.suppress(OSError):
-                os.chown(new, owner, status.st_gid)
-                break
-        new.chmod(_mode_for(status, new))
-
-
-def close_to_strangers(folder: Path, file: Path) -> None:
-    """Let nobody into a folder who may not read a file, if that is there."""
-    with contextlib.suppress(OSError):
-        status = file.stat()
-        if status.st_mode & stat.S_IRGRP and status.st_mode & stat.S_IROTH:
-            # nobody is a stranger: a group that shares the folder around goes on with the work
-            return
-        with contextlib.suppress(OSError):
-            os.chown(folder, -1, status.st_gid)
-        readers, allowed = _mode_for(status, folder), 0o7700
-        if readers & stat.S_IRGRP:
-            allowed |= stat.S_IRWXG
-        if readers & stat.S_IROTH:
-            allowed |= stat.S_IRWXO
-        mode = stat.S_IMODE(folder.stat().st_mode)
-        if mode & ~allowed:
-            folder.chmod(mode & allowed)
-
-
-def _mode_for(status: os.stat_result, other: Path) -> int:
-    """The mode of a file for another one, whose group may be nobody that the file knows."""
-    mode = stat.S_IMODE(status.st_mode)
-    if other.stat().st_gid != status.st_gid:
-        mode = mode & ~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3
-    return mode
-
-
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write every byte to a raw descriptor, also where the system takes only some of them."""
     view = memoryview(data).cast("B")

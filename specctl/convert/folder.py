@@ -17,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from specctl.convert.access import close_to_strangers
 from specctl.convert.jobs import Job, part_path
 from specctl.convert.plan import Plan
 from specctl.convert.stored import job_of
-from specctl.durable import close_to_strangers, fsync_folder, reported_os_errors, write_atomically
+from specctl.durable import fsync_folder, reported_os_errors, write_atomically
 from specctl.errors import StoreError
 from specctl.locks import LOCK, lock_folder
 from specctl.store.part import Part, read_part

@@ -9,11 +9,12 @@ import numpy as np
 
 from specctl.basis import Basis
 from specctl.basis.ordinary import checked_basis
+from specctl.convert.access import copy_access
 from specctl.convert.background import WORTH_A_THREAD, Background
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job, part_path
 from specctl.convert.settings import ConvertConfig
-from specctl.durable import copy_access, publish
+from specctl.durable import publish
 from specctl.errors import StoreError
 from specctl.store.layout import Layout
 from specctl.store.merge import Merger, MergeSummary, merging

@@ -1,6 +1,8 @@
 """Who may read a store stays who may read it, also while it is made anew."""
 
+import errno
 import os
+import struct
 
 import pytest
 
@@ -104,6 +106,68 @@ def test_a_group_that_shares_the_folder_can_go_on_where_it_may_read_the_store(fo
         os.umask(before)
     assert seen == {(65532, 0o775) if mode == 0o644 else (65533, 0o770)}
     assert (store.stat().st_gid, store.stat().st_mode & 0o777) == (65533, mode)
+
+
+ACL = "system.posix_acl_access"
+
+
+def grant(path, group, stranger):
+    """Let the file's own group and user 65534 do so much (read 4, write 2) by an access list."""
+    user_obj, user, group_obj, mask, other = 1, 2, 4, 16, 32
+    entries = [(user_obj, 6), (user, stranger), (group_obj, group), (mask, 6), (other, 0)]
+    packed = [
+        struct.pack("<HHI", tag, rights, 65534 if tag == user else 0xFFFFFFFF)
+        for tag, rights in entries
+    ]
+    try:
+        os.setxattr(path, ACL, b"\2\0\0\0" + b"".join(packed))
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        pytest.skip("the file system has no access lists")
+
+
+needs_lists = pytest.mark.skipif(not hasattr(os, "setxattr"), reason="lists as Linux has them")
+
+
+@needs_lists
+@pytest.mark.parametrize("how", ["update", "overwrite"])
+def test_an_access_list_stays_what_it_is(folder, store, how):
+    grant(store, group=0, stranger=6)
+    before = os.getxattr(store, ACL)
+    seen = set()
+
+    def look(progress):
+        seen.add((store.parent / "o.h5.parts").stat().st_mode & 0o777)
+
+    options = Options(workers=0, **{how: True})
+    convert_audio(folder, store, options=options, progress=look, **SETTINGS)
+    assert os.getxattr(store, ACL) == before
+    # the mode of the store has the mask of its list where the rights of the group stand else
+    assert seen == {0o700}
+
+
+@needs_lists
+def test_an_access_list_that_cannot_be_kept_gives_the_group_no_more(folder, store, monkeypatch):
+    grant(store, group=4, stranger=6)
+
+    def refusing(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setxattr", refusing)
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert store.stat().st_mode & 0o777 == 0o640
+
+
+@needs_lists
+def test_a_folder_whose_files_get_a_list_gives_none_to_a_store_without(folder, store):
+    store.chmod(0o640)
+    grant(folder / "x" / "000.wav", group=4, stranger=6)
+    default = os.getxattr(folder / "x" / "000.wav", ACL)
+    os.setxattr(store.parent, "system.posix_acl_default", default)
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    assert ACL not in os.listxattr(store)
+    assert store.stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize("how", ["update", "overwrite"])
