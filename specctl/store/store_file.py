@@ -218,6 +218,11 @@ class StoreFile:
         dataset = self._spectrogram
         names = ("scale_factor", "add_offset", "max_error")
         values = {name: self._checked.attribute(name, "spectrogram") for name in names}
+        for name, value in values.items():
+            if dataset.dtype.kind in "iu" and not isinstance(value, float):
+                raise StoreError(
+                    f"{self.path}: /spectrogram is damaged: {name} must be a float64, got {value}"
+                )
         try:
             return Layout(
                 n_bins=dataset.shape[1],

@@ -40,6 +40,18 @@ def test_refuses(path, secret, attack):
         open_store(path)
 
 
+@pytest.mark.parametrize("name", ["scale_factor", "add_offset"])
+@pytest.mark.parametrize("value", [None, 7], ids=["missing", "another-type"])
+def test_codes_are_not_taken_for_values(tmp_path, name, value):
+    path = make_store(tmp_path, small_layout("int16")).path
+    with h5py.File(path, "r+") as file:
+        del file["spectrogram"].attrs[name]
+        if value is not None:
+            file["spectrogram"].attrs[name] = value
+    with pytest.raises(StoreError, match=f"damaged: {name} must be a float64, got {value}"):
+        open_store(path)
+
+
 def test_a_chunk_that_inflates_without_end_takes_no_memory(tmp_path):
     made = make_store(tmp_path, small_layout())
     bomb = zlib.compress(bytes(50_000_000), 9)
