@@ -23,6 +23,10 @@ STORE = Kind("HDF5 file", "stores", lambda start: start.startswith(_HDF5))
 """A store, damaged perhaps."""
 
 
+_COMPARED = 8
+"""Files that are read to see whether a folder is a copy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A finished store; the columns are one entry for each source, failed ones included.
@@ -110,7 +114,7 @@ class Finished:
         Keys start at the folder that was given; files of another one could take the places of
         those that are here, or be here twice. None of that where one is found in its place.
         """
-        if any(self._has(source) for source in sources) or self._has_bytes_of(sources):
+        if any(self._has(source) for source in sources) or self._is_copied_in(sources):
             return
         advice = "update it with the folder that it was made from"
         names = {(_name(key), *stamp): key for key, stamp in self.known.items()}
@@ -149,20 +153,23 @@ class Finished:
             patterns_unused=tuple(patterns_unused),
         )
 
-    def _has_bytes_of(self, sources: Sequence[Source]) -> bool:
-        """Whether the smallest file that has name and size of one here is that one, dated anew."""
-        alike = [
+    def _is_copied_in(self, sources: Sequence[Source]) -> bool:
+        """Whether most of the files of the same names are those that are here, dated anew.
+
+        That is, they are as long, and the smallest of them hold the same bytes.
+        """
+        named = [
             source
             for source in sources
-            if source.key not in self.failed
-            and self.known.get(source.key, (None,))[0] == source.size
+            if source.key in self.known and source.key not in self.failed
         ]
-        if not alike:
+        alike = [source for source in named if self.known[source.key][0] == source.size]
+        if 2 * len(alike) <= len(named):
             return False
-        smallest = min(alike, key=lambda source: source.size)
         with open_store(self.path) as store:
             hashes = dict(zip(store.index["source"], store.index["sha256"], strict=True))
-        return difference(smallest, hashes[smallest.key]) is None
+        smallest = sorted(alike, key=lambda source: source.size)[:_COMPARED]
+        return all(difference(source, hashes[source.key]) is None for source in smallest)
 
     def _has(self, source: Source | PlannedSource) -> bool:
         return self.known.get(source.key) == (source.size, source.mtime_ns)

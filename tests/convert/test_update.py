@@ -189,7 +189,14 @@ def test_other_files_of_the_same_names_are_refused(folder, store, tmp_path):
     write_noise(tmp_path / "more" / "x" / "900.wav", 1.0, seed=61)
     with pytest.raises(StoreError, match=r"has other files of the same names, such as x/000\.wav"):
         convert_audio(tmp_path / "more", store, options=UPDATE, **SETTINGS)
+    # another session that begins with the same click
+    shutil.copyfile(folder / "x" / "000.wav", tmp_path / "more" / "x" / "000.wav")
+    write_noise(tmp_path / "more" / "y" / "001.flac", 1.0, seed=62)
+    with pytest.raises(StoreError, match=r"has other files of the same names, such as x/000\.wav"):
+        convert_audio(tmp_path / "more", store, options=UPDATE, **SETTINGS)
+    (tmp_path / "more" / "y" / "001.flac").unlink()
     # as long as what is there, with other samples
+    write_noise(tmp_path / "more" / "x" / "000.wav", 1.0, seed=60)
     os.truncate(tmp_path / "more" / "x" / "000.wav", (folder / "x" / "000.wav").stat().st_size)
     with pytest.raises(StoreError, match=r"has other files of the same names, such as x/000\.wav"):
         convert_audio(tmp_path / "more", store, options=UPDATE, **SETTINGS)
