@@ -85,7 +85,9 @@ class Pcen(nn.Module):
     @property
     def values(self) -> dict[str, Tensor]:
         """``gain``, ``bias``, ``power`` and ``smoothing`` of each band, (n_bands,)."""
-        logs = dict(zip(_ROWS, self.weight, strict=True))
+        # a checkpoint may be of fewer bits, of which the highest smoothing would be rounded to 1
+        weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
+        logs = dict(zip(_ROWS, weight, strict=True))
         smoothing = torch.sigmoid(logs.pop("smoothing")).clamp(*_SMOOTHING)
         values = {name: torch.exp(log.clamp(*_LOGS)) for name, log in logs.items()}
         return values | {"smoothing": smoothing}

@@ -18,7 +18,7 @@ from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain, Demand
 from specctl.kernels.precision import product, without_autocast
 from specctl.kernels.traced import is_followed, run_followed
-from specctl.transforms.weighted import Weighted, without_memory
+from specctl.transforms.weighted import Weighted, common_dtype, without_memory
 from specctl.words import counted
 
 
@@ -150,8 +150,8 @@ class Transform(Weighted):
             If the kernel that was asked for cannot run where the transform was moved to.
         """
         self._check(waveform)
-        batch = waveform.reshape(-1, waveform.shape[-1]).to(self.window.dtype)
         chain, padding = self._chain(), (self.config.padding, self.config.pad_mode)
+        batch = waveform.reshape(-1, waveform.shape[-1]).to(chain.window.dtype)
         with without_autocast(batch.device):
             if is_followed(batch, *chain.weights):
                 self._check_memory(batch, chain)
@@ -191,7 +191,7 @@ class Transform(Weighted):
             return spec, after
         if self._log is not None and peak is not None:
             spec = self._log.finish(spec, peak)
-        return spec if self.dct is None else _cepstra(spec, self.dct), None
+        return spec if self.dct is None else _cepstra(spec, self.dct.to(spec.dtype)), None
 
     @property
     def kernel_name(self) -> str:
@@ -279,7 +279,9 @@ class Transform(Weighted):
     def _chain(self) -> Chain:
         if self._problem and not self.window.is_meta:
             raise KernelError(self._problem)
-        mel, bands = self.mel, self._bands
+        mel, bands, basis = self.mel, self._bands, self._current_basis()
+        dtype = common_dtype(self.window, basis, mel)
+        mel = None if mel is None else mel.to(dtype)
         if mel is not None and ("mel" in self._trainable or is_followed(mel)):
             # not kept: torch.func may have put something else in its place for this call
             bands = Bands(mel)
@@ -288,8 +290,8 @@ class Transform(Weighted):
         return Chain(
             n_fft=self.config.n_fft,
             hop_length=self.config.hop_length,
-            window=self.window,
-            basis=self._current_basis(),
+            window=self.window.to(dtype),
+            basis=None if basis is None else basis.to(dtype),
             power=self.config.power,
             bands=bands,
             log=self._log,

@@ -1,6 +1,7 @@
 """What a transform holds: weights, where they start, which of them train, where they live."""
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,9 +26,10 @@ class Weighted(nn.Module):
     """Weights by name, as parameters where they are trained, else as buffers.
 
     They are float32, or float64 in a model of doubles. A model made half precision leaves them
-    as they are, since a power spectrum does not fit into 16 bits, and has results rounded.
-    Constants need not be in a checkpoint: a model that was built on the meta device has them as
-    soon as it has memory.
+    as they are, since a power spectrum does not fit into 16 bits, and has results rounded. Where
+    a checkpoint or `torch.func.functional_call` puts others in place, all are widened for each
+    call. Constants need not be in a checkpoint: a model that was built on the meta device has
+    them as soon as it has memory.
     """
 
     config: SpectrogramConfig
@@ -182,7 +184,8 @@ class Weighted(nn.Module):
     def _current_basis(self) -> Tensor | None:
         """The rows that frames are multiplied with; ``None`` where the kernel knows them."""
         if "frequencies" in self._trainable and self.frequencies is not None:
-            return rows_at(self.frequencies, self.config.n_fft) * self.window
+            frequencies = self.frequencies.to(common_dtype(self.frequencies))
+            return rows_at(frequencies, self.config.n_fft) * self.window
         if self.basis is not None and "window" in self._trainable:
             return self.basis * self.window
         return self.basis
@@ -191,9 +194,16 @@ class Weighted(nn.Module):
         basis = self._current_basis()
         if basis is not None:
             return basis
-        if torch.equal(self.window, window(self.config).to(self.window)):
+        taper = self.window.to(common_dtype(self.window))
+        if torch.equal(taper, window(self.config).to(taper)):
             return fourier_basis(self.config)
-        return unwindowed_basis(self.config).to(self.window) * self.window
+        return unwindowed_basis(self.config).to(taper) * taper
+
+
+def common_dtype(*weights: Tensor | None) -> torch.dtype:
+    """What is computed in: float64 where a weight is, else float32."""
+    dtypes = (weight.dtype for weight in weights if weight is not None)
+    return reduce(torch.promote_types, dtypes, torch.float32)
 
 
 def without_memory() -> ParameterError:

@@ -34,6 +34,11 @@ MAKERS = {
     "frequencies": lambda: MelSpectrogram(**MEL, trainable=("frequencies",)),
 }
 TRAINED = ("basis", "window", "frequencies")
+ROUNDED = {
+    **{name: MAKERS[name] for name in TRAINED},
+    "pcen-basis": lambda: MelSpectrogram(**MEL, scale="pcen", trainable=("pcen", "basis")),
+    "mfcc-mel": lambda: MFCC(**MEL, n_mfcc=5, trainable=("mel", "window")),
+}
 
 
 @pytest.fixture(params=MAKERS)
@@ -293,6 +298,26 @@ def test_in_a_model_of_half_precision_only_the_result_is_rounded(transform, dtyp
     again = model.float()(waveform)
     assert again.dtype == wanted.dtype
     assert torch.equal(again, wanted)
+
+
+@pytest.mark.parametrize("name", [*TRAINED, "pcen-basis", "mfcc-mel"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_checkpoint_of_another_dtype_is_computed_with(name, dtype):
+    made, rounded, wanted = (ROUNDED[name]() for _ in range(3))
+    weights = {key: weight.to(dtype) for key, weight in made.state_dict().items()}
+    rounded.load_state_dict(weights)
+    wanted = wanted.double() if dtype == torch.float64 else rounded
+    found = torch.func.functional_call(made, weights, (noise(2, 500),))
+    made.load_state_dict(weights, assign=True)
+    assert all(weight.dtype == dtype for weight in made.parameters())
+    for spec in (found, made(noise(2, 500))):
+        assert spec.dtype == (dtype if dtype == torch.float64 else torch.float32)
+        torch.testing.assert_close(spec, wanted(noise(2, 500)), **CLOSE)
+    spec.square().mean().backward()
+    assert all(torch.isfinite(weight.grad).all() for weight in made.parameters())
+    found, wanted = made.to_basis().basis, rounded.to_basis().basis
+    # rows that were made in float64 are rounded at the end only
+    assert np.allclose(found, wanted, rtol=0, atol=1e-6)
 
 
 def test_another_default_device_is_not_that_of_the_model(transform):
