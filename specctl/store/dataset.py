@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from specctl.eager import eager
 from specctl.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Batch(NamedTuple):
 
 
 class SpectrogramDataset(Dataset[Item]):
-    """Items of a store in the order of their keys given, or of the store.
+    """Items of a store in the order of their keys given, or of the store; on the CPU.
 
     Parameters
     ----------
@@ -90,6 +91,7 @@ class SpectrogramDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.keys)
 
+    @eager
     def __getitem__(self, number: int) -> Item:
         length = int(self._lengths[number])
         first, stop = 0, length
@@ -113,6 +115,7 @@ class SpectrogramDataset(Dataset[Item]):
         return collate(items, pad_value=self.pad_value)
 
 
+@eager
 def collate(items: Sequence[Item], pad_value: float = 0.0) -> Batch:
     """Join items to a batch, padded at the end to the longest."""
     lengths = [item.spec.shape[_TIME] for item in items]

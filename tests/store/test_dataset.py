@@ -124,6 +124,19 @@ def test_random_crops_are_parts_of_the_item_and_follow_the_seed(made):
         assert [dataset[1].spec.numpy().tobytes() for _ in range(200)] == crops
 
 
+def test_another_default_device_is_not_that_of_the_items(made):
+    with open_store(made.path) as store:
+        dataset = store.dataset(frames=4)
+        torch.manual_seed(0)
+        wanted = [item.spec for item in dataset]
+        torch.manual_seed(0)
+        with torch.device("meta"):
+            items = [dataset[number] for number in range(len(dataset))]
+            batch = dataset.collate(items)
+    assert all(torch.equal(item.spec, spec) for item, spec in zip(items, wanted, strict=True))
+    assert {batch.spec.device, batch.lengths.device, batch.labels.device} == {torch.device("cpu")}
+
+
 def test_default_collate_works_for_items_of_one_length(made):
     with open_store(made.path) as store:
         (batch,) = DataLoader(store.dataset(frames=6), batch_size=6)
