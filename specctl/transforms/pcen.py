@@ -10,6 +10,7 @@ from specctl.config import SpectrogramConfig
 from specctl.dsp.pcen import default_smoothing, pcen, smoothed, smoothed_followed
 from specctl.errors import ParameterError
 from specctl.kernels.traced import is_followed
+from specctl.transforms.constants import WithConstants
 
 _ROWS = ("gain", "bias", "power", "smoothing")
 
@@ -20,7 +21,7 @@ _LOGS = (-87.0, 88.0)
 _SMOOTHING = (_FLOAT32.tiny, 1.0 - _FLOAT32.eps / 2)
 
 
-class Pcen(nn.Module):
+class Pcen(WithConstants):
     """Gain control and root for each band; starts with the numbers of ``librosa.pcen``.
 
     Parameters
@@ -71,6 +72,7 @@ class Pcen(nn.Module):
             for name, value in values.items()
         }
         weight = _to_weight(rows).float()
+        self._first = weight.clone()
         if trainable:
             self.weight = nn.Parameter(weight)
         else:
@@ -99,8 +101,13 @@ class Pcen(nn.Module):
 
     def set_stacked(self, values: Tensor) -> None:
         """Take over what `stacked` gave; ParameterError if a number is out of range."""
+        self._first = _to_weight(dict(zip(_ROWS, values, strict=True))).float()
         with torch.no_grad():
-            self.weight.copy_(_to_weight(dict(zip(_ROWS, values, strict=True))))
+            self.weight.copy_(self._first)
+
+    def first_value(self, name: str) -> Tensor:
+        """The numbers of ``weight`` where it is not trained."""
+        return self._first
 
     def forward(self, spec: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Normalise powers or magnitudes of bands.

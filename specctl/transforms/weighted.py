@@ -16,13 +16,14 @@ from specctl.dsp.rows import rows_at
 from specctl.dsp.windows import window
 from specctl.eager import eager
 from specctl.errors import ParameterError
+from specctl.transforms.constants import WithConstants
 from specctl.transforms.pcen import Pcen
 from specctl.transforms.weights import Start, basis_of, checked_names, start_weights
 
 _REDUCED = (torch.float16, torch.bfloat16)
 
 
-class Weighted(nn.Module):
+class Weighted(WithConstants):
     """Weights by name, as parameters where they are trained, else as buffers.
 
     They are float32, or float64 in a model of doubles. A model made half precision leaves them
@@ -104,6 +105,13 @@ class Weighted(nn.Module):
             start = start_weights(self.config, self._init, self._seed)
             return self._first(start), self._first_pcen(start)
 
+    def first_value(self, name: str) -> Tensor:
+        """The numbers of a constant."""
+        value = self._first_again()[0][name]
+        if value is None:
+            raise AttributeError(f"{type(self).__name__} has no constant {name!r}")
+        return value
+
     @torch.no_grad()
     def _fill(self) -> None:
         """Give the weights the numbers they start with; there is memory, with nothing in it."""
@@ -119,7 +127,7 @@ class Weighted(nn.Module):
         first, pcen = self._first_again()
         for name, value in first.items():
             if value is not None and name not in self._trainable and getattr(self, name).is_meta:
-                setattr(self, name, value.to(device))
+                self._buffers[name] = value.to(device)
         if pcen is not None and self.pcen is not None and "pcen" not in self._trainable:
             self.pcen.weight = pcen.weight.to(device)
 

@@ -211,6 +211,22 @@ def test_a_model_built_without_memory_takes_over_a_checkpoint(name):
     assert torch.equal(made(noise(2, 500)), wanted(noise(2, 500)))
 
 
+def test_constants_that_are_given_memory_one_by_one_have_their_numbers(name):
+    wanted = MAKERS[name]()
+    with torch.device("meta"):
+        model = MAKERS[name]()
+    for key, weight in wanted.named_parameters():
+        module, _, last = key.rpartition(".")
+        setattr(model.get_submodule(module), last, nn.Parameter(weight.detach()))
+    for key, constant in list(model.named_buffers()):
+        module, _, last = key.rpartition(".")
+        # as transformers does, to whom only what is in a checkpoint has numbers
+        empty = torch.full_like(constant, torch.nan, device="cpu")
+        setattr(model.get_submodule(module), last, empty)
+    assert torch.equal(model(noise(2, 500)), wanted(noise(2, 500)))
+    assert np.array_equal(model.to_basis().window, wanted.to_basis().window)
+
+
 def test_a_strict_export_computes_what_the_transform_did(transform, tolerance):
     waveform = noise(2, 500)
     with warnings.catch_warnings():
