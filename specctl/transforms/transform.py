@@ -97,18 +97,21 @@ class Transform(Weighted):
             If it is no such config, or that of a store with a trained basis; there is
             ``from_basis(store.basis)`` for that.
         """
+        if isinstance(config, SpectrogramConfig):
+            # pydantic's `model_copy` changes values without checking them
+            config = config.to_dict()
         if isinstance(config, Mapping):
             if config.get("basis") is not None:
                 raise ParameterError(
                     "config is that of a store with a trained basis; use from_basis(store.basis)"
                 )
             fields = SpectrogramConfig.model_fields.keys() & config.keys()
-            config = SpectrogramConfig.from_dict({name: config[name] for name in fields})
-        if not isinstance(config, SpectrogramConfig):
+            checked = SpectrogramConfig.from_dict({name: config[name] for name in fields})
+        else:
             raise ParameterError(f"config must be a SpectrogramConfig or a dict, got {config!r}")
         transform = cls.__new__(cls)
         nn.Module.__init__(transform)
-        transform._build(config, kernel, precision, trainable, init, seed)
+        transform._build(checked, kernel, precision, trainable, init, seed)
         return transform
 
     @classmethod

@@ -343,6 +343,20 @@ def test_a_config_must_be_one():
         MelSpectrogram.from_config(None)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"n_fft": 512}, r"win_length must be in \[1, n_fft=512\], got 2048"),
+        ({"sample_rate": 16000}, "fmax must be at most half the sample rate, 8000 Hz, got 11025"),
+        ({"feature": "power"}, "n_mels must be absent with feature 'power'"),
+    ],
+)
+def test_a_config_that_was_changed_unchecked_is_checked(changed, message):
+    config = SpectrogramConfig.resolve().model_copy(update=changed)
+    with pytest.raises(ParameterError, match=message):
+        transform_for(config)
+
+
 def test_pcen_starts_with_the_same_numbers_whatever_the_default_type_is():
     wanted = MelSpectrogram(scale="pcen").pcen.weight
     torch.set_default_dtype(torch.bfloat16)
