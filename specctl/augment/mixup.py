@@ -57,6 +57,7 @@ class Mixup(nn.Module):
         batch, targets : Tensor
             Of the same shapes.
         """
+        _check_pairs(batch, targets)
         mixed, targets, _ = self.augment(
             batch, targets, None, Draws.from_generator(len(batch), generator)
         )
@@ -91,8 +92,11 @@ class Mixup(nn.Module):
 def _check_pairs(batch: Tensor, targets: Tensor) -> None:
     """Refuse a batch that cannot be mixed, or targets that are not those of its clips."""
     check_tensor("batch", batch)
-    if not (batch.is_floating_point() or batch.is_complex()):
-        raise ParameterError(f"batch must be floating point or complex, got {batch.dtype}")
+    if batch.ndim < 1 or not (batch.is_floating_point() or batch.is_complex()):
+        raise ParameterError(
+            f"batch must be floating point or complex of shape (batch, ...), got {batch.dtype} of "
+            f"shape {tuple(batch.shape)}"
+        )
     check_tensor("targets", targets)
     if targets.ndim != 2 or len(targets) != len(batch):
         raise ParameterError(

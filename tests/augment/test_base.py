@@ -124,6 +124,14 @@ def test_lengths_may_be_of_any_whole_numbers(dtype):
     assert torch.equal(*found)
 
 
+@pytest.mark.parametrize("batch", [None, 3, [[0.0]], torch.tensor(1.0)])
+def test_mixup_wants_a_batch(batch):
+    with pytest.raises(
+        ParameterError, match=r"batch must be (a torch\.Tensor|.* \(batch, \.\.\.\))"
+    ):
+        augment.Mixup()(batch, torch.eye(1))
+
+
 def test_mixup_checks_lengths_too():
     draws = augment.Draws.keyed(torch.arange(3))
     with pytest.raises(ParameterError, match=r"lengths must be in \[0, 50\], got 51"):

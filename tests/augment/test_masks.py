@@ -167,7 +167,7 @@ def test_mixup_does_nothing_in_evaluation():
         ),
         (
             lambda: augment.Mixup()(torch.zeros(2, 9, dtype=torch.int16), torch.eye(2)),
-            r"batch must be floating point or complex, got torch\.int16",
+            r"batch must be floating point or complex of shape .*, got torch\.int16",
         ),
         (
             lambda: augment.Mixup()(torch.zeros(2, 9), [[0, 1], [1, 0]]),
