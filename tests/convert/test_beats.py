@@ -1,8 +1,11 @@
 """Signs of life that workers give while the parent looks."""
 
+import os
 import subprocess
 import sys
 import time
+
+import pytest
 
 from specctl.convert.beats import Beats
 
@@ -35,3 +38,28 @@ def test_the_parent_may_look_at_any_time(tmp_path):
     # it was seen at work and between two sources
     assert 0 < busy < looks
     assert beats.totals()["n_done"] > 1000
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory has a name here")
+def test_a_file_of_another_process_is_left_alone(tmp_path, monkeypatch):
+    """In a sandbox with process ids of its own, /proc may be that of the system outside."""
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"theirs")
+    made, number = os.memfd_create, 200
+    monkeypatch.setattr(os, "memfd_create", lambda *given: os.dup2(made(*given), number))
+    with (
+        theirs.open("r+b") as file,
+        subprocess.Popen(
+            ["sleep", "600"],
+            close_fds=False,
+            preexec_fn=lambda: os.dup2(file.fileno(), number) and None,
+        ) as other,
+    ):
+        try:
+            monkeypatch.setattr(os, "getpid", lambda: other.pid)
+            beats = Beats(tmp_path / "beats", 1, create=True)
+            beats.row(0).take(0)
+        finally:
+            other.kill()
+    assert theirs.read_bytes() == b"theirs"
+    assert beats.path == tmp_path / "beats"
