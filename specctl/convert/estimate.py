@@ -1,8 +1,6 @@
 """What a conversion would do, how large its store and how long the work: for ``--dry-run``."""
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from specctl.convert import planning
 from specctl.convert.executors import Executor
@@ -13,6 +11,7 @@ from specctl.convert.run import Conversion
 from specctl.convert.settings import ConvertConfig
 from specctl.convert.summary import Estimate, Summary
 from specctl.convert.target import Target
+from specctl.convert.temporary import temporary_place
 from specctl.convert.watched import make_part
 from specctl.errors import Stopped
 from specctl.store.part import Part, read_part
@@ -129,11 +128,11 @@ def _rehearsal(
     usable = [each for each in known if each.seconds <= _LONGEST_SAMPLE]
     usable = usable or sorted(known, key=lambda each: each.seconds)[:1] or list(plan.sources)
     sample = tuple(usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES])
-    with tempfile.TemporaryDirectory(prefix="specctl-") as name:
+    with temporary_place() as folder:
         while sample:
             part = PartJob(
                 number=0,
-                folder=name,
+                folder=str(folder),
                 beats="",
                 n_parts=1,
                 sources=sample,
@@ -142,11 +141,11 @@ def _rehearsal(
                 basis=conversion.options.basis,
             )
             options, control = conversion.options, conversion.control
-            outcome = make_part(executor, part, Path(name) / "beats", options.timeout, control)
+            outcome = make_part(executor, part, folder / "beats", options.timeout, control)
             if outcome.error is not None:
                 raise outcome.error
             if not outcome.death:
-                return outcome.value, read_part(part_path(Path(name), 0)), sample
+                return outcome.value, read_part(part_path(folder, 0)), sample
             # without the one that ended its worker
             place = outcome.place
             sample = () if place in (None, -1) else sample[:place] + sample[place + 1 :]

@@ -13,12 +13,12 @@ from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 
+from specctl.convert.temporary import temporary_folder
 from specctl.errors import StoreError
 from specctl.words import counted
 
 GROUP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _LONGEST_FOLDER = 60  # bytes; of 107 that the name of a socket may have
-_SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 _FILES, _FILES_OF_A_WORKER = 12, 3
 """Descriptors in use at once, by measurement."""
 _starting = threading.Lock()
@@ -101,19 +101,13 @@ def _have_folder_for_sockets() -> None:
 
     The folder for temporary files of a cluster's job may be too deep.
     """
-    if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST_FOLDER:
-        return
     given = tempfile.tempdir
-    tempfile.tempdir = next(filter(_takes_files, _SHORT_FOLDERS), given)
+    tempfile.tempdir = temporary_folder(_LONGEST_FOLDER)
     try:
         # made now, and kept for all sockets of this process
         multiprocessing.util.get_temp_dir()
     finally:
         tempfile.tempdir = given
-
-
-def _takes_files(folder: str) -> bool:
-    return os.access(folder, os.W_OK | os.X_OK)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 A repair is an update: the new store is written beside the old one and then takes its name.
 """
 
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from specctl.convert.settings import ConvertConfig, GivenSettings
 from specctl.convert.stored import Finished, difference
 from specctl.convert.summary import Progress
 from specctl.convert.target import tidy_up
+from specctl.convert.temporary import temporary_place
 from specctl.durable import real_place
 from specctl.errors import AudioError, ParameterError, StoreError
 from specctl.store.layout import ItemRecord
@@ -153,8 +153,7 @@ def repair_store(
     with ExitStack() as stack:
         basis_file = None
         if damaged.basis is not None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            basis_file = str(folder / "basis.safetensors")
+            basis_file = str(stack.enter_context(temporary_place()) / "basis.safetensors")
             save_basis(basis_file, damaged.basis)
         Conversion(
             store=path,

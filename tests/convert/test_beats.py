@@ -47,14 +47,10 @@ def test_a_file_of_another_process_is_left_alone(tmp_path, monkeypatch):
     theirs.write_bytes(b"theirs")
     made, number = os.memfd_create, 200
     monkeypatch.setattr(os, "memfd_create", lambda *given: os.dup2(made(*given), number))
-    with (
-        theirs.open("r+b") as file,
-        subprocess.Popen(
-            ["sleep", "600"],
-            close_fds=False,
-            preexec_fn=lambda: os.dup2(file.fileno(), number) and None,
-        ) as other,
-    ):
+    with theirs.open("r+b") as file:
+        os.dup2(file.fileno(), number)
+    with subprocess.Popen(["sleep", "600"], pass_fds=[number]) as other:
+        os.close(number)
         try:
             monkeypatch.setattr(os, "getpid", lambda: other.pid)
             beats = Beats(tmp_path / "beats", 1, create=True)

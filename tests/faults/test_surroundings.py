@@ -213,6 +213,38 @@ def test_a_long_name_for_temporary_files_is_no_matter(scenario, place, tmp_path)
     assert list(deep.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--dry-run",), ("--dry-run", "--workers", 0)],
+    ids=["converted", "dry run", "dry run in one process"],
+)
+def test_one_folder_that_may_be_written_to_is_enough(scenario, place, options):
+    """As in a container whose file system is read only; shared memory may be used there."""
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare")
+    script = """
+    mount --bind "$1" "$1" && mount -t tmpfs tmpfs /dev/shm || exit
+    for folder in /tmp /var/tmp /; do
+        ! mountpoint -q $folder || mount -o remount,bind,ro $folder || exit
+    done
+    shift && cd / && exec "$@"
+    """
+    private = ["unshare", "-m", "sh", "-c", script, "sh", str(place)]
+    if subprocess.run([*private, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("cannot mount the file system without the right to write")
+    done = subprocess.run(
+        [*private, *argv(*command(scenario, place), *options, small_parts=True)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(TMPDIR="/tmp"),
+        timeout=LIMIT,
+    )
+    assert done.returncode == 0, done.stderr
+    if "--dry-run" not in options:
+        assert wrong_end(scenario, place) == []
+
+
 def run_program(code, *arguments):
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
