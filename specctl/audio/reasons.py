@@ -1,7 +1,8 @@
-"""The words in which a file is refused; each follows ``cannot decode KEY: ``."""
+"""The words in which a file is refused, which follow ``cannot decode KEY: ``, or a pattern."""
 
 import errno
 import os
+from collections.abc import Iterable
 
 EMPTY_FILE = "empty file"
 NOT_REGULAR = "not a regular file"
@@ -28,6 +29,15 @@ _CLEARER = {
     "Internal error : SF_INFO struct incomplete": "the header has no valid sample rate",
     "Unspecified internal error": "the header is damaged or incomplete",
 }
+
+
+def unmatched(patterns: Iterable[str]) -> str:
+    """What is said of patterns that are of no audio file."""
+    named = ", ".join(map(repr, patterns))
+    return (
+        f"no audio file matches {named}; patterns are of names, or of paths that begin inside the "
+        "source folder"
+    )
 
 
 def system_reason(error: Exception) -> str:

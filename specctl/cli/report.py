@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from specctl.audio.reasons import CUT_SHORT, NO_LAST_PAGE
+from specctl.audio.reasons import CUT_SHORT, NO_LAST_PAGE, unmatched
 from specctl.cli.app import err, out
 from specctl.cli.draw import printable
 from specctl.words import counted, duration, ratio, size
@@ -94,14 +94,7 @@ def print_empty_bands(config: "SpectrogramConfig") -> None:
 def print_unused_patterns(patterns: "Sequence[str]") -> None:
     """A note where a pattern is of no file, since it is wrong or files are called otherwise."""
     if patterns:
-        named = ", ".join(map(repr, patterns))
-        _say(
-            printable(
-                f"no audio file matches {named}; patterns are of names, or of paths that begin "
-                "inside the source folder"
-            ),
-            style="yellow",
-        )
+        _say(printable(unmatched(patterns)), style="yellow")
 
 
 def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from specctl.audio.discover import Skipped, Source
 from specctl.audio.info import AudioInfo
+from specctl.audio.reasons import unmatched
 from specctl.convert import work_names
 from specctl.convert.executors import Control, Executor, Task, replies
 from specctl.convert.jobs import Description, Job
@@ -76,7 +77,9 @@ def find(request: Request, base: Finished | None) -> Found:
     if not discovery.sources:
         where = ", ".join(str(path) for path in request.paths[:3])
         hint = "" if not (request.include or request.exclude) else " that the patterns allow"
-        raise AudioError(f"no audio files{hint}: {where}")
+        unused = [each for each in discovery.patterns_unused if each in request.include]
+        why = f"; {unmatched(unused)}" if unused else ""
+        raise AudioError(f"no audio files{hint}: {where}{why}")
     labels, n_unused = _labels(request, discovery.sources)
     fresh = discovery.sources
     replaced: tuple[str, ...] = ()

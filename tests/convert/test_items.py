@@ -300,8 +300,12 @@ def test_patterns_choose_files(tmp_path):
     options = Options(workers=0, include=("*.wav", "y/*"), exclude=("*4*",))
     _, values = convert(tmp_path / "in", tmp_path / "o.h5", options, **STFT)
     assert list(values) == ["x/000.wav", "y/001.flac", "z/002.wav"]
-    none = Options(workers=0, include=("*.mp3",))
-    with pytest.raises(AudioError, match="no audio files that the patterns allow: "):
+    none = Options(workers=0, include=("*.wav", "in/y/*"), exclude=("*.wav",))
+    with pytest.raises(
+        AudioError,
+        match=r"no audio files that the patterns allow: .*/in; no audio file matches 'in/y/\*'; "
+        "patterns are of names, or of paths that begin inside the source folder",
+    ):
         convert(tmp_path / "in", tmp_path / "none.h5", none, **STFT)
 
 
