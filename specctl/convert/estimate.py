@@ -43,7 +43,8 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
         folder = WorkFolder(target.store)
         begun = target.begun(folder, tidies=False)
         if begun is not None:
-            there = folder.sizes(len(begun[1].parts))
+            job, plan = begun
+            there = {n: _bytes_of(part) for n, part in folder.parts(job, len(plan.parts))}
         elif target.is_finished:
             return _of_summary(target.already_there())
     base = target.base() if target is not None else None
@@ -101,19 +102,26 @@ def _of_summary(summary: Summary) -> Estimate:
 
 
 def _n_bytes(plan: Plan, config: ConvertConfig, part: Part, share: float) -> int:
-    """Bytes that a plan adds to a store, ``share`` times as many frames as ``part`` has.
-
-    The part itself is larger by what a store has no use for, most of all if its items are short.
-    """
-    columns = item_table(part.items, 0).values()
-    index = sum(column.itemsize for column in columns) * sum(
-        n_items(source, config) for source in plan.sources
-    )
+    """Bytes that a plan adds to a store, ``share`` times as many frames as ``part`` has."""
+    index = _index_bytes(part) * sum(n_items(source, config) for source in plan.sources)
     if config.compression == "none":
         size = part.layout.chunk_bytes
         rows = (sum(stored_bytes(source, config) for source in each) for each in plan.parts)
         return index + sum(-(-n_bytes // size) * size for n_bytes in rows)
     return index + round(int(part.chunk_table["length"].sum()) * share)
+
+
+def _bytes_of(part: Part) -> int:
+    """Bytes that a part adds to a store.
+
+    The part itself is larger by what a store has no use for, most of all if its items are short.
+    """
+    return _index_bytes(part) * len(part.items) + int(part.chunk_table["length"].sum())
+
+
+def _index_bytes(part: Part) -> int:
+    """Bytes of an item of a part in the index."""
+    return sum(column.itemsize for column in item_table(part.items, 0).values())
 
 
 def _rehearsal(

@@ -154,14 +154,17 @@ class WorkFolder:
             _remove_file(path)
             return None
 
-    def sizes(self, n_parts: int) -> dict[int, int]:
-        """Bytes of each part that is there, by its number; takes no lock."""
-        sizes = {}
-        with reported_os_errors(self.path, "read"):
-            for number in range(n_parts):
-                with contextlib.suppress(FileNotFoundError):
-                    sizes[number] = part_path(self.path, number).stat().st_size
-        return sizes
+    def parts(self, job: Job, n_parts: int) -> Iterator[tuple[int, Part]]:
+        """Number and content of each part of a job that is there and sound; takes no lock."""
+        for number in range(n_parts):
+            try:
+                part = read_part(part_path(self.path, number))
+            except StoreError as error:
+                if not _is_damage(error):
+                    raise
+            else:
+                if part.is_of(job.id):
+                    yield number, part
 
     def remove_damaged(self, n_parts: int) -> bool:
         """Remove parts of which a byte has changed since they were written; whether any was."""

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from specctl import convert_audio
-from specctl.convert import Options, estimate, estimate_conversion
+from specctl.convert import Options, estimate, estimate_conversion, plan
 from specctl.errors import StoreError
 from tests.convert.audio_files import write_noise
 from tests.convert.commands import run
@@ -37,6 +37,19 @@ def test_a_dry_run_tells_how_much_is_done_and_touches_nothing(folder, store):
     size = store.stat().st_size
     assert size / 4 < estimate.n_bytes < size * 4
     assert estimated().is_nothing
+
+
+def test_parts_that_are_done_count_as_what_they_add_to_the_store(tmp_path, store, monkeypatch):
+    """Those of short items are larger."""
+    monkeypatch.setattr(plan, "_PARTS_WANTED", 4)
+    for number in range(200):
+        write_noise(tmp_path / "in" / f"{number:03d}.wav", seconds=0.02)
+    settings = {**SETTINGS, "compression": "none"}
+    stop_after_parts(tmp_path / "in", store, 150, HERE, **settings)
+    half_done = estimate_conversion(tmp_path / "in", store, options=HERE, **settings)
+    assert 0 < half_done.n_parts_done < half_done.n_parts
+    whole = estimate_conversion(tmp_path / "in", options=HERE, **settings)
+    assert half_done.n_bytes == pytest.approx(whole.n_bytes, rel=0.02)
 
 
 def test_a_list_of_files_is_enough(folder, store):
