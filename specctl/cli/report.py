@@ -162,9 +162,10 @@ def _lines(summary: "Summary", allow_truncated: bool) -> list[str]:
         lines.append(f"{n_doubtful:,} {were} perhaps cut short")
     n_cut = sum(reason.startswith(CUT_SHORT) for _, reason in summary.failures)
     if n_cut and not allow_truncated:
+        are, them = ("is", "it") if n_cut == 1 else ("are", "them")
         lines.append(
-            f"{n_cut:,} of those that failed are cut short; --update --allow-truncated converts "
-            "what there is of them"
+            f"{n_cut:,} of those that failed {are} cut short; --update --allow-truncated converts "
+            f"what there is of {them}"
         )
     if summary.n_unlabelled:
         lines.append(f"{counted(summary.n_unlabelled, 'file')} without a label")

@@ -65,7 +65,7 @@ def test_without_the_flag_it_fails_and_the_report_says_what_helps(folder, tmp_pa
     assert done.returncode == 3
     assert "failed: cut.wav: unexpected end of data at 0.999 s" in done.stderr.splitlines()
     (hint,) = [line for line in done.stderr.splitlines() if "--allow-truncated" in line]
-    assert hint.startswith("1 of those that failed are cut short; --update --allow-truncated")
+    assert hint.startswith("1 of those that failed is cut short; --update --allow-truncated")
     with h5py.File(tmp_path / "o.h5") as file:
         assert "truncated" not in file["index"]
 
