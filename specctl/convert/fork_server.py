@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from specctl.convert.temporary import temporary_folder
@@ -56,7 +57,10 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(f"cannot start workers: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise StoreError(
+            f"cannot start workers: {reason}; pass --workers 0 to do without"
+        ) from error
 
 
 def check_open_files(n_workers: int) -> None:
@@ -78,6 +82,24 @@ def check_open_files(n_workers: int) -> None:
         f"cannot start {counted(n_workers, 'worker')}: {limit} files may be open at a time, "
         f"{needed} are needed; allow more with ulimit -n, or pass --workers {fitting}"
     )
+
+
+def no_process(n_workers: int) -> StoreError:
+    """The error of a server that could not fork the last of so many workers."""
+    return StoreError(
+        f"cannot start {counted(n_workers, 'worker')}: there is no process for the last one; "
+        f"allow more memory or processes (ulimit -u), or pass --workers {n_workers - 1}"
+    )
+
+
+def leave_errors_to_parent() -> None:
+    """Have this process, if it is the server, end without a traceback where it cannot fork."""
+
+    def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, OSError):
+            sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = say
 
 
 def _forget_that_of_another() -> None:

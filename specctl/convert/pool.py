@@ -24,9 +24,10 @@ from specctl.convert.fork_server import (
     begin_fork_server,
     check_open_files,
     ensure_fork_server,
+    no_process,
 )
 from specctl.convert.patience import RunningTime
-from specctl.errors import SpecctlError, StoreError
+from specctl.errors import SpecctlError
 
 _POLL_SECONDS = 0.1
 _DEATH_SECONDS = 10.0
@@ -77,9 +78,12 @@ class Pool:
             now = running.look()
             for worker in self._workers:
                 if tasks and worker.task is None and not control.draining:
+                    n_workers = sum(other.is_started for other in self._workers)
                     if not worker.is_started:
-                        check_open_files(1 + sum(other.is_started for other in self._workers))
-                    worker.begin(tasks.popleft(), now)
+                        n_workers += 1
+                        check_open_files(n_workers)
+                    if not worker.begin(tasks.popleft(), now):
+                        raise no_process(n_workers)
             busy = [worker for worker in self._workers if worker.task is not None]
             if control.killed or not busy:
                 return
@@ -114,14 +118,8 @@ class _Worker:
         """Whether the task in hand has taken longer than it may."""
         return now > self._deadline
 
-    def begin(self, task: Task, now: float) -> None:
-        """Hand over a task at a time, in seconds.
-
-        Raises
-        ------
-        StoreError
-            If no process can be started.
-        """
+    def begin(self, task: Task, now: float) -> bool:
+        """Hand over a task at a time, in seconds; false if no process can be started."""
         for _ in range(_MOST_STARTS):
             try:
                 if self.pipe is None or self._process is None or not self._process.is_alive():
@@ -135,8 +133,8 @@ class _Worker:
             self.task = task
             seconds = task.timeout
             self._deadline = float("inf") if seconds is None else now + seconds
-            return
-        raise StoreError("the workers cannot start")
+            return True
+        return False
 
     def outcome(self) -> Outcome:
         """What came of the task, once there is something to read."""

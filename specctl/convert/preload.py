@@ -7,9 +7,11 @@ which takes a fifth less time then, nor in a worker, where that would copy its p
 import gc
 
 from specctl.convert.early import one_blas_thread
+from specctl.convert.fork_server import leave_errors_to_parent
 
 gc.disable()
 one_blas_thread()
+leave_errors_to_parent()
 
 from specctl.convert import work  # noqa: E402
 

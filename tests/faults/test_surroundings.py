@@ -20,6 +20,7 @@ from tests.convert.commands import (
     started,
 )
 from tests.faults.sweep import wrong_end
+from tests.group_files import said_in_a_real_group
 
 NOBODY = 65534
 N_FILES = 64
@@ -73,6 +74,31 @@ def test_too_few_open_files_are_said_in_a_line(tmp_path, n_files, fitting):
     fewer = run_script("convert", folder, store, "--workers", fitting, preexec_fn=limit)
     assert fewer.returncode == 0, fewer.stderr
     assert verify_store(store) == []
+
+
+NO_PROCESS = (
+    "there is no process for the last one; allow more memory or processes (ulimit -u), or pass "
+    "--workers"
+)
+
+
+@pytest.mark.parametrize(
+    ("n_processes", "said"),
+    [
+        (2, "workers: Resource temporarily unavailable; pass --workers 0 to do without"),
+        (4, f"1 worker: {NO_PROCESS} 0"),
+        (5, f"2 workers: {NO_PROCESS} 1"),
+    ],
+)
+def test_too_few_processes_are_said_in_a_line(tmp_path, n_processes, said):
+    """Of which the command, the server and the tracker of resources are three."""
+    folder = corpus(tmp_path / "in", 6, seconds=0.2)
+    command = argv(folder, tmp_path / "o.h5", "--workers", 2)
+    program = f"import subprocess; print(subprocess.run({command}, stderr=-1).stderr.decode())"
+    assert said_in_a_real_group("pids", "pids.max", str(n_processes), program) == (
+        f"specctl: cannot start {said}\n\n"
+    )
+    assert not (tmp_path / "o.h5.parts").exists()
 
 
 def test_one_processor_is_enough(scenario, place):
