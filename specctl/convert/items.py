@@ -18,6 +18,10 @@ MIXED = -1
 """Channel number of an item that is the mean of all channels."""
 
 
+_KEPT_SAMPLES = 2**24
+"""Of all channels, 64 MiB: a file of no more is decoded once, and not for each channel."""
+
+
 @dataclass(slots=True)
 class Counted:
     """How much of a file or item has gone by, once it has."""
@@ -42,6 +46,34 @@ class Item:
     counted: Counted
 
 
+class _Decoded:
+    """The samples of a file, kept for the other channels to be taken from if they are few."""
+
+    def __init__(self, reader: AudioReader, config: ConvertConfig) -> None:
+        self.info = reader.info
+        self._reader = reader
+        self._is_kept = len(_channels(reader, config)) > 1
+        self._blocks: list[np.ndarray] = []
+
+    def blocks(self, room: Room | None) -> Iterator[np.ndarray]:
+        """All from the start, shape (samples, channels)."""
+        if self._blocks:
+            return iter(self._blocks)
+        return self._keeping() if self._is_kept else self._reader.blocks(room)
+
+    def _keeping(self) -> Iterator[np.ndarray]:
+        kept: list[np.ndarray] = []
+        n_samples = 0
+        for block in self._reader.blocks():
+            n_samples += block.size
+            if n_samples <= _KEPT_SAMPLES:
+                kept.append(block.copy())
+            else:
+                kept.clear()
+            yield block
+        self._blocks = kept
+
+
 def items(
     reader: AudioReader,
     source_key: str,
@@ -57,6 +89,7 @@ def items(
     that keys stay unique whatever the files are called. Segments too long for memory wait in a
     file that has no name in the folder of ``beside``.
     """
+    decoded = _Decoded(reader, config)
     for channel in _channels(reader, config):
         key = source_key if config.channels != "each" else f"{source_key}#ch{channel}"
         item = Counted()
@@ -64,7 +97,7 @@ def items(
         def blocks(
             room: Room | None, channel: int = channel, item: Counted = item
         ) -> Iterator[np.ndarray]:
-            return _signal(reader, config, channel, clock, file, item, room)
+            return _signal(decoded, config, channel, clock, file, item, room)
 
         if config.segment is None:
             yield Item(key, channel, 0, blocks, item)
@@ -79,7 +112,7 @@ def _channels(reader: AudioReader, config: ConvertConfig) -> list[int]:
 
 
 def _signal(
-    reader: AudioReader,
+    decoded: _Decoded,
     config: ConvertConfig,
     channel: int,
     clock: Clock,
@@ -88,10 +121,10 @@ def _signal(
     room: Room | None,
 ) -> Iterator[np.ndarray]:
     """One channel at the store's rate, block by block."""
-    resampler = Resampler(reader.info.sample_rate, config.sample_rate)
-    is_as_read = reader.info.n_channels == 1 and reader.info.sample_rate == config.sample_rate
+    resampler = Resampler(decoded.info.sample_rate, config.sample_rate)
+    is_as_read = decoded.info.n_channels == 1 and decoded.info.sample_rate == config.sample_rate
     n_read = n_given = 0
-    for block in clock.timed("decode", reader.blocks(room if is_as_read else None)):
+    for block in clock.timed("decode", decoded.blocks(room if is_as_read else None)):
         n_read += len(block)
         mono = mix_channels(block) if channel == MIXED else np.ascontiguousarray(block[:, channel])
         with clock.stage("resample"):
@@ -100,7 +133,7 @@ def _signal(
         yield mono
     with clock.stage("resample"):
         rest = resampler.push(np.empty(0, np.float32), last=True)
-    file.n_samples, file.seconds = n_read, n_read / reader.info.sample_rate
+    file.n_samples, file.seconds = n_read, n_read / decoded.info.sample_rate
     item.n_samples = n_given + len(rest)
     if rest.size:
         yield rest

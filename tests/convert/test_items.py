@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from specctl import convert_audio, open_store
+from specctl.audio.decode import AudioReader
 from specctl.audio.discover import decode_key
-from specctl.convert import Options, held, tiles
+from specctl.convert import Options, held, items, tiles
 from specctl.convert.plan import PlannedSource, row_bytes, stored_bytes
 from specctl.convert.settings import ConvertConfig
 from specctl.errors import AudioError, ParameterError, StoreError
@@ -120,6 +121,23 @@ def test_segments_of_channels_have_keys_of_both(tmp_path):
     job = {"segment": 0.5, "channels": "each", **STFT}
     _, values = convert(tmp_path / "in", tmp_path / "o.h5", **job)
     assert list(values) == [f"a.wav#ch{c}#s0000{s}" for c in (0, 1) for s in (0, 1)]
+
+
+def test_channels_are_decoded_once_if_they_fit_memory(tmp_path, monkeypatch):
+    """A file of 64 channels would be decoded 64 times; the values are the same."""
+    write(tmp_path / "in" / "a.flac", noise(RATE, 3))
+    blocks, passes = AudioReader.blocks, []
+    monkeypatch.setattr(AudioReader, "blocks", lambda *given: passes.append(1) or blocks(*given))
+    job = {"channels": "each", "sample_rate": RATE // 2, **STFT}
+    _, once = convert(tmp_path / "in", tmp_path / "once.h5", **job)
+    assert len(passes) == 1
+    # the last sample is one too many
+    monkeypatch.setattr(items, "_KEPT_SAMPLES", 3 * RATE - 1)
+    _, again = convert(tmp_path / "in", tmp_path / "again.h5", **job)
+    assert len(passes) == 1 + 3
+    assert list(once) == [f"a.flac#ch{channel}" for channel in range(3)]
+    for key, values in once.items():
+        np.testing.assert_array_equal(again[key], values)
 
 
 def test_a_name_that_looks_like_a_segment_stays_apart(tmp_path):
