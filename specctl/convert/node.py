@@ -6,18 +6,17 @@ worker has one.
 
 import os
 import socket
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from specctl.convert import work_names
 from specctl.convert.executors import Control, Task
 from specctl.convert.pool import Pool
+from specctl.convert.temporary import temporary_place
 from specctl.convert.watched import make_part
 from specctl.errors import StoreError
 from specctl.version import __version__
@@ -70,9 +69,8 @@ def run_here(task: Task, terms: Terms) -> Reply:
             part = replace(task.args[0], n_sharing=get_worker().state.nthreads)
             _check_seen([part.folder])
             _check_seen([source.path for source in part.sources])
-            with tempfile.TemporaryDirectory(prefix="specctl-") as name:
-                beats = Path(name) / "beats"
-                outcome = make_part(pool, part, beats, terms.timeout, Control())
+            with temporary_place() as folder:
+                outcome = make_part(pool, part, folder / "beats", terms.timeout, Control())
         else:
             if task.function is work_names.probe_all:
                 _check_seen(task.args[0])
