@@ -83,10 +83,13 @@ class ArmResult:
     weights: dict[str, torch.Tensor]
 
     def figures(self) -> dict[str, Any]:
-        """What a verdict compares."""
+        """What a verdict compares, and by how many files."""
+        of_classes = [sum(row) for row in self.test["confusion"]]
         return {
             "accuracy": self.test["accuracy"],
             "macro_f1": self.test["macro_f1"],
+            "n_test": sum(of_classes),
+            "majority": max(of_classes) / sum(of_classes),
             "ms_per_step": self.ms_per_step,
             "peak_memory_mb": self.peak_memory_mb,
         }

@@ -42,8 +42,9 @@ class Difference:
     runs on other files would: their interval is as wide as Nadeau and Bengio's correction has it
     (Inference for the Generalization Error, Machine Learning 52, 2003).
 
-    ``low`` and ``high`` are None for a single run, and where all runs differ by the same: no
-    spread says nothing about that of other runs, least of all that it is nothing.
+    ``low`` and ``high`` are within [-1, 1], as all differences are. They are None for a single
+    run, and where all runs differ by the same: no spread says nothing about that of other runs,
+    least of all that it is nothing.
     """
 
     mean: float
@@ -63,7 +64,7 @@ class Difference:
         from scipy.stats import t
 
         reach = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * spread * math.sqrt(1 / n + redrawn)
-        return cls(mean, mean - reach, mean + reach)
+        return cls(mean, max(-1.0, mean - reach), min(1.0, mean + reach))
 
     def __str__(self) -> str:
         interval = ""
@@ -78,8 +79,9 @@ class Verdict:
 
     Times and peaks are medians over the runs, None where nothing told. ``drift_degrees`` is how
     far the rows moved, None if they were not trained; ``change_of_bands`` is the same for bands,
-    relative to their norm. ``fixed_front_end`` says what was compared with, where the trained one
-    did not begin as that; ``trained`` names the weights.
+    relative to their norm. ``majority`` is the accuracy of always naming the most common class.
+    ``fixed_front_end`` says what was compared with, where the trained one did not begin as that;
+    ``trained`` names the weights.
     """
 
     outcome: Outcome
@@ -90,6 +92,8 @@ class Verdict:
     f1_fixed: MeanSd
     f1_trained: MeanSd
     f1_difference: Difference
+    majority: float
+    has_learned: bool
     ms_per_step_fixed: float | None
     ms_per_step_trained: float | None
     peak_memory_mb_fixed: float | None
@@ -116,6 +120,11 @@ class Verdict:
             return f"{self._subject} {self.outcome}"
         if self.n_runs < FEWEST_RUNS:
             which = f"fewer than {FEWEST_RUNS} runs"
+        elif not self.has_learned:
+            which = (
+                "models that are not clearly better than one that always names the most common "
+                f"class ({self.majority:.3f})"
+            )
         elif self.accuracy_difference.low is None:
             which = "runs that all differ by the same, which gives no interval,"
         else:
@@ -138,7 +147,7 @@ class Verdict:
             text = "; no run differs, which gives no interval: more test files would tell more"
             return text * is_null
         is_open = self.outcome == "cannot be judged" and self.n_runs >= FEWEST_RUNS
-        return "; more runs or files would narrow it" * is_open
+        return "; more runs or files would narrow it" * (is_open and self.has_learned)
 
     @property
     def _compared(self) -> str:
@@ -187,8 +196,9 @@ def judge(
     Parameters
     ----------
     fixed, trained : sequence of dict
-        Of each run, with ``accuracy``, ``macro_f1``, ``ms_per_step`` and ``peak_memory_mb``; runs
-        in the same place had the same seed and the same files.
+        Of each run, with ``accuracy``, ``macro_f1``, ``n_test`` (files it was judged by),
+        ``majority`` (their share of the most common class), ``ms_per_step`` and
+        ``peak_memory_mb``; runs in the same place had the same seed and the same files.
     drift_degrees : float, optional
         Of rows that were trained.
     fixed_front_end : str, optional
@@ -214,8 +224,9 @@ def judge(
     accuracy = [[run["accuracy"] for run in runs] for runs in (fixed, trained)]
     f1 = [[run["macro_f1"] for run in runs] for runs in (fixed, trained)]
     difference = Difference.of(accuracy[0], accuracy[1], redrawn)
+    has_learned = any(map(_has_learned, (fixed, trained)))
     return Verdict(
-        outcome=_outcome(difference, len(fixed)),
+        outcome=_outcome(difference, len(fixed), has_learned=has_learned),
         n_runs=len(fixed),
         accuracy_fixed=MeanSd.of(accuracy[0]),
         accuracy_trained=MeanSd.of(accuracy[1]),
@@ -223,6 +234,8 @@ def judge(
         f1_fixed=MeanSd.of(f1[0]),
         f1_trained=MeanSd.of(f1[1]),
         f1_difference=Difference.of(f1[0], f1[1], redrawn),
+        majority=statistics.fmean(run["majority"] for run in fixed),
+        has_learned=has_learned,
         ms_per_step_fixed=_median(fixed, "ms_per_step"),
         ms_per_step_trained=_median(trained, "ms_per_step"),
         peak_memory_mb_fixed=_median(fixed, "peak_memory_mb"),
@@ -234,17 +247,29 @@ def judge(
     )
 
 
-def _outcome(difference: Difference, n_runs: int) -> Outcome:
+def _outcome(difference: Difference, n_runs: int, *, has_learned: bool) -> Outcome:
+    mean, low, high = difference.mean, difference.low, difference.high
     if n_runs < FEWEST_RUNS:
         return "cannot be judged"
-    if difference.low is None or difference.high is None:
-        return "makes no difference" if abs(difference.mean) < _EQUAL else "cannot be judged"
-    if difference.low > 0:
+    if low is None or high is None:
+        is_null = abs(mean) < _EQUAL
+    elif low > 0:
         return "helps"
-    if difference.high < 0:
+    elif high < 0:
         return "hurts"
-    is_wide = difference.high - difference.mean > _WIDE
-    return "cannot be judged" if is_wide else "makes no difference"
+    else:
+        is_null = max(high - mean, mean - low) <= _WIDE
+    return "makes no difference" if is_null and has_learned else "cannot be judged"
+
+
+def _has_learned(runs: Sequence[dict[str, Any]]) -> bool:
+    """Whether more files are right than whoever names the most common class has but by chance."""
+    from scipy.stats import binom
+
+    n_files = sum(run["n_test"] for run in runs)
+    n_right = round(sum(run["accuracy"] * run["n_test"] for run in runs))
+    majority = statistics.fmean(run["majority"] for run in runs)
+    return bool(binom.sf(n_right - 1, n_files, majority) < 1 - CONFIDENCE)
 
 
 def _median(runs: Sequence[dict[str, Any]], name: str) -> float | None:

@@ -9,11 +9,9 @@ from specctl.training import drift, judge
 from specctl.training.evaluate import score
 
 
-def runs(accuracies, ms=1.0, memory=None):
-    return [
-        {"accuracy": each, "macro_f1": each / 2, "ms_per_step": ms, "peak_memory_mb": memory}
-        for each in accuracies
-    ]
+def runs(accuracies, ms=1.0, memory=None, majority=0.25, n_test=100):
+    others = {"ms_per_step": ms, "peak_memory_mb": memory, "majority": majority, "n_test": n_test}
+    return [{"accuracy": each, "macro_f1": each / 2, **others} for each in accuracies]
 
 
 def test_the_interval_is_that_of_students_t():
@@ -91,6 +89,41 @@ def test_an_interval_that_leaves_room_for_both_judges_nothing():
         "0.750 ± 0.250 trained, 0.500 ± 0.000 fixed, difference +0.250 (95% interval -0.060 to "
         "+0.560), 5 runs; more runs or files would narrow it"
     )
+
+
+@pytest.mark.parametrize(
+    ("fixed", "trained"),
+    [([0.28] * 3, [0.28] * 3), ([0.27, 0.28, 0.29], [0.27, 0.29, 0.28])],
+    ids=["alike", "about alike"],
+)
+def test_models_that_have_learned_nothing_cannot_tell(fixed, trained):
+    # by the binomial distribution 5 % of those that guess have 88 of 300 files right, or more
+    learned = [each + 0.02 for each in fixed], [each + 0.02 for each in trained]
+    assert judge(*map(runs, learned), 1.0).outcome == "makes no difference"
+    verdict = judge(runs(fixed), runs(trained), 1.0)
+    assert verdict.outcome == "cannot be judged"
+    assert verdict.majority == 0.25
+    assert verdict.sentence.startswith(
+        "models that are not clearly better than one that always names the most common class "
+        "(0.250) cannot tell whether a trained basis helps on this data: accuracy 0.280"
+    )
+    assert verdict.sentence.endswith(", 3 runs")
+
+
+def test_one_model_that_has_learned_is_enough_to_tell():
+    assert judge(runs([0.25] * 3), runs([0.70, 0.71, 0.72]), 1.0).outcome == "helps"
+
+
+def test_an_interval_ends_where_differences_do():
+    given = runs([0.0, 0.0, 0.9]), runs([1.0, 1.0, 0.9]), 1.0
+    verdict = judge(*given, redrawn=0.25)
+    assert verdict.accuracy_difference.low == -1.0
+    assert verdict.accuracy_difference.high == 1.0
+    # what is cut off makes no interval narrow
+    almost = judge(runs([0.0, 0.0, 0.1]), runs([1.0, 1.0, 1.0]), 1.0, redrawn=50.0)
+    assert almost.accuracy_difference.high == 1.0
+    assert almost.accuracy_difference.low < 0
+    assert almost.outcome == "cannot be judged"
 
 
 def test_another_start_is_said_to_be_a_part_of_the_difference():
