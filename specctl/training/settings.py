@@ -11,6 +11,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Weight = Annotated[float, Field(ge=0)]
 
+Rate = Annotated[float, Field(gt=0, le=1e6)]
+"""No training bears so much, and the optimiser needs steps that float32 holds."""
+
 _MAX_CROP = 3600.0
 """Seconds: a crop is padded in memory, where an hour at 48 kHz takes 700 MB."""
 
@@ -32,8 +35,8 @@ class TrainSettings(Settings, allow_inf_nan=False):
     model: str = "cnn"
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 32
-    lr: PositiveFloat = 1e-3
-    basis_lr: PositiveFloat = 1e-3
+    lr: Rate = 1e-3
+    basis_lr: Rate = 1e-3
     warmup: Fraction = 0.1
     max_grad_norm: PositiveFloat = 5.0
     weight_decay: Weight = 1e-4
