@@ -73,7 +73,8 @@ def read_label_rows(
     Raises
     ------
     ParameterError
-        If the file cannot be read, is too large, lacks a column or has it twice.
+        If the file cannot be read, is too large, lacks a column or has it twice, or a row has more
+        cells than the heading.
     """
     check_given(path, "labels", MAX_TABLE_BYTES)
     with reported(path, "labels"), path.open(newline="", encoding="utf-8-sig") as file:
@@ -87,6 +88,13 @@ def read_label_rows(
             )
         reader.fieldnames = columns
         for row in reader:
+            # under no name: cells beyond the heading; spreadsheets fill rows up with empty ones
+            beyond = "".join(row.get(None, ())).strip()
+            if beyond:
+                raise ParameterError(
+                    f"line {reader.line_num} of {path} must have {len(columns)} cells, as its "
+                    f"heading has, got {beyond!r:.80} beyond; put a label with commas in quotes"
+                )
             names = ("path", "label", *others)
             cells = {name: (row.get(name) or "").strip() for name in names}
             yield reader.line_num, {**cells, "path": cells["path"].removeprefix("./")}

@@ -108,6 +108,19 @@ def test_a_table_that_is_none_is_refused(tmp_path, text):
         find_labelled(tmp_path / "in", table)
 
 
+def test_a_cell_too_many_is_no_label_that_was_cut(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\na.wav,dog,\nb.wav,dog, small\n")
+    with pytest.raises(
+        ParameterError,
+        match=r"line 3 of .*labels.csv must have 2 cells, as its heading has, got 'small' beyond; "
+        "put a label with commas in quotes",
+    ):
+        read_labels(table)
+    table.write_text('path,label\na.wav,dog,\nb.wav,"dog, small",,\n')
+    assert read_labels(table) == {"a.wav": "dog", "b.wav": "dog, small"}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="files with holes")
 def test_a_table_of_terabytes_is_refused_at_once(tmp_path):
     with (tmp_path / "labels.csv").open("wb") as file:
