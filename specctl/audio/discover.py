@@ -9,6 +9,7 @@ import heapq
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -155,9 +156,15 @@ def encode_key(relative: bytes) -> str:
 
 
 def key_of(name: str, keys: Container[str]) -> str:
-    """The key of the file that somebody calls ``name``: by its key, or as it is on the disk."""
-    key = name if name in keys else encode_key(name.encode())
-    return key if key in keys else name
+    """The key of the file that somebody calls ``name``: by its key, or as it is on the disk.
+
+    Accents may be parts of their letters or characters of their own, as in names from a Mac.
+    """
+    if name in keys:
+        return name
+    forms = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+    ways = (*forms, *(encode_key(each.encode()) for each in forms))
+    return next((each for each in ways if each in keys), name)
 
 
 def decode_key(key: str) -> bytes:

@@ -1,6 +1,8 @@
 """Which files there are to learn from, and what each of them is."""
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,7 +65,7 @@ def find_labelled(
     ParameterError
         If the CSV or the expression is wrong.
     TrainingError
-        If there are fewer than two classes.
+        If there are fewer than two classes, or two that read the same.
     AudioError
         If the folder does not exist, or that of a class cannot be read.
     """
@@ -81,7 +83,19 @@ def find_labelled(
             f"labels must be of at least two classes, {labels or folder} has "
             f"{', '.join(classes) or 'none'}; give each class a folder of its own, or --labels"
         )
+    _check_forms(classes)
     return tuple(found)
+
+
+def _check_forms(classes: list[str]) -> None:
+    """Refuse labels that differ only in how Unicode writes an accent: nobody can see it."""
+    forms = Counter(unicodedata.normalize("NFC", name) for name in classes)
+    (name, n_classes) = forms.most_common(1)[0]
+    if n_classes > 1:
+        raise TrainingError(
+            f"two labels read {name!r} and are other characters (Unicode forms NFC and NFD); "
+            "write both alike"
+        )
 
 
 def _from_folders(discovery: Discovery, leave_out: LeaveOut) -> Iterator[Labelled]:

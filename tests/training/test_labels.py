@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import unicodedata
 
 import pytest
 
-from specctl.errors import AudioError
+from specctl.errors import AudioError, TrainingError
 from specctl.training import find_labelled, train_basis
 from tests.training.audio import TINY, write_tones
 
@@ -73,4 +74,26 @@ def test_a_class_whose_folder_could_not_be_read_at_first_does_not_vanish(folder,
 
     monkeypatch.setattr(os, "scandir", refusing_scandir)
     with pytest.raises(AudioError, match="cannot read '.*middle': input/output error"):
+        find_labelled(folder)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_table_may_write_the_accents_of_a_path_in_another_form(form, tmp_path):
+    # files from a Mac are called in the form NFD, editors write NFC
+    folder = write_tones(tmp_path / "in", n_clips=3, classes=("café", "thé"))
+    (folder / "café").rename(folder / unicodedata.normalize("NFD", "café"))
+    table = tmp_path / "labels.csv"
+    rows = "".join(f"{name}/{n:02d}.wav,{name}\n" for name in ("café", "thé") for n in range(3))
+    table.write_text(unicodedata.normalize(form, f"path,label\n{rows}"), encoding="utf-8")
+    found = find_labelled(folder, table)
+    assert [os.path.exists(each.source.path) for each in found] == [True] * 6
+    assert [each.label for each in found] == [
+        unicodedata.normalize(form, name) for name in ["café"] * 3 + ["thé"] * 3
+    ]
+
+
+def test_two_classes_that_read_the_same_are_refused(tmp_path):
+    names = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    folder = write_tones(tmp_path / "in", n_clips=3, classes=(*names, "low"))
+    with pytest.raises(TrainingError, match="two labels read 'café' and are other characters"):
         find_labelled(folder)
