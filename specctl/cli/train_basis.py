@@ -121,12 +121,13 @@ def train_basis(  # one flag for each setting; they go on as one dict
         if not (quiet or preset or _init_file(settings.get("init"))):
             sinks.append(_say_empty_bands)
         summary = _train(flags, preset, settings, sinks, should_stop)
-        if report is not None and is_first:
+    if is_first:
+        _print(summary, as_json=json, quiet=quiet)
+    if report is not None and is_first:
+        with reported_errors():
             from specctl.training.page import write_page
 
             write_page(report, summary)
-    if is_first:
-        _print(summary, as_json=json, quiet=quiet)
     if summary.failures:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

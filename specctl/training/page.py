@@ -48,7 +48,8 @@ def write_page(path: Path, summary: Summary) -> None:
     StoreError
         If it cannot be written.
     """
-    write_atomically(path, "\n".join(_page(summary)).encode())
+    # names of files may be no text
+    write_atomically(path, "\n".join(_page(summary)).encode(errors="backslashreplace"))
 
 
 def _page(summary: Summary) -> Iterator[str]:
