@@ -1,5 +1,6 @@
 """How far a training is, on stderr."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -32,7 +33,9 @@ class TrainProgress(Display):
                 f"{event['n_files']:,} files of {len(event['classes'])} classes: {names}"
             )
         elif kind == "left out":
-            self._say_left_out(event["files"])
+            self._say_files("left out", event["files"])
+        elif kind == "copies":
+            self._say_files("with the same bytes as another", event["files"])
         elif kind == "out of memory":
             self.say(
                 f"out of memory: {counted(event['clips_at_once'], 'clip')} at once from here on"
@@ -51,11 +54,11 @@ class TrainProgress(Display):
         if not self.quiet:
             super().say(text)
 
-    def _say_left_out(self, files: list[tuple[str, str]]) -> None:
+    def _say_files(self, what: str, files: Sequence[tuple[str, str]]) -> None:
         named = [f"{printable(key)} ({reason})" for key, reason in files[:_MOST_NAMED]]
         if len(files) > _MOST_NAMED:
             named.append(f"{len(files) - _MOST_NAMED:,} more")
-        self.say(f"{counted(len(files), 'file')} left out: {', '.join(named)}")
+        self.say(f"{counted(len(files), 'file')} {what}: {', '.join(named)}")
 
     def _show(self, name: str, n_done: int, n_total: int, figures: str) -> None:
         if n_done == 1:

@@ -6,6 +6,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import starmap
 from typing import Literal
 
 import numpy as np
@@ -21,6 +23,7 @@ from specctl.training.labels import Labelled
 CacheType = Literal["float32", "int16"]
 _THREADS = 4
 _FULL_SCALE = 32767
+_OTHER_LABEL = ", of another label"
 
 
 class Clips:
@@ -40,11 +43,14 @@ class Clips:
     Attributes
     ----------
     files : tuple of Labelled
-        Those that could be decoded.
+        Those that could be decoded. One with the bytes of another is in the group of that, if
+        it was given neither a group nor a split.
     n_samples : tuple of int
         The length of each.
     failures : tuple of (str, str)
         Key and reason of each file that could not be decoded.
+    copies : tuple of (str, str)
+        Key of each file with the bytes of one before it, and of which.
     dataset_hash : str
         SHA-256 over the names, labels, groups, splits and bytes of the files.
     """
@@ -75,7 +81,18 @@ class Clips:
             for file, clip in zip(files, decoded, strict=True)
             if not isinstance(clip, AudioError)
         ]
-        self.files = tuple(file for file, _ in good)
+        first: dict[str, Labelled] = {}
+        firsts = [first.setdefault(clip.digest, file) for file, clip in good]
+        pairs = list(zip((file for file, _ in good), firsts, strict=True))
+        self.files = tuple(starmap(_beside, pairs))
+        self.copies = tuple(
+            (
+                file.source.key,
+                f"as {other.source.key}" + _OTHER_LABEL * (file.label != other.label),
+            )
+            for file, other in pairs
+            if file is not other
+        )
         self._clips = tuple(clip for _, clip in good)
         self.n_samples = tuple(clip.n_samples for clip in self._clips)
         self.dataset_hash = _dataset_hash(good)
@@ -180,6 +197,12 @@ class _Clip:
         self.peak = peak
         self.digest = digest
         self.samples = samples
+
+
+def _beside(file: Labelled, first: Labelled) -> Labelled:
+    """Where nobody says who belongs together, a file and its copies do."""
+    is_alone = file.group == file.source.key and not file.split
+    return replace(file, group=first.group) if is_alone else file
 
 
 def most_common_rate(files: Sequence[Labelled]) -> int:

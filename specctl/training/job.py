@@ -74,8 +74,8 @@ def train_basis(
         argument, the valid frames of each clip, and gives logits.
     options : Options, optional
     report : callable
-        Called with a dict for what is left out, as files are decoded, at each step and each
-        epoch.
+        Called with a dict for what is left out, as files are decoded, for copies among them, at
+        each step and each epoch.
     should_stop : callable
         Asked after each step; then the state is saved.
     **settings
@@ -120,6 +120,8 @@ def train_basis(
             report({"event": "left out", "files": left_out})
         config = _config(files, preset, spectrogram)
         clips = _decode(files, config, options, report, should_stop)
+        if clips.copies:
+            report({"event": "copies", "files": clips.copies})
         _check_classes(files, clips)
         names = tuple(sorted({file.label for file in clips.files}))
         bench = Bench(

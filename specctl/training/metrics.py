@@ -63,7 +63,7 @@ class JsonLines:
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Write an event, but for those of finding and decoding files."""
-        if event["event"] in ("left out", "decode"):
+        if event["event"] in ("left out", "decode", "copies"):
             return
         with reported_os_errors(self._path):
             if self._file is None:

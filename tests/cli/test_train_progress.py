@@ -38,3 +38,10 @@ def test_what_is_fixed_or_trained_is_named(train, name, monkeypatch):
     start = {"event": "start", "train": train, "n_trained": 9, "n_files": 4, "classes": ("a", "b")}
     step = {"event": "step", "run": 0, "arm": "trained", "step": 1, "n_steps": 2, "loss": 0.5}
     assert said(start, step).splitlines()[1].startswith(f"run 1, {name} trained")
+
+
+def test_copies_are_named():
+    event = {"event": "copies", "files": [("b/2.wav", "as a/1.wav, of another label")]}
+    assert said(event) == (
+        "1 file with the same bytes as another: b/2.wav (as a/1.wav, of another label)\n"
+    )

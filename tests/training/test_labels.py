@@ -3,11 +3,12 @@
 import os
 import shutil
 import unicodedata
+from collections import Counter
 
 import pytest
 
 from specctl.errors import AudioError, TrainingError
-from specctl.training import find_labelled, train_basis
+from specctl.training import Clips, draw_split, find_labelled, train_basis
 from tests.training.audio import TINY, write_tones
 
 
@@ -97,3 +98,40 @@ def test_two_classes_that_read_the_same_are_refused(tmp_path):
     folder = write_tones(tmp_path / "in", n_clips=3, classes=(*names, "low"))
     with pytest.raises(TrainingError, match="two labels read 'café' and are other characters"):
         find_labelled(folder)
+
+
+def test_copies_of_a_file_are_on_one_side_of_a_split(tmp_path):
+    folder = write_tones(tmp_path / "in", n_clips=4)
+    for name in ("low", "high"):
+        for clip in range(4):
+            shutil.copy(folder / name / f"{clip:02d}.wav", folder / name / f"copy{clip}.wav")
+    clips = Clips(find_labelled(folder), 8000)
+    for seed in range(5):
+        for part in draw_split(clips.files, seed):
+            keys = [clips.files[i].source.key.replace("copy", "0") for i in part]
+            assert set(Counter(keys).values()) == {2}
+
+
+def test_copies_are_told_of_and_given_groups_and_splits_stay(tmp_path):
+    folder = write_tones(tmp_path / "in", n_clips=4)
+    shutil.copy(folder / "low" / "00.wav", folder / "high" / "copy.wav")
+    shutil.copy(folder / "low" / "00.wav", folder / "low" / "copy.wav")
+    copies = (
+        ("low/00.wav", "as high/copy.wav, of another label"),
+        ("low/copy.wav", "as high/copy.wav, of another label"),
+    )
+    events = []
+    given = {**TINY, "epochs": 1, "report": events.append}
+    train_basis(folder, tmp_path / "b", **given)
+    assert [event["files"] for event in events if event["event"] == "copies"] == [copies]
+    grouped = find_labelled(folder, group=r"/(\w)")
+    assert Clips(grouped, 8000).files == grouped
+    table = tmp_path / "labels.csv"
+    rows = "".join(
+        f"{name},{name.partition('/')[0]},{'test' if 'copy' in name else 'train'}\n"
+        for name in (each.source.key for each in grouped)
+    )
+    table.write_text(f"path,label,split\n{rows}")
+    divided = find_labelled(folder, table)
+    assert Clips(divided, 8000).files == divided
+    assert Clips(divided, 8000).copies == copies
