@@ -74,7 +74,9 @@ class Mixup(nn.Module):
             return batch, targets, lengths
         partner = torch.arange(len(batch)) ^ 1
         partner = torch.where(partner < len(batch), partner, torch.arange(len(batch)))
-        share = _beta(self.alpha, draws.uniform())
+        # whoever has no partner is all of the mixture, not two parts that are rounded
+        is_alone = partner == torch.arange(len(batch))
+        share = _beta(self.alpha, draws.uniform()).masked_fill(is_alone, 1.0)
         if lengths is not None:
             lengths = torch.maximum(lengths, lengths[partner])
         partner = partner.to(batch.device)

@@ -167,3 +167,14 @@ def test_masks_name_their_own_parameters():
         augment.FrequencyMasking(-1)
     with pytest.raises(ParameterError, match="time_mask_param must be at least 0, got -1"):
         augment.TimeMasking(-1)
+
+
+def test_a_clip_without_a_partner_stays_as_it_is_to_the_last_bit():
+    clips, labels = torch.rand(65, 99), torch.eye(65)
+    for seed in range(9):
+        mixed, targets = augment.Mixup()(
+            clips, labels, generator=torch.Generator().manual_seed(seed)
+        )
+        assert torch.equal(mixed[-1], clips[-1])
+        assert torch.equal(targets[-1], labels[-1])
+        assert not torch.equal(mixed[:-1], clips[:-1])
