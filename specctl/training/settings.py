@@ -11,8 +11,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Weight = Annotated[float, Field(ge=0)]
 
-Rate = Annotated[float, Field(gt=0, le=1e6)]
-"""No training bears so much, and the optimiser needs steps that float32 holds."""
+Rate = Annotated[float, Field(gt=0, le=1e30)]
+"""The optimiser needs steps that float32 holds; its first are ten times the rate."""
 
 _MAX_CROP = 3600.0
 """Seconds: a crop is padded in memory, where an hour at 48 kHz takes 700 MB."""
