@@ -44,7 +44,8 @@ class ConvKernel(FrameKernel):
     ) -> Tensor:
         """`run` after padding; while training, one item at a time."""
         if gpu.can_take(waveform):
-            padded = pad_waveform(waveform, padding, padding, pad_mode)
+            # without padding it is not copied: memory must not grow with a long file
+            padded = pad_waveform(waveform, padding, padding, pad_mode) if padding else waveform
             return gpu.run_dense(padded, chain)
         wants_gradient = torch.is_grad_enabled() and (
             waveform.requires_grad or chain.requires_grad

@@ -35,6 +35,8 @@ def compute(padded: Tensor, chain: Chain) -> Tensor:
             _copy_spectra(spectra, piece, target.out)
         else:
             _write_values(spectra, bins, piece, target)
+        # or they would be there beside those of the next piece
+        del spectra
     return target.out
 
 

@@ -65,6 +65,8 @@ def compute(padded: Tensor, chain: Chain) -> Tensor:
         by = exponents[piece.items]
         folded = _fold(piece.samples(padded, chain), chain, piece, by, depth)
         _multiply(folded, basis, pairs, by, piece, target)
+        # or they would be there beside those of the next piece
+        del folded
     return target.out
 
 

@@ -124,7 +124,7 @@ def test_memory_does_not_grow_with_the_length(kernel):
     settings = {**SPEECH, "n_mels": 8}
     transform = on_gpu(kernel, settings)
     used = []
-    for minutes in (10, 40):
+    for minutes in (20, 60):
         padded = torch.randn(1, minutes * 60 * 16000, device=CUDA)
         transform.run(padded)
         torch.cuda.reset_peak_memory_stats()
