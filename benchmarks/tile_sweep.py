@@ -12,13 +12,16 @@ from specctl.kernels.gpu import tiles
 from specctl.kernels.gpu.tiles import Tile
 from specctl.transforms import Transform
 
-DENSE = {"sample_rate": 22050, "n_fft": 1024, "hop_length": 256, "n_mels": 80}
-SHORT = {"sample_rate": 16000, "n_fft": 400, "hop_length": 160, "n_mels": 80}
+DEVICE = "cuda"
+CLIPS = 32
+_MUSIC = {"sample_rate": 22050, "n_fft": 1024, "hop_length": 256}
+DENSE = {**_MUSIC, "feature": "mel", "n_mels": 80}
+SHORT = {"sample_rate": 16000, "n_fft": 400, "hop_length": 160, "feature": "mel", "n_mels": 80}
 
 # (kernel of specctl, its settings, whether the basis is trained) by tile
 USES: dict[str, tuple[str, dict[str, Any], bool]] = {
     "dense_bands": ("conv", DENSE, False),
-    "dense": ("conv", {**DENSE, "n_mels": None, "feature": "magnitude"}, False),
+    "dense": ("conv", {**_MUSIC, "feature": "magnitude"}, False),
     "parts_gradient": ("conv", DENSE, True),
     "basis_gradient": ("conv", DENSE, True),
     "waveform_gradient": ("conv", DENSE, True),
@@ -50,9 +53,8 @@ class Candidate(NamedTuple):
 
 def candidates() -> Iterator[Candidate]:
     """Those in use first, then the others."""
-    device = torch.device("cuda")
     for kernel in USES:
-        used = tiles.tile_of(kernel, device)
+        used = tiles.tile_of(kernel, torch.device(DEVICE))
         yield Candidate(kernel, used)
         for rows, columns, depth in SIDES[kernel]:
             warps = 8 if rows * columns >= 2**13 else 4
@@ -69,7 +71,7 @@ def time_of(candidate: Candidate, rounds: int) -> dict[str, Any]:
     try:
         with patch.object(tiles, "TILES", changed):
             call = _call_of(candidate)
-            timer = timer_for("cuda")
+            timer = timer_for(DEVICE)
             for _ in range(3):
                 call()
             samples = [timer.time(call).seconds for _ in range(rounds)]
@@ -80,12 +82,11 @@ def time_of(candidate: Candidate, rounds: int) -> dict[str, Any]:
 
 def _call_of(candidate: Candidate) -> Callable[[], object]:
     kernel, settings, is_trained = USES[candidate.kernel]
-    given = {name: value for name, value in settings.items() if value is not None}
-    with torch.device("cuda"):
+    with torch.device(DEVICE):
         transform = Transform(
-            kernel=kernel, trainable=("basis",) if is_trained else (), **given
-        ).to("cuda")
-        waveform = torch.randn(32, 30 * given["sample_rate"])
+            kernel=kernel, trainable=("basis",) if is_trained else (), **settings
+        )
+        waveform = torch.randn(CLIPS, 30 * settings["sample_rate"])
     if not is_trained:
         return torch.no_grad()(lambda: transform(waveform))
     needs_samples = candidate.kernel == "waveform_gradient"
