@@ -62,8 +62,13 @@ def largest_batches(device: str, n_bytes: int = CARD_BYTES) -> list[dict[str, An
     rows = []
     try:
         for name in TRAINED:
+            row: dict[str, Any] = {"contender": name, "memory_bytes": n_bytes}
+            missing = find_contender(name, "fp32", device).missing()
+            if missing is not None:
+                rows.append({**row, "note": missing})
+                continue
             count = largest(partial(_trains, name, device), MOST_CLIPS)
-            rows.append({"contender": name, "memory_bytes": n_bytes, "largest_batch": count})
+            rows.append({**row, "largest_batch": count})
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
     return rows
