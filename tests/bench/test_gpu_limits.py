@@ -65,15 +65,13 @@ def test_packages_that_are_missing_are_named_at_once():
     assert "-d wheels pydantic h5py\n" in done.stderr
 
 
-def test_a_measurement_that_fails_does_not_keep_others_from_being_made(
-    gpu_limits, monkeypatch
-):
+def test_a_measurement_that_fails_does_not_keep_others_from_being_made(gpu_limits, monkeypatch):
     record = importlib.import_module("gpu")
     made = []
 
     def run(command, **_):
         made.append(command[2])
-        return SimpleNamespace(returncode=int(made[-1] == "limits"))
+        return SimpleNamespace(returncode=-11 if made[-1] == "limits" else 0)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(record, "gate", lambda: 0)
