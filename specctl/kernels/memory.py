@@ -2,7 +2,8 @@
 
 import torch
 
-_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
+_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
+"""The last of cuFFT, cuBLAS and cuDNN, which take memory of their own."""
 
 
 def is_out_of_memory(problem: BaseException) -> bool:
