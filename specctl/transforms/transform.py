@@ -29,7 +29,8 @@ class Transform(Weighted):
     ----------
     kernel : str
         ``"auto"`` or a name from `specctl.kernels.registry.KERNELS`. One that runs on a GPU
-        only, or a precision of which this is true, is built within ``torch.device("cuda")``.
+        only, or a precision of which this is true, needs one that is there, and to be moved to
+        it before it is called.
     precision : {"fp32", "tf32", "bf16"}
         Precision of matrix products. ``"fp32"`` means float32 whatever the process has
         switched on for others.
@@ -240,10 +241,23 @@ class Transform(Weighted):
         self._bands: Bands | None = None
         with torch.device("cpu"):
             start = self._begin(config, trainable, init, seed)
-            self._choose(device)
+            self._choose_first(device)
             self._hold(start, with_rows=self._choice.kernel.takes_trained_basis)
         if device.type != "cpu":
             self.to(device)
+
+    def _choose_first(self, device: torch.device) -> None:
+        """`_choose`; what runs on a GPU that is there alone is yet to be moved to it."""
+        try:
+            self._choose(device)
+        except KernelError as error:
+            if not torch.cuda.is_available():
+                raise
+            try:
+                self._choose(torch.device("cuda"))
+            except KernelError:
+                raise error from None
+            self._problem = str(error)
 
     def _choose(self, device: torch.device) -> None:
         is_fourier = self._is_fourier and "frequencies" not in self._trainable

@@ -390,6 +390,26 @@ def test_a_model_is_moved_to_where_its_kernel_cannot_run_and_on(monkeypatch):
         transform(waveform)
 
 
+def test_a_kernel_of_a_gpu_that_is_there_may_be_built_before_the_model_is_moved(monkeypatch):
+    places = {"cuda"}
+    monkeypatch.setattr(
+        FoldKernel,
+        "problem",
+        lambda _, demand: None if demand.device.type in places else "runs elsewhere",
+    )
+    settings, waveform = {**SMALL, "n_mels": 12}, noise(2, 500)
+    with pytest.raises(KernelError, match="kernel 'fold' runs elsewhere; available here: fft"):
+        MelSpectrogram(**settings, kernel="fold")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    transform = MelSpectrogram(**settings, kernel="fold")
+    with pytest.raises(KernelError, match="kernel 'fold' runs elsewhere; available here: fft"):
+        transform(waveform)
+    # as if this were where the GPU is
+    places.add("cpu")
+    assert torch.equal(transform.to("cpu")(waveform), MelSpectrogram(**settings)(waveform))
+    assert transform.kernel_name == "fold"
+
+
 def test_the_public_classes_are_those_of_the_package():
     assert specctl.MelSpectrogram is MelSpectrogram
     assert issubclass(specctl.MFCC, Transform)
