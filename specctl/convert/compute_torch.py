@@ -17,6 +17,9 @@ from specctl.transforms import Transform
 
 _SHORT = "not enough memory on the device"
 
+_MOST_PACKED = 2**25
+"""Samples of a pack that keep any GPU busy; it stands twice on the host, 128 MB each time."""
+
 
 class _Stretch(threading.local):
     """What the end of one tile leaves to the next one; conversions may share a computer."""
@@ -39,7 +42,7 @@ class TorchComputer:
     def __init__(self, transform: Transform, device: torch.device, memory_budget: int) -> None:
         self.transform = transform
         self.device = device
-        self.pack_samples = memory_budget // self._bytes_per_sample() if memory_budget else 0
+        self.pack_samples = min(memory_budget // self._bytes_per_sample(), _MOST_PACKED)
         self._stretch = _Stretch()
 
     def spectra(self, tiles: Sequence[np.ndarray]) -> list[Tensor]:

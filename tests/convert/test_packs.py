@@ -209,6 +209,12 @@ def test_the_budget_covers_a_packs_samples_and_their_rows():
     assert computer.pack_samples == pytest.approx(10**6 / per_sample, rel=0.1)
 
 
+def test_a_pack_does_not_grow_with_the_memory_of_the_device():
+    config = GivenSettings(STFT).resolve(RATE).spectrogram
+    large, larger = (TorchComputer(transform_for(config), CPU, n * 2**30) for n in (24, 140))
+    assert large.pack_samples == larger.pack_samples == 2**25
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_real_gpu_gives_what_the_cpu_gives(tmp_path):
     folder = corpus(tmp_path / "in", 9)
