@@ -12,8 +12,10 @@ from specctl.basis.ordinary import checked_basis
 from specctl.config import SpectrogramConfig
 from specctl.convert.compute import OutOfDeviceMemoryError
 from specctl.convert.settings import ConvertConfig
+from specctl.errors import KernelError
 from specctl.kernels.memory import is_out_of_memory
 from specctl.transforms import Transform
+from specctl.words import counted
 
 _SHORT = "not enough memory on the device"
 
@@ -180,10 +182,25 @@ def torch_computer(
     vram_budget: int | None,
     n_sharing: int,
 ) -> TorchComputer:
-    """The transform of a config on its device, ``n_sharing`` of them on it in all."""
+    """The transform of a config on its device, ``n_sharing`` of them on it in all.
+
+    Raises
+    ------
+    KernelError
+        If the device has no memory for it.
+    """
     where = torch.device(device)
-    transform = torch_transform(config, device, kernel, basis)
-    return TorchComputer(transform, where, _memory_budget(where, vram_budget) // n_sharing)
+    try:
+        transform = torch_transform(config, device, kernel, basis)
+        budget = _memory_budget(where, vram_budget) // n_sharing
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise KernelError(
+            f"{device} has not enough memory for {counted(n_sharing, 'worker')}; "
+            "give fewer with --workers, or another --device"
+        ) from error
+    return TorchComputer(transform, where, budget)
 
 
 def torch_transform(

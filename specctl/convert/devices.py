@@ -1,9 +1,14 @@
 """Which devices a run uses, and whether it can do without torch."""
 
+from collections.abc import Sequence
+
 from specctl.convert.early import is_cpu
 from specctl.convert.settings import ConvertConfig
 from specctl.errors import ParameterError
 from specctl.kernels.native.plan import problem as native_problem
+
+_WORKER_BYTES = 2**30
+"""Of a GPU for each worker, besides packs: what CUDA takes for a process, and room to compute."""
 
 
 def named_devices(device: str) -> tuple[str, ...]:
@@ -34,6 +39,16 @@ def named_devices(device: str) -> tuple[str, ...]:
     if len({name.partition(":")[0] for name in names}) > 1:
         raise ParameterError(f"device must be of one kind, cpu or cuda, got {device!r}")
     return tuple(dict.fromkeys(names))
+
+
+def most_workers(devices: Sequence[str]) -> int | None:
+    """Workers for which GPUs have room while packs take a quarter; ``None`` on a CPU."""
+    if "cpu" in devices:
+        return None
+    import torch
+
+    free = min(torch.cuda.mem_get_info(torch.device(device))[0] for device in devices)
+    return len(devices) * max(1, (free - free // 4) // _WORKER_BYTES)
 
 
 def is_compiled(config: ConvertConfig, device: str, kernel: str) -> bool:

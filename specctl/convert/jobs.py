@@ -65,11 +65,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the parent needs to know of the transform, which only a worker imports."""
+    """What the parent needs to know of the transform, which only a worker imports.
+
+    ``most_workers`` is how many there is room for, ``None`` where that is no matter.
+    """
 
     devices: tuple[str, ...]
     kernel: str
     kernel_reason: str
+    most_workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

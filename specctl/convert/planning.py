@@ -8,6 +8,7 @@ from specctl.audio.discover import Skipped, Source
 from specctl.audio.info import AudioInfo
 from specctl.audio.reasons import unmatched
 from specctl.convert import work_names
+from specctl.convert.early import is_cpu
 from specctl.convert.executors import Control, Executor, Task, replies
 from specctl.convert.jobs import Description, Job
 from specctl.convert.plan import (
@@ -131,12 +132,12 @@ def early_config(given: GivenSettings) -> ConvertConfig:
 def describe(executor: Executor, given: GivenSettings, options: Options) -> Description:
     """What device and kernel it will be; the workers say, since only workers import torch.
 
-    Each is asked, so that each is warm when there is work to do.
+    Each is asked, so that each is warm when there is work to do; one, where others will do it on
+    a GPU.
     """
     arguments = (options.device, options.kernel, early_config(given), options.basis)
-    tasks = [
-        Task(number, work_names.describe, arguments) for number in range(max(1, options.n_workers))
-    ]
+    n_asked = max(1, options.n_workers) if is_cpu(options.device) else 1
+    tasks = [Task(number, work_names.describe, arguments) for number in range(n_asked)]
     description: Description = list(replies(executor, tasks))[-1]
     return description
 

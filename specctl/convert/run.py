@@ -51,6 +51,11 @@ class Conversion:
     workplace: Callable[[Path], AbstractContextManager[WorkFolder]] = WorkFolder
     started: float = field(default_factory=time.perf_counter)
     _ready: float = field(init=False, default=0.0)
+    _is_number_ours: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # each machine of a cluster has GPUs of its own
+        self._is_number_ours = self.options.workers is None and self.options.scheduler is None
 
     def run(self) -> Summary:
         """Everything, from the first file to the store under its name."""
@@ -94,15 +99,18 @@ class Conversion:
         """The store, and what is asked for."""
         return Target(self.store, self.request, self.given, self.options, self.repaired)
 
-    def limit_workers(self, executor: Executor, n_files: int) -> None:
-        """Have no more workers than there are files: those above would start for nothing."""
-        n_workers = min(executor.n_workers, max(1, n_files))
+    def limit_workers(self, executor: Executor, most: int) -> None:
+        """Have no more workers than there are files, or room: those above would be for nothing."""
+        counts = (executor.n_workers, self.options.workers, max(1, most))
+        n_workers = min(count for count in counts if count is not None)
         self.options = replace(self.options, workers=n_workers)
 
     def _described(self, executor: Executor) -> Description:
         """What every worker says of device and kernel, once it is warm."""
         description = planning.describe(executor, self.given, self.options)
         self._ready = time.perf_counter()
+        if description.most_workers is not None and self._is_number_ours:
+            self.limit_workers(executor, description.most_workers)
         return description
 
     def planner(self) -> planning.Planner:

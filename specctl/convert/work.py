@@ -17,7 +17,7 @@ from specctl.basis.ordinary import checked_basis
 from specctl.convert.beats import Beats
 from specctl.convert.compute import Computer
 from specctl.convert.compute_native import NativeComputer
-from specctl.convert.devices import is_compiled, named_devices
+from specctl.convert.devices import is_compiled, most_workers, named_devices
 from specctl.convert.executors import Rest
 from specctl.convert.jobs import Description, PartJob, part_path
 from specctl.convert.memory import decoding_limited, limit_memory
@@ -57,7 +57,8 @@ def describe(
         from specctl.convert.compute_torch import torch_transform
 
         transform = torch_transform(config, devices[0], kernel, basis)
-        return Description(devices, transform.kernel_name, transform.kernel_reason)
+        name, reason = transform.kernel_name, transform.kernel_reason
+        return Description(devices, name, reason, most_workers(devices))
     import torch
 
     from specctl.kernels import registry
@@ -65,7 +66,7 @@ def describe(
 
     demand = Demand(config.spectrogram, torch.device(devices[0]), config.precision)
     choice = registry.choose(kernel, demand)
-    return Description(devices, choice.kernel.name, choice.reason)
+    return Description(devices, choice.kernel.name, choice.reason, most_workers(devices))
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,63 @@
+"""How many workers a GPU gets, and what they say, as far as it shows where there is none."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from specctl import convert_audio
+from specctl.convert import Options, compute_torch, planning
+from specctl.convert.devices import most_workers
+from specctl.convert.executors import InProcess
+from specctl.convert.jobs import Description
+from specctl.convert.settings import GivenSettings
+from specctl.errors import KernelError
+from tests.convert.audio_files import RATE, corpus
+
+STFT = {"n_fft": 512, "hop_length": 100, "n_mels": 20}
+GIB = 2**30
+
+
+@pytest.mark.parametrize(("free", "wanted"), [((139,), 104), ((8,), 6), ((1,), 1), ((24, 4), 6)])
+def test_gpus_get_as_many_workers_as_they_have_room_for(free, wanted, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda at: (free[at.index] * GIB, 200 * GIB))
+    assert most_workers([f"cuda:{index}" for index in range(len(free))]) == wanted
+
+
+def test_a_cpu_is_not_asked_for_room():
+    assert most_workers(("cpu",)) is None
+
+
+@pytest.mark.parametrize(("workers", "used"), [(None, 1), (2, 2)])
+def test_only_a_number_that_was_not_given_is_lowered(workers, used, tmp_path, monkeypatch):
+    describe = planning.describe
+    monkeypatch.setattr(
+        planning, "describe", lambda *given: replace(describe(*given), most_workers=1)
+    )
+    monkeypatch.setattr("specctl.convert.request.usable_cores", lambda: 2)
+    folder = corpus(tmp_path / "in", 3)
+    summary = convert_audio(folder, tmp_path / "o.h5", options=Options(workers=workers), **STFT)
+    assert summary.workers == used
+
+
+@pytest.mark.parametrize(("device", "n_asked"), [("cpu", 5), ("cuda", 1)])
+def test_workers_that_others_take_the_place_of_are_not_warmed(device, n_asked, monkeypatch):
+    asked = []
+
+    def replies(_, tasks):
+        asked.extend(tasks)
+        return [Description((device,), "fft", "")]
+
+    monkeypatch.setattr(planning, "replies", replies)
+    planning.describe(InProcess(), GivenSettings(STFT), Options(device=device, workers=5))
+    assert len(asked) == n_asked
+
+
+def test_a_gpu_without_room_for_its_workers_is_one_line(monkeypatch):
+    def full(*_):
+        raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported")
+
+    monkeypatch.setattr(compute_torch, "torch_transform", full)
+    config = GivenSettings(STFT).resolve(RATE)
+    with pytest.raises(KernelError, match="^cuda:1 has not enough memory for 16 workers; give f"):
+        compute_torch.torch_computer(config, "cuda:1", "fft", None, None, 16)
