@@ -26,14 +26,18 @@ def resolve_device(name: str) -> str:
     Raises
     ------
     ParameterError
-        For another name, or CUDA where there is none.
+        For another name, or a CUDA device that is not there.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ParameterError(f"device must be auto, cpu or cuda, got {name!r}")
-    if name != "cpu" and not torch.cuda.is_available():
-        raise ParameterError(f"device {name!r} is not here; this machine has cpu only")
+    if name == "cpu":
+        return name
+    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(name.partition(":")[2] or 0) >= n_devices:
+        here = ", ".join(["cpu", *(f"cuda:{index}" for index in range(n_devices))])
+        raise ParameterError(f"device {name!r} is not here; this machine has {here}")
     return name
 
 

@@ -261,9 +261,16 @@ def test_a_process_for_memory_that_fails_is_a_note(timer):
     assert (cell.status, cell.note, cell.peak_bytes) == ("ok", "it died", None)
 
 
+def test_a_gpu_that_is_not_there_is_refused(timer, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ParameterError, match="'cuda:2' is not here; this machine has cpu, cuda:0"):
+        bench(timer, device="cuda:2")
+
+
 def test_cuda_is_refused_where_there_is_none(timer, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ParameterError, match="device 'cuda' is not here; this machine has cpu"):
+    with pytest.raises(ParameterError, match="device 'cuda' is not here; this machine has cpu$"):
         bench(timer, device="cuda")
     report = bench(timer, device="auto")
     assert report.skipped == ["no CUDA device here: nothing was measured on a GPU"]

@@ -215,4 +215,4 @@ def test_results_of_before_are_replaced(fakes, tmp_path):
 def test_cuda_is_refused_where_there_is_none():
     done = invoke("--device", "cuda")
     assert done.exit_code == 2
-    assert done.stderr == "specctl: device 'cuda' is not here; this machine has cpu only\n"
+    assert done.stderr == "specctl: device 'cuda' is not here; this machine has cpu\n"
