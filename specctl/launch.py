@@ -9,12 +9,13 @@ from specctl.errors import ParameterError
 class Launch(NamedTuple):
     """Which process this is, of how many; alone by default.
 
-    ``local_rank`` is its number on this machine, and so that of its GPU.
+    ``local_rank`` is its number on this machine, of ``n_here``, and so that of its GPU.
     """
 
     rank: int = 0
     n_ranks: int = 1
     local_rank: int = 0
+    n_here: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -44,7 +45,7 @@ def read_launch() -> Launch:
         raise ParameterError(
             f"RANK must be less than WORLD_SIZE={n_ranks}, got {rank}; torchrun sets both"
         )
-    return Launch(rank, n_ranks, local_rank)
+    return Launch(rank, n_ranks, local_rank, _number("LOCAL_WORLD_SIZE", local_rank + 1, least=1))
 
 
 def _number(name: str, default: int, *, least: int = 0) -> int:

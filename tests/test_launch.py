@@ -5,7 +5,7 @@ from specctl.launch import Launch, read_launch
 
 
 def set_environment(monkeypatch, given):
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
@@ -19,7 +19,12 @@ def set_environment(monkeypatch, given):
         ({"RANK": "2", "WORLD_SIZE": "1"}, Launch(), True),
         ({"RANK": "none"}, Launch(), True),
         ({"RANK": "0", "WORLD_SIZE": "2"}, Launch(0, 2), True),
-        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, Launch(3, 4, 1), False),
+        ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, Launch(3, 4, 1, 2), False),
+        (
+            {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "3"},
+            Launch(3, 4, 1, 3),
+            False,
+        ),
     ],
 )
 def test_a_process_is_alone_unless_there_are_several(given, launch, is_first, monkeypatch):

@@ -115,6 +115,8 @@ def joined_processes(device: str) -> Iterator[Processes]:
 
     Raises
     ------
+    ParameterError
+        If there are more of them on this machine than it has GPUs.
     TrainingError
         If they cannot be reached.
     OtherProcessError
@@ -129,6 +131,13 @@ def joined_processes(device: str) -> Iterator[Processes]:
         return
     is_cuda = device != "cpu" and torch.cuda.is_available()
     if is_cuda:
+        # before any of them waits for one that cannot come
+        n_devices = torch.cuda.device_count()
+        if launch.n_here > n_devices:
+            raise ParameterError(
+                f"processes must be at most {n_devices} here, one for each CUDA device, "
+                f"got {launch.n_here}; --device cpu takes any number"
+            )
         torch.cuda.set_device(launch.local_rank)
     try:
         dist.init_process_group("nccl" if is_cuda else "gloo")
