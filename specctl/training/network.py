@@ -114,18 +114,19 @@ class Network(nn.Module):
 
 @contextmanager
 def model_precision(precision: Precision) -> Iterator[None]:
-    """Let convolutions and products of a model be in float32, whatever the process allows.
+    """Compute a model as exactly as ``precision`` says, whatever the process allows.
 
-    cuDNN computes float32 convolutions in TF32 unless told otherwise. The front end sets the
-    precision of its own products by itself.
+    cuDNN computes float32 convolutions and recurrences in TF32 unless told otherwise. The front
+    end sets the precision of its own products by itself.
     """
     wanted: Precision = "fp32" if precision == "bf16" else precision
     with ExitStack() as undo:
         undo.enter_context(matmul_precision(wanted))
         cudnn: Any = torch.backends.cudnn
         if hasattr(cudnn, "conv"):
-            undo.callback(setattr, cudnn.conv, "fp32_precision", cudnn.conv.fp32_precision)
-            cudnn.conv.fp32_precision = "tf32" if wanted == "tf32" else "ieee"
+            for owner in (cudnn.conv, cudnn.rnn):
+                undo.callback(setattr, owner, "fp32_precision", owner.fp32_precision)
+                owner.fp32_precision = "tf32" if wanted == "tf32" else "ieee"
         else:
             undo.callback(setattr, cudnn, "allow_tf32", cudnn.allow_tf32)
             cudnn.allow_tf32 = wanted == "tf32"
