@@ -11,11 +11,10 @@ from torch import Tensor
 from specctl.basis.ordinary import checked_basis
 from specctl.config import SpectrogramConfig
 from specctl.convert.compute import OutOfDeviceMemoryError
+from specctl.convert.devices import reported_device
 from specctl.convert.settings import ConvertConfig
-from specctl.errors import KernelError
 from specctl.kernels.memory import is_out_of_memory
 from specctl.transforms import Transform
-from specctl.words import counted
 
 _SHORT = "not enough memory on the device"
 
@@ -187,19 +186,12 @@ def torch_computer(
     Raises
     ------
     KernelError
-        If the device has no memory for it.
+        If the device has no memory for it, or takes no other process.
     """
     where = torch.device(device)
-    try:
+    with reported_device(device, n_sharing):
         transform = torch_transform(config, device, kernel, basis)
         budget = _memory_budget(where, vram_budget) // n_sharing
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise KernelError(
-            f"{device} has not enough memory for {counted(n_sharing, 'worker')}; "
-            "give fewer with --workers, or another --device"
-        ) from error
     return TorchComputer(transform, where, budget)
 
 

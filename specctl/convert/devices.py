@@ -1,14 +1,19 @@
 """Which devices a run uses, and whether it can do without torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from specctl.convert.early import is_cpu
 from specctl.convert.settings import ConvertConfig
-from specctl.errors import ParameterError
+from specctl.errors import KernelError, ParameterError
 from specctl.kernels.native.plan import problem as native_problem
+from specctl.words import counted
 
 _WORKER_BYTES = 2**30
 """Of a GPU for each worker, besides packs: what CUDA takes for a process, and room to compute."""
+
+_BUSY = "busy or unavailable"
+"""What CUDA says where another process has a GPU to itself."""
 
 
 def named_devices(device: str) -> tuple[str, ...]:
@@ -47,8 +52,27 @@ def most_workers(devices: Sequence[str]) -> int | None:
         return None
     import torch
 
-    free = min(torch.cuda.mem_get_info(torch.device(device))[0] for device in devices)
+    with reported_device(", ".join(devices)):
+        free = min(torch.cuda.mem_get_info(torch.device(device))[0] for device in devices)
     return len(devices) * max(1, (free - free // 4) // _WORKER_BYTES)
+
+
+@contextmanager
+def reported_device(device: str, n_workers: int = 1) -> Iterator[None]:
+    """A GPU that has no room for a process, or takes no other, as an error of ours."""
+    try:
+        yield
+    except RuntimeError as error:
+        from specctl.kernels.memory import is_out_of_memory
+
+        if is_out_of_memory(error):
+            problem = f"has not enough memory for {counted(n_workers, 'worker')}"
+        elif _BUSY in str(error):
+            problem = "is busy, or takes one process at a time"
+        else:
+            raise
+        cure = "give fewer with --workers, or another --device"
+        raise KernelError(f"{device} {problem}; {cure}") from error
 
 
 def is_compiled(config: ConvertConfig, device: str, kernel: str) -> bool:

@@ -53,11 +53,27 @@ def test_workers_that_others_take_the_place_of_are_not_warmed(device, n_asked, m
     assert len(asked) == n_asked
 
 
-def test_a_gpu_without_room_for_its_workers_is_one_line(monkeypatch):
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("out of memory", "cuda:1 has not enough memory for 16 workers; give fewer with --wor"),
+        ("CUDA-capable device(s) is/are busy or unavailable", "cuda:1 is busy, or takes one p"),
+    ],
+)
+def test_a_gpu_without_room_for_its_workers_is_one_line(said, line, monkeypatch):
     def full(*_):
-        raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported")
+        raise RuntimeError(f"CUDA error: {said}\nCUDA kernel errors might be reported")
 
     monkeypatch.setattr(compute_torch, "torch_transform", full)
     config = GivenSettings(STFT).resolve(RATE)
-    with pytest.raises(KernelError, match="^cuda:1 has not enough memory for 16 workers; give f"):
+    with pytest.raises(KernelError, match=f"^{line}"):
         compute_torch.torch_computer(config, "cuda:1", "fft", None, None, 16)
+
+
+def test_a_gpu_that_another_process_has_to_itself_is_one_line(monkeypatch):
+    def refused(*_):
+        raise RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", refused)
+    with pytest.raises(KernelError, match="^cuda:0, cuda:1 is busy"):
+        most_workers(("cuda:0", "cuda:1"))
