@@ -31,7 +31,7 @@ TILES: Mapping[str, Mapping[int, Tile]] = {
         INTERPRETED: Tile(128, 32, 64),
         80: Tile(128, 64, 32, warps=8, stages=3, bands=32),
         90: Tile(128, 128, 32, warps=8, stages=3),
-        120: Tile(128, 64, 32, warps=8, stages=3, bands=32),
+        100: Tile(128, 64, 32, warps=8, stages=3, bands=32),
     },
     # stores more than a few bands, or has more bands than are multiplied at once
     "dense": {
@@ -43,7 +43,8 @@ TILES: Mapping[str, Mapping[int, Tile]] = {
     "parts_gradient": {
         INTERPRETED: Tile(64, 32, 64, bands=16),
         80: Tile(128, 64, 32, warps=8, stages=3, bands=32),
-        90: Tile(128, 64, 32, warps=8, stages=3, bands=32),
+        100: Tile(128, 32, 64, warps=8, stages=3, bands=32),
+        120: Tile(128, 64, 32, warps=8, stages=3, bands=32),
     },
     # rows of the basis x taps x frames
     "basis_gradient": {
@@ -82,7 +83,8 @@ TILES: Mapping[str, Mapping[int, Tile]] = {
 }
 """Each entry serves its capability and newer ones, up to the next entry.
 
-12.0 has the products and the shared memory of 8.6, not those of 9.0 and 10.0.
+12.0 has the products and the shared memory of 8.6, not those of 9.0 and 10.0. 10.0 multiplies in
+a memory of its own, which takes the product with a basis and that with a few bands.
 """
 
 

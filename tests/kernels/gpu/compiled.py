@@ -38,6 +38,7 @@ class Compiled(NamedTuple):
     name: str
     assembly: str
     shared_bytes: int
+    tensor_columns: int  # of the memory that tensor cores of 10.0 have
     registers: int
     stack_bytes: int  # where registers are spilled to
 
@@ -76,8 +77,8 @@ def compiled(launch, capability):
     source = ASTSource(launch.kernel, signature, constants, attributes)
     target = GPUTarget("cuda", capability, 32)
     result = triton.compile(source, target=target, options=launch.options)
-    registers, stack = resources(result.asm["cubin"])
-    return Compiled(launch.name, result.asm["ptx"], result.metadata.shared, registers, stack)
+    memory = result.metadata.shared, result.metadata.tmem_size or 0
+    return Compiled(launch.name, result.asm["ptx"], *memory, *resources(result.asm["cubin"]))
 
 
 def kind_of(value, is_constant, is_free):
