@@ -104,8 +104,11 @@ def _conversion(
         raise ParameterError(
             f"options must be specctl.convert.Options(...), got {type(options).__name__}"
         )
-    for name in settings:
-        if name in Options.__dataclass_fields__ and name not in ConvertConfig.model_fields:
+    for name, value in settings.items():
+        is_option = name in Options.__dataclass_fields__
+        # of the basis, settings have the fingerprint
+        is_file = name == "basis" and isinstance(value, (str, Path)) and len(str(value)) != 64
+        if is_file or (is_option and name not in ConvertConfig.model_fields):
             raise ParameterError(
                 f"{name} is no setting of the spectrograms, pass options=specctl.convert."
                 f"Options({name}=...)"

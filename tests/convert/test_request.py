@@ -143,6 +143,8 @@ def test_a_request_is_told_what_another_was_for(tmp_path, monkeypatch, there, he
     assert others.difference(was) == "other files, labels or patterns"
 
 
-def test_an_option_given_as_a_setting_is_told_where_it_belongs(tmp_path):
-    with pytest.raises(ParameterError, match=r"pass options=specctl\.convert\.Options\(workers="):
-        convert_audio(tmp_path, tmp_path / "o.h5", workers=2)
+@pytest.mark.parametrize("given", [{"workers": 2}, {"basis": "b.safetensors"}])
+def test_an_option_given_as_a_setting_is_told_where_it_belongs(tmp_path, given):
+    (name,) = given
+    with pytest.raises(ParameterError, match=rf"pass options=specctl\.convert\.Options\({name}="):
+        convert_audio(tmp_path, tmp_path / "o.h5", **given)
