@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,7 @@ from specctl.errors import SpecctlError
 _POLL_SECONDS = 0.1
 _DEATH_SECONDS = 10.0
 _MOST_STARTS = 3
+_PAUSE_SECONDS = 0.1
 _HUNG = "no progress for too long"
 
 
@@ -129,6 +131,8 @@ class _Worker:
                     self.pipe.send((task.function, (*task.args, self._device)))
             except (OSError, EOFError):
                 self.end()
+                # a server that was killed has no successor before the system has noticed
+                time.sleep(_PAUSE_SECONDS)
                 continue
             self.task = task
             seconds = task.timeout

@@ -1,7 +1,5 @@
 """A Dask scheduler and workers, as processes that really die."""
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,11 +34,18 @@ class Machines:
         """End it at once."""
         self._processes[0].kill()
 
-    def kill_worker(self) -> None:
-        """End the process that runs tasks, which its nanny replaces."""
-        nanny = self._processes[1].pid
-        (pid,) = [pid for pid, argv in group_members(nanny) if "spawn_main" in " ".join(argv)]
-        os.kill(pid, signal.SIGKILL)
+    def pid_of(self, kind: str) -> int:
+        """Of the newest worker: the ``"worker"`` itself, which its nanny replaces, or the
+        ``"process"`` that it has for tasks; ValueError if there is none at the moment."""
+        program = {"worker": "spawn_main", "process": "forkserver"}[kind]
+        members = group_members(self._processes[-1].pid)
+        # of those with the program of a fork server, the last one was forked
+        return max(pid for pid, argv in members if program in " ".join(argv))
+
+    def replace_worker(self) -> None:
+        """End the newest worker with all that belongs to it, and start another one."""
+        kill_group(self._processes.pop())
+        self.add_worker()
 
     def log(self) -> str:
         """What all of them have said."""

@@ -1,6 +1,7 @@
 """Conversion on the workers of a Dask scheduler: the same store, whatever dies."""
 
 import json
+import os
 import signal
 import sys
 
@@ -100,7 +101,10 @@ def test_workers_may_come_late_and_die_and_a_lost_scheduler_costs_no_part(
                 wait_for(
                     lambda n=n_opened: stub.n_opened(folder / "y.m4a") == n, "a part", process
                 )
-                some.kill_worker() if n_opened == 2 else some.kill_scheduler()
+                if n_opened == 2:
+                    os.kill(some.pid_of("worker"), signal.SIGKILL)
+                else:
+                    some.kill_scheduler()
             _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert f"scheduler {some.file} is gone; the same command goes on" in errors

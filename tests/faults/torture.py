@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.faults import power, real_trials, torture_inputs
+from tests.faults.cluster_trials import Cluster
 from tests.faults.ledger import Ledger, Section, run_sections, subject, table
 from tests.faults.runner import Runner
 from tests.faults.shim import WRITES
@@ -151,7 +152,9 @@ def main() -> int:
             (folder / each).mkdir()
         sweep = Sweep(runner, folder / "sweep")
         labs = [stack.enter_context(power.Lab(folder / kind, sweep, kind)) for kind in power.KINDS]
+        cluster = stack.enter_context(Cluster(folder / "cluster", sweep))
         sections = [make(sweep) for make in SECTIONS] + [power.section(lab) for lab in labs]
+        sections.append(cluster.section())
 
         def keep(section: str, trial: str) -> None:
             name = f"{section}, {trial}".replace("/", "_")
