@@ -61,6 +61,11 @@ class Store(Mapping[str, np.ndarray]):
         self.path = path
         self.decode = decode
         self._opened: StoreFile | None = StoreFile(path)
+        try:
+            self._opened.check_places()
+        except StoreError:
+            self._opened.close()
+            raise
         # other processes find it from other folders
         self._place = path.absolute()
         self._tables_digest = self._opened.tables_digest

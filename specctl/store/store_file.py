@@ -116,6 +116,36 @@ class StoreFile:
         names = ("units", "long_name")
         return {name: self._checked.attribute(name, "spectrogram") or "" for name in names}
 
+    def order(self) -> np.ndarray:
+        """Rows of the index in the order of the items' frames."""
+        return np.lexsort((self.index["length"], self.index["start"]))
+
+    def overlapping(self) -> np.ndarray:
+        """Rows of the index whose items begin before one that comes earlier has ended."""
+        order = self.order()
+        start, length = self.index["start"][order], self.index["length"][order]
+        # an item without frames has none to share
+        order, start, stop = (column[length > 0] for column in (order, start, start + length))
+        rows: np.ndarray = order[1:][start[1:] < np.maximum.accumulate(stop)[:-1]]
+        return rows
+
+    def check_places(self) -> None:
+        """Raise StoreError where items cannot have the frames that the index gives them.
+
+        That is not all that may be wrong with it, but all that would give an item frames of
+        another one.
+        """
+        overlapping = self.overlapping()
+        if len(overlapping):
+            key = decode_text(bytes(self.index["key"][overlapping[0]]))
+            raise StoreError(f"{self.path} is damaged: {key!r} shares frames with another item")
+        n_frames = int(self.index["length"].sum())
+        if n_frames != self.moments.count:
+            raise StoreError(
+                f"{self.path} is damaged: its items have {n_frames:,} frames, stats/count is "
+                f"{self.moments.count:,}"
+            )
+
     def check_seal(self) -> None:
         """Raise StoreError where a byte has changed that lies in no chunk of ``/spectrogram``."""
         self._checked.check_seal(self._spectrogram)

@@ -124,23 +124,14 @@ class _Check:
 
     def _check_overlap(self) -> bool:
         """Whether rows belong to two items; such stores could make reading take for ever."""
-        start, length = self._file.index["start"], self._file.index["length"]
-        order = self._order()
-        start, stop = start[order], (start + length)[order]
-        # an item without frames has no rows to share
-        order, start, stop = (column[stop > start] for column in (order, start, stop))
-        overlapping = order[1:][start[1:] < np.maximum.accumulate(stop)[:-1]]
+        overlapping = self._file.overlapping()
         for row in overlapping:
             self._report("shares frames with another item", self._file.index["key"][row])
         return len(overlapping) > 0
 
-    def _order(self) -> np.ndarray:
-        """Rows of the index in the order of the items' rows."""
-        return np.lexsort((self._file.index["length"], self._file.index["start"]))
-
     def _check_rows(self) -> None:
         done = 0
-        for span, found in examine(self._file, spans(self._file, self._order())):
+        for span, found in examine(self._file, spans(self._file, self._file.order())):
             self._check_padding(done, span.start)
             if isinstance(found, Moments):
                 self._moments.add(found)

@@ -254,3 +254,17 @@ def test_what_a_user_does_to_the_index_changes_no_reading(tmp_path):
         for key, frames in made.values.items():
             np.testing.assert_array_equal(store[key], frames.T)
         assert store.record("anna/0.wav").n_samples == 5 * 160
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("start", 4, "'anna/1.wav' shares frames with another item"),
+        ("length", 18, "its items have 49 frames, stats/count is 50"),
+    ],
+)
+def test_an_item_is_not_given_frames_of_another(made, column, value, reason):
+    with h5py.File(made.path, "r+") as file:
+        file[f"index/{column}"][1] = value
+    with pytest.raises(StoreError, match=f"out.h5 is damaged: {reason}"):
+        open_store(made.path)
