@@ -86,8 +86,9 @@ class Options:
         for name in ("include", "exclude"):
             # the characters of a pattern are patterns, too, and one of them may be a star
             given[name] = (given[name],) if isinstance(given[name], str) else given[name]
-        if isinstance(self.basis, Path):
-            given["basis"] = str(self.basis)
+        for name in ("basis", "scheduler"):
+            if isinstance(given[name], Path):
+                given[name] = str(given[name])
         for name, value in checked(_types(), given):
             object.__setattr__(self, name, value)
         for name in ("include", "exclude"):
