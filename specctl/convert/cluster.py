@@ -1,5 +1,7 @@
 """Running tasks on other machines: on the workers of a Dask scheduler."""
 
+import asyncio
+import json
 import os
 import pickle
 import time
@@ -11,8 +13,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
+from specctl.convert.background import Background
 from specctl.convert.executors import Control, Outcome, Task
-from specctl.convert.node import Terms, run_here
+from specctl.convert.node import Terms, landmarks, run_here
 from specctl.errors import ParameterError, Stopped, StoreError
 
 if TYPE_CHECKING:
@@ -37,14 +40,14 @@ class Cluster:
     folder : Path
         Where tasks leave their work.
     control : Control
-        May end the wait for a worker.
+        May end the wait for scheduler and worker.
     waiting : callable
         Called again and again meanwhile.
 
     Raises
     ------
     ParameterError
-        Dask is not installed, or there is no such file.
+        Dask is not installed, or that is neither an address nor a scheduler's file.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Cluster:
                 f"scheduler needs Dask, {error.name} is missing; install specctl-audio[cluster]"
             ) from error
         self._dask = distributed
-        self._where = _place(scheduler)
+        self._address = _address(scheduler)
         self._scheduler = scheduler
         self._terms = terms
         self._folder = folder
@@ -89,10 +92,11 @@ class Cluster:
         Stopped
             ``control`` has stopped the run.
         """
+        self._greet()
         try:
-            self._client = self._dask.Client(**self._where, set_as_default=False, name="specctl")
-        except (OSError, ValueError) as error:
-            raise StoreError(f"cannot reach scheduler {self._scheduler}: {error}") from error
+            self._client = self._dask.Client(self._address, set_as_default=False, name="specctl")
+        except OSError as error:
+            raise self._unreachable(error) from error
         try:
             # it unpacks all that passes
             self._client.run_on_scheduler(pickle.loads, pickle.dumps(run_here))
@@ -100,10 +104,7 @@ class Cluster:
                 time.sleep(_POLL_SECONDS)
         except ImportError as error:
             self.__exit__()
-            raise StoreError(
-                f"scheduler {self._scheduler} and its workers need the specctl that runs here: "
-                f"{error}"
-            ) from error
+            raise self._elsewhere(error) from error
         except BaseException:
             self.__exit__()
             raise
@@ -134,7 +135,8 @@ class Cluster:
                 n_workers = self._n_there()
                 while tasks and not control.draining and len(running) < n_workers:
                     task = tasks.popleft()
-                    future = client.submit(run_here, task, self._terms, pure=False)
+                    call = _Call(run_here, task, self._terms, landmarks(task))
+                    future = client.submit(pickle.loads, pickle.dumps(call), pure=False)
                     running[future.key] = task, future
                     future.add_done_callback(ended.put)
                 if not running and (control.draining or not tasks):
@@ -153,12 +155,50 @@ class Cluster:
             raise self._lost() from error
         except self._dask.KilledWorker as error:
             return Outcome(task, death=f"{error.allowed_failures + 1} workers ended over it")
+        except ImportError as error:
+            raise self._elsewhere(error) from error
         except Exception as error:  # the caller looks at it: a bug is raised there
             return Outcome(task, error=error)
         # a network's disk shows what others have written once the folder is read again
         with os.scandir(self._folder) as entries:
             next(entries, None)
         return Outcome(task, *reply)
+
+    def _greet(self) -> None:
+        """Wait until the scheduler answers.
+
+        A `Client` that finds none waits without hearing of a signal, and again when it is let go.
+        """
+        errors: list[Exception] = []
+
+        def exchange() -> None:
+            try:
+                asyncio.run(self._answered())
+            except Exception as error:  # whatever it is: raised below
+                errors.append(error)
+
+        greeting = Background(exchange)
+        while not greeting.is_over:
+            if self._control.draining:
+                raise Stopped(
+                    f"stopped: scheduler {self._scheduler} has not answered; the same command "
+                    "goes on from there"
+                )
+            time.sleep(_POLL_SECONDS)
+        for error in errors:
+            raise self._unreachable(error) from error
+
+    async def _answered(self) -> None:
+        from dask import config
+        from dask.utils import parse_timedelta
+        from distributed.comm import connect
+
+        seconds = parse_timedelta(config.get("distributed.comm.timeouts.connect"))
+        arguments = self._dask.Security().get_connection_args("client")
+        # its own limit ends before the answer
+        connecting = connect(self._address, seconds, **arguments)
+        comm = await asyncio.wait_for(connecting, 2 * seconds)
+        await comm.close()
 
     def _n_there(self) -> int:
         """Threads of all workers; while there are none, nobody has anything in hand."""
@@ -177,14 +217,42 @@ class Cluster:
     def _lost(self) -> StoreError:
         return StoreError(f"scheduler {self._scheduler} is gone; the same command goes on")
 
+    def _unreachable(self, error: Exception) -> StoreError:
+        return StoreError(f"cannot reach scheduler {self._scheduler}: {str(error) or 'no answer'}")
 
-def _place(scheduler: str) -> dict[str, str]:
-    """Where a scheduler is, as Dask wants it to be said."""
+    def _elsewhere(self, error: ImportError) -> StoreError:
+        return StoreError(
+            f"scheduler {self._scheduler} and its workers need the specctl that runs here: {error}"
+        )
+
+
+class _Call:
+    """A call that is made where it is unpickled.
+
+    A worker that cannot unpickle a task, for lack of specctl, would end; one that cannot run it
+    says so.
+    """
+
+    def __init__(self, *call: Any) -> None:
+        self._call = call
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        function, *arguments = self._call
+        return function, tuple(arguments)
+
+
+def _address(scheduler: str) -> str:
+    """That of a scheduler, by itself or in the scheduler's file."""
     from distributed.comm.registry import get_backend
 
     name, is_address, _ = scheduler.partition("://")
     if not is_address and Path(scheduler).is_file():
-        return {"scheduler_file": scheduler}
+        try:
+            return str(json.loads(Path(scheduler).read_text())["address"])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ParameterError(
+                f"scheduler must be the file that dask scheduler wrote, got {scheduler}: {error}"
+            ) from error
     try:
         get_backend(name if is_address else "")
     except ValueError as error:
@@ -192,4 +260,4 @@ def _place(scheduler: str) -> dict[str, str]:
             "scheduler must be an address such as tcp://host:8786 or the JSON file that "
             f"dask scheduler wrote, got {scheduler!r}"
         ) from error
-    return {"address": scheduler}
+    return scheduler

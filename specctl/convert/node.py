@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 from specctl.convert import work_names
@@ -48,8 +49,30 @@ class Reply(NamedTuple):
     place: int | None
 
 
-def run_here(task: Task, terms: Terms) -> Reply:
+def landmarks(task: Task) -> list[str]:
+    """Paths of this machine by which another one can tell whether it has the disks of a task.
+
+    A file that is gone is not among them: it costs itself alone.
+    """
+    if task.function is work_names.convert_part:
+        part = task.args[0]
+        paths, folders = [source.path for source in part.sources], [part.folder]
+    elif task.function is work_names.probe_all:
+        paths, folders = task.args[0], []
+    else:
+        return []
+    return [*folders, *islice(filter(os.path.lexists, paths), 1)]
+
+
+def run_here(task: Task, terms: Terms, seen: Sequence[str] = ()) -> Reply:
     """Run a task on this machine.
+
+    Parameters
+    ----------
+    task : Task
+    terms : Terms
+    seen : sequence of str
+        Its `landmarks`.
 
     Raises
     ------
@@ -62,29 +85,22 @@ def run_here(task: Task, terms: Terms) -> Reply:
             f"{socket.gethostname()} has specctl {__version__}, this is {terms.version}; "
             "all machines need the same"
         )
+    for path in seen:
+        if not os.path.lexists(path):
+            raise StoreError(
+                f"{socket.gethostname()} does not see {path}; "
+                "all machines need SOURCE and STORE under the same paths"
+            )
     from distributed import get_worker
 
     with _processes.of_this_thread().lent(terms) as pool:
         if task.function is work_names.convert_part:
             part = replace(task.args[0], n_sharing=get_worker().state.nthreads)
-            _check_seen([part.folder])
-            _check_seen([source.path for source in part.sources])
             with temporary_place() as folder:
                 outcome = make_part(pool, part, folder / "beats", terms.timeout, Control())
         else:
-            if task.function is work_names.probe_all:
-                _check_seen(task.args[0])
             (outcome,) = pool.run(deque([task]), Control(), lambda: ())
     return Reply(outcome.value, outcome.error, outcome.death, outcome.place)
-
-
-def _check_seen(paths: Sequence[str]) -> None:
-    """Raise where none of these is here: then it is the disk that is missing, and not a file."""
-    if paths and not any(map(os.path.lexists, paths)):
-        raise StoreError(
-            f"{socket.gethostname()} does not see {paths[0]}; "
-            "all machines need SOURCE and STORE under the same paths"
-        )
 
 
 class _Process:
@@ -100,6 +116,8 @@ class _Process:
     def lent(self, terms: Terms) -> Iterator[Pool]:
         """The pool for these terms."""
         with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
             self._timer = None
             if self._pool is None or terms != self._terms:
                 self._end()

@@ -19,16 +19,17 @@ class Machines:
         folder.mkdir()
         self.file = folder / "scheduler.json"
         self._folder = folder
-        self._environment = {**environment, **_IMPATIENT}
+        self._environment = environment
         self._processes: list[subprocess.Popen[bytes]] = []
         flags = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", self.file)
         self._start("scheduler", *flags)
         wait_for(self.file.exists, "the scheduler")
 
-    def add_worker(self) -> None:
-        """Start one; does not wait for it."""
+    def add_worker(self, environment: dict[str, str] | None = None) -> None:
+        """Start one, in another environment, perhaps; does not wait for it."""
         flags = ("--scheduler-file", self.file, "--nthreads", "1")
-        self._start("worker", *flags, "--local-directory", self._folder)
+        flags = (*flags, "--local-directory", self._folder)
+        self._start("worker", *flags, environment=environment)
 
     def kill_scheduler(self) -> None:
         """End it at once."""
@@ -56,13 +57,13 @@ class Machines:
         for process in self._processes:
             kill_group(process)
 
-    def _start(self, kind: str, *flags: object) -> None:
+    def _start(self, kind: str, *flags: object, environment: dict[str, str] | None = None) -> None:
         with (self._folder / f"{len(self._processes)}.log").open("wb") as log:
             process = subprocess.Popen(
                 [DASK, kind, *map(str, flags), "--no-dashboard"],
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env={**(environment or self._environment), **_IMPATIENT},
                 cwd=self._folder,
                 start_new_session=True,
             )

@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import socket
 import sys
+import threading
 
 import pytest
 
@@ -70,13 +72,23 @@ def test_machines_make_the_same_store_and_bad_files_cost_themselves(
 
 @pytest.mark.usefixtures("small_parts")
 def test_what_a_cluster_has_begun_goes_on_anywhere(folder, store, tmp_path, two_machines):
-    there = Options(scheduler=str(two_machines.file))
+    there = Options(scheduler=two_machines.file)
     stop_after_parts(folder, store, 3, there, **SETTINGS)
     here = convert_audio(folder, store, options=Options(workers=0), **SETTINGS)
     assert 3 <= here.n_resumed < 9
     convert_audio(folder, tmp_path / "wanted.h5", options=there, **SETTINGS)
     assert_same(store, tmp_path / "wanted.h5")
     assert_nothing_beside(store)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_file_that_is_gone_meanwhile_costs_itself(folder, store, two_machines):
+    there = Options(scheduler=two_machines.file)
+    stop_after_parts(folder, store, 1, there, **SETTINGS)
+    last = max(folder.rglob("*.*"))
+    last.unlink()
+    summary = convert_audio(folder, store, options=there, **SETTINGS)
+    assert summary.failures == ((last.relative_to(folder).as_posix(), "no such file"),)
 
 
 def test_a_machine_without_the_disk_is_named(folder, store, two_machines):
@@ -115,13 +127,28 @@ def test_workers_may_come_late_and_die_and_a_lost_scheduler_costs_no_part(
     assert_nothing_beside(store)
 
 
-def test_a_scheduler_without_specctl_is_named(folder, store, tmp_path):
-    (tmp_path / "old" / "specctl").mkdir(parents=True)
-    (tmp_path / "old" / "specctl" / "__init__.py").touch()
-    with machines(tmp_path / "dask", 0, environment(PYTHONPATH=str(tmp_path / "old"))) as some:
+@pytest.fixture
+def without_specctl(tmp_path):
+    """An environment in which there is none, however it is installed here."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "specctl.py").write_text("raise ModuleNotFoundError('not installed')")
+    return environment(PYTHONPATH=str(tmp_path / "old"))
+
+
+def test_a_scheduler_without_specctl_is_named(folder, store, tmp_path, without_specctl):
+    with machines(tmp_path / "dask", 0, without_specctl) as some:
         done = run(folder, store, "--scheduler", some.file)
     assert done.returncode == 1
-    assert "and its workers need the specctl that runs here: No module named" in done.stderr
+    assert "and its workers need the specctl that runs here: not installed" in done.stderr
+
+
+def test_a_worker_without_specctl_is_named_and_lives(folder, store, tmp_path, without_specctl):
+    with machines(tmp_path / "dask", 0, environment()) as some:
+        some.add_worker(without_specctl)
+        done = run(folder, store, "--scheduler", some.file)
+        assert "Closing Nanny" not in some.log()
+    assert done.returncode == 1
+    assert "and its workers need the specctl that runs here: not installed" in done.stderr
 
 
 def test_waiting_for_a_worker_ends_with_a_signal(folder, store, tmp_path):
@@ -137,6 +164,30 @@ def test_waiting_for_a_worker_ends_with_a_signal(folder, store, tmp_path):
     assert not any(store.parent.iterdir())
 
 
+def test_a_scheduler_that_does_not_answer_is_named_and_a_signal_ends_the_wait(folder, store):
+    impatient = environment(DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="0.2s")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        done = run(folder, store, "--scheduler", address, env=impatient)
+        assert done.returncode == 1
+        assert f"cannot reach scheduler {address}: no answer" in done.stderr
+        silent.accept()[0].close()
+        with started(folder, store, "--scheduler", address) as process, silent.accept()[0]:
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"stopped: scheduler {address} has not answered; the same command goes on" in errors
+    assert not any(store.parent.iterdir())
+
+
+def test_tasks_leave_one_thread_to_wait_for_the_next():
+    terms = Terms("cpu", "specctl.convert.preload", 60.0)
+    for _ in range(3):
+        run_here(Task(0, work_names.probe_all, ([],)), terms)
+    waiting = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+    assert sum(not each.finished.is_set() for each in waiting) == 1
+
+
 def test_a_machine_of_another_version_is_refused():
     terms = Terms("cpu", "specctl.convert.preload", 60.0, version="0.0.9")
     with pytest.raises(StoreError, match=rf" has specctl {__version__}, this is 0\.0\.9; "):
@@ -147,6 +198,21 @@ def test_a_machine_of_another_version_is_refused():
 def test_a_scheduler_that_cannot_be_one_is_a_wrong_setting(folder, store, scheduler):
     with pytest.raises(ParameterError, match="scheduler must be an address such as tcp://host"):
         convert_audio(folder, store, options=Options(scheduler=scheduler))
+
+
+@pytest.mark.parametrize("scheduler", ["tcp://127.0.0.1", "tls://127.0.0.1:9"])
+def test_an_address_that_does_not_suffice_is_named(folder, store, scheduler):
+    # in a process that ends: a client that was left would speak then
+    done = run(folder, store, "--scheduler", scheduler)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"specctl: cannot reach scheduler {scheduler}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_file_that_no_scheduler_wrote_is_a_wrong_setting(folder, store, tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ParameterError, match="scheduler must be the file that dask scheduler wr"):
+        convert_audio(folder, store, options=Options(scheduler=tmp_path / "other.json"))
 
 
 @pytest.mark.parametrize(
