@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import pickle
 import time
@@ -21,6 +22,7 @@ from specctl.errors import ParameterError, Stopped, StoreError
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+_log = logging.getLogger("distributed.client")
 _POLL_SECONDS = 0.1
 _CLOSE_SECONDS = 5.0
 
@@ -92,6 +94,14 @@ class Cluster:
         Stopped
             ``control`` has stopped the run.
         """
+        _log.addFilter(self._is_for_users)
+        try:
+            return self._entered()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _entered(self) -> Self:
         self._greet()
         try:
             self._client = self._dask.Client(self._address, set_as_default=False, name="specctl")
@@ -103,17 +113,20 @@ class Cluster:
             while not self._n_there():
                 time.sleep(_POLL_SECONDS)
         except ImportError as error:
-            self.__exit__()
             raise self._elsewhere(error) from error
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         client, self._client = self._client, None
-        if client is not None:
-            client.close(_CLOSE_SECONDS)
+        try:
+            if client is not None:
+                client.close(_CLOSE_SECONDS)
+        finally:
+            _log.removeFilter(self._is_for_users)
+
+    def _is_for_users(self, _: logging.LogRecord) -> bool:
+        """Nothing that Dask says of workers and scheduler: what they cost is told here."""
+        return False
 
     def run(
         self, tasks: deque[Task], control: Control, hung: Callable[[], Sequence[int]]
