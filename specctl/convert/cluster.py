@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from specctl.convert.background import Background
 from specctl.convert.executors import Control, Outcome, Task
-from specctl.convert.node import Terms, landmarks, run_here
+from specctl.convert.node import Terms, for_any_folder, landmarks, run_here
 from specctl.errors import ParameterError, Stopped, StoreError
 
 if TYPE_CHECKING:
@@ -148,7 +148,8 @@ class Cluster:
                 n_workers = self._n_there()
                 while tasks and not control.draining and len(running) < n_workers:
                     task = tasks.popleft()
-                    call = _Call(run_here, task, self._terms, landmarks(task))
+                    sent = for_any_folder(task)
+                    call = _Call(run_here, sent, self._terms, landmarks(sent))
                     future = client.submit(pickle.loads, pickle.dumps(call), pure=False)
                     running[future.key] = task, future
                     future.add_done_callback(ended.put)

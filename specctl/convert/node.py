@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from specctl.convert import work_names
@@ -47,6 +48,21 @@ class Reply(NamedTuple):
     error: BaseException | None
     death: str
     place: int | None
+
+
+def for_any_folder(task: Task) -> Task:
+    """The same task for a machine whose current folder is another one."""
+    if task.function is work_names.convert_part:
+        part = task.args[0]
+        sources = tuple(replace(source, path=_absolute(source.path)) for source in part.sources)
+        return replace(task, args=(replace(part, folder=_absolute(part.folder), sources=sources),))
+    if task.function is work_names.probe_all:
+        return replace(task, args=([_absolute(path) for path in task.args[0]],))
+    return task
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
 
 
 def landmarks(task: Task) -> list[str]:

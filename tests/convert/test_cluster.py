@@ -49,9 +49,10 @@ def test_machines_make_the_same_store_and_bad_files_cost_themselves(
     for action in ("segv", "hang"):
         stub.write(folder / f"{action}.m4a", action, n_good=1)
     flags = (*FLAGS, "--timeout", 3, "--json")
+    # relative to a folder that is not that of the others
     done = run(
-        folder, store, *flags, "--scheduler", two_machines.file,
-        small_parts=True, env=stub.environment,
+        "in", "out/o.h5", *flags, "--scheduler", two_machines.file,
+        small_parts=True, env=stub.environment, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 3, done.stderr + two_machines.log()
     summary = json.loads(done.stdout)
