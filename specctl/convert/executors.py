@@ -101,7 +101,10 @@ def replies(executor: Executor, tasks: Iterable[Task]) -> Iterator[Any]:
             continue
         deaths[outcome.task.number] += 1
         if deaths[outcome.task.number] == _MOST_DEATHS:
-            raise StoreError(f"the workers cannot start: {outcome.death}")
+            raise StoreError(
+                f"the workers cannot start: {outcome.death}; allow more memory or processes "
+                "(ulimit -u), or pass fewer --workers"
+            )
         waiting.append(outcome.task)
 
 
