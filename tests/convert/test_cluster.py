@@ -48,7 +48,7 @@ def test_machines_make_the_same_store_and_bad_files_cost_themselves(
     (folder / "empty.wav").write_bytes(b"")
     for action in ("segv", "hang"):
         stub.write(folder / f"{action}.m4a", action, n_good=1)
-    flags = (*FLAGS, "--timeout", 3, "--json")
+    flags = (*FLAGS, "--timeout", 2, "--json")
     # relative to a folder that is not that of the others
     done = run(
         "in", "out/o.h5", *flags, "--scheduler", two_machines.file,
