@@ -8,8 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import specctl
 from specctl.config import SpectrogramConfig
-from specctl.errors import KernelError, ParameterError
-from specctl.kernels.fold import FoldKernel
+from specctl.errors import ParameterError
 from specctl.transforms import MFCC, MelSpectrogram, Spectrogram, Transform, transform_for
 from tests.dsp.signals import noise
 
@@ -311,11 +310,6 @@ def test_says_which_settings_it_has():
     assert "MelSpectrogram(mel, sample_rate=8000, n_fft=64, hop_length=20, n_bins=12" in text
 
 
-def test_says_which_kernel_it_uses_and_why():
-    assert Spectrogram(**SMALL).kernel_name == "fft"
-    assert trained("basis").kernel_reason
-
-
 def test_a_setting_that_no_config_has_is_refused():
     with pytest.raises(ParameterError, match="no setting 'n_mel'; did you mean n_mels"):
         MelSpectrogram(n_mel=80)
@@ -366,48 +360,6 @@ def test_pcen_starts_with_the_same_numbers_whatever_the_default_type_is():
         torch.set_default_dtype(torch.float32)
     assert found.dtype == torch.float32
     assert torch.equal(found, wanted)
-
-
-def test_an_unknown_kernel_is_refused():
-    with pytest.raises(KernelError, match="kernel must be auto, .*fft.*conv"):
-        Spectrogram(kernel="cuda")
-
-
-def test_a_model_is_moved_to_where_its_kernel_cannot_run_and_on(monkeypatch):
-    places = {"cpu"}
-    monkeypatch.setattr(
-        FoldKernel,
-        "problem",
-        lambda _, demand: None if demand.device.type in places else "runs elsewhere",
-    )
-    transform, waveform = MelSpectrogram(**SMALL, n_mels=12, kernel="fold"), noise(2, 500)
-    wanted = transform(waveform)
-    assert transform.to("meta")(waveform.to("meta")).shape == wanted.shape
-    assert torch.equal(transform.to_empty(device="cpu")(waveform), wanted)
-    places.clear()
-    transform.cpu()
-    with pytest.raises(KernelError, match="kernel 'fold' runs elsewhere; available here: fft"):
-        transform(waveform)
-
-
-def test_a_kernel_of_a_gpu_that_is_there_may_be_built_before_the_model_is_moved(monkeypatch):
-    places = {"cuda"}
-    monkeypatch.setattr(
-        FoldKernel,
-        "problem",
-        lambda _, demand: None if demand.device.type in places else "runs elsewhere",
-    )
-    settings, waveform = {**SMALL, "n_mels": 12}, noise(2, 500)
-    with pytest.raises(KernelError, match="kernel 'fold' runs elsewhere; available here: fft"):
-        MelSpectrogram(**settings, kernel="fold")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    transform = MelSpectrogram(**settings, kernel="fold")
-    with pytest.raises(KernelError, match="kernel 'fold' runs elsewhere; available here: fft"):
-        transform(waveform)
-    # as if this were where the GPU is
-    places.add("cpu")
-    assert torch.equal(transform.to("cpu")(waveform), MelSpectrogram(**settings)(waveform))
-    assert transform.kernel_name == "fold"
 
 
 def test_the_public_classes_are_those_of_the_package():
