@@ -97,11 +97,11 @@ def test_too_few_processes_are_said_in_a_line(tmp_path, n_processes, said):
     folder = corpus(tmp_path / "in", 6, seconds=0.2)
     command = argv(folder, tmp_path / "o.h5", "--workers", 2)
     program = f"import subprocess; print(subprocess.run({command}, stderr=-1).stderr.decode())"
-    missed = f"the workers cannot start: ended its process with exit code 255; {ADVICE} fewer"
-    assert said_in_a_real_group("pids", "pids.max", str(n_processes), program) in (
-        f"specctl: cannot start {said}\n\n",
-        f"specctl: {missed} --workers\n\n",
-    )
+    lines = {f"specctl: cannot start {said}\n\n"}
+    if n_processes == 5:
+        missed = "the workers cannot start: ended its process with exit code 255"
+        lines.add(f"specctl: {missed}; {ADVICE} fewer --workers\n\n")
+    assert said_in_a_real_group("pids", "pids.max", str(n_processes), program) in lines
     assert not (tmp_path / "o.h5.parts").exists()
 
 
