@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
@@ -22,6 +23,7 @@ GROUP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _LONGEST_FOLDER = 60  # bytes; of 107 that the name of a socket may have
 _FILES, _FILES_OF_A_WORKER = 12, 3
 """Descriptors in use at once, by measurement."""
+_MOST_SECONDS_TO_END, _LOOK_SECONDS = 1.0, 0.01
 _starting = threading.Lock()
 _HOME = Path(__file__).absolute().parents[2]
 
@@ -92,6 +94,19 @@ def no_process(n_workers: int) -> StoreError:
     )
 
 
+def await_end_of_server() -> None:
+    """Wait a moment for a server that was killed: it has no successor before it has ended."""
+    server: Any = forkserver._forkserver
+    end = time.monotonic() + _MOST_SECONDS_TO_END
+    while server._forkserver_pid is not None and time.monotonic() < end:
+        time.sleep(_LOOK_SECONDS)
+        try:
+            if _has_ended(server._forkserver_pid):
+                return
+        except ChildProcessError:
+            return
+
+
 def leave_errors_to_parent() -> None:
     """Have this process, if it is the server, end without a traceback where it cannot fork."""
 
@@ -105,17 +120,29 @@ def leave_errors_to_parent() -> None:
 def _forget_that_of_another() -> None:
     """Leave the server to the process that this one was forked from, and that is its parent."""
     server: Any = forkserver._forkserver
-    # macOS cannot say before Python 3.13
-    if server._forkserver_pid is None or not hasattr(os, "waitid"):
+    if server._forkserver_pid is None:
         return
     try:
-        # looks, and leaves it to multiprocessing to see that one is dead
-        os.waitid(os.P_PID, server._forkserver_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        _has_ended(server._forkserver_pid)
     except ChildProcessError:
         # open here, it would keep the server alive when its parent is gone
         with suppress(OSError):
             os.close(server._forkserver_alive_fd)
         server._forkserver_pid = server._forkserver_address = server._forkserver_alive_fd = None
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child has, which it is left to multiprocessing to clear away.
+
+    Raises
+    ------
+    ChildProcessError
+        It is none of this process.
+    """
+    # macOS cannot say before Python 3.13
+    if not hasattr(os, "waitid"):
+        return False
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _have_folder_for_sockets() -> None:

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import Any, Self
 from specctl.convert.executors import Control, Outcome, Rest, Task
 from specctl.convert.fork_server import (
     GROUP_SIGNALS,
+    await_end_of_server,
     begin_fork_server,
     check_open_files,
     ensure_fork_server,
@@ -33,7 +33,6 @@ from specctl.errors import SpecctlError
 _POLL_SECONDS = 0.1
 _DEATH_SECONDS = 10.0
 _MOST_STARTS = 3
-_PAUSE_SECONDS = 0.1
 _HUNG = "no progress for too long"
 
 
@@ -131,8 +130,7 @@ class _Worker:
                     self.pipe.send((task.function, (*task.args, self._device)))
             except (OSError, EOFError):
                 self.end()
-                # a server that was killed has no successor before the system has noticed
-                time.sleep(_PAUSE_SECONDS)
+                await_end_of_server()
                 continue
             self.task = task
             seconds = task.timeout

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections import deque
+from contextlib import suppress
 from multiprocessing import forkserver
 
 from specctl.convert import work_names
@@ -18,11 +19,16 @@ def ask(pool):
     return outcome.value or outcome.death
 
 
-def test_a_fork_server_that_is_killed_is_replaced_at_once():
-    for _ in range(8):
+def test_a_fork_server_that_is_killed_costs_one_task_at_most():
+    for _ in range(4):
         with Pool(["cpu"], 1, PRELOAD) as pool:
             (reason,) = ask(pool)
-            os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
-            # its worker goes with it, now or with a task in hand
-            ask(pool)
-            assert ask(pool) == [reason]
+            server = forkserver._forkserver._forkserver_pid
+            os.kill(server, signal.SIGKILL)
+            outcomes = [ask(pool)]
+            # its worker goes with it, at the latest now
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
+            outcomes += [ask(pool), ask(pool)]
+            assert outcomes.count([reason]) >= len(outcomes) - 1
+            assert outcomes[-1] == [reason]
