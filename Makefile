@@ -1,5 +1,6 @@
 # make demo    set up, convert the clips that ship with the project, look at the result
 # make test    set up with the test extra, run the tests
+# make thorough  tests that are not run with every change: more of the same, and slow
 # make lint    ruff and mypy
 # make torture try to break a conversion for TORTURE_MINUTES, write benchmarks/RELIABILITY.md
 #
@@ -18,7 +19,7 @@ TORTURE_MINUTES ?= 120
 bin = $(VENV)/bin
 install = $(bin)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) -c constraints.txt
 
-.PHONY: demo test lint torture clean
+.PHONY: demo test thorough lint torture clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -31,6 +32,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(bin)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
+
+thorough: $(VENV)/.installed-test
+	$(bin)/python -m pytest -n $(JOBS) --dist worksteal -m thorough $(TESTS)
 
 lint: $(VENV)/.installed-test
 	$(bin)/ruff check .

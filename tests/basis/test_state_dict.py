@@ -62,6 +62,11 @@ def test_shapes_tell_settings(weights, tmp_path):
     assert settings_of(tmp_path / "w.pt", "power") == {"n_fft": 64}
 
 
+@pytest.mark.parametrize(
+    "weights",
+    ["nnaudio", pytest.param("torchlibrosa", marks=pytest.mark.thorough)],
+    indirect=True,
+)
 def test_commands_take_them(weights, tmp_path):
     folder = write_tones(tmp_path / "in")
     torch.save(weights, tmp_path / "w.pt")

@@ -342,8 +342,11 @@ def test_some_files_that_fail_end_with_3(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "code", "flags"),
-    [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ()), (signal.SIGINT, 130, ("--overwrite",))],
-    ids=["ctrl-c", "sigterm", "in-place-of-another"],
+    [
+        pytest.param(signal.SIGINT, 130, (), id="ctrl-c", marks=pytest.mark.thorough),
+        pytest.param(signal.SIGTERM, 143, (), id="sigterm"),
+        pytest.param(signal.SIGINT, 130, ("--overwrite",), id="in-place-of-another"),
+    ],
 )
 def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(number, code, flags, folder, tmp_path):
     if flags:

@@ -113,11 +113,22 @@ def test_two_processes_give_the_basis_of_one(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("--batch-size", 0), "specctl: batch_size must be greater than 0, got 0"),
         (("--batch-size", 1), "specctl: batches must have a clip for each of 2 processes, they"),
-        (("--device", "cuda:99"), "specctl: device must be one of this machine's, got 'cuda:99'"),
         (("--labels", "none.csv"), "specctl: cannot read labels: none.csv: No such file"),
-        (("--config", "none.toml"), "specctl: cannot read settings: none.toml: No such file"),
+        *(
+            pytest.param(*case, marks=pytest.mark.thorough)
+            for case in [
+                (("--batch-size", 0), "specctl: batch_size must be greater than 0, got 0"),
+                (
+                    ("--device", "cuda:99"),
+                    "specctl: device must be one of this machine's, got 'cuda:99'",
+                ),
+                (
+                    ("--config", "none.toml"),
+                    "specctl: cannot read settings: none.toml: No such file",
+                ),
+            ]
+        ),
     ],
 )
 def test_an_error_of_both_is_said_once(arguments, text, folder, tmp_path_factory, tmp_path):
@@ -139,7 +150,7 @@ def long_training(folder, tmp_path):
     return process
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.thorough)])
 def test_the_end_of_one_ends_the_other_with_one_line(victim, folder, tmp_path):
     process = long_training(folder, tmp_path)
     os.kill(ranks(process)[victim], signal.SIGKILL)

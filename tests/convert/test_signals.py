@@ -93,7 +93,9 @@ def test_a_signal_finishes_the_parts_in_hand(folder, tmp_path, wanted, number, t
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)]
+)
 def test_a_second_signal_stops_in_the_middle_of_a_file(hanging, stub, tmp_path, workers, number):
     folder = hanging.parent
     store = tmp_path / "out" / "o.h5"

@@ -79,7 +79,7 @@ def test_tiles_give_the_numbers_of_the_whole(tmp_path, smallest_tiles, job, kern
     assert_same(tmp_path / "tiled.h5", tmp_path / "whole.h5")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     n_fft=st.sampled_from([64, 100, 257]),
     hop_length=st.integers(1, 150),

@@ -2,7 +2,7 @@
 
 The calls are those of a small job in one process. To bear it with every change, most of many
 writes in a row are left out, and what leaves the same files as another trial; of the three faults
-each call of a longer job meets one or two. The full size is that of ``tests/faults/torture.py``.
+each call of a longer job meets one at most. The full size is that of ``tests/faults/torture.py``.
 """
 
 import pytest
@@ -11,7 +11,7 @@ from tests.faults.shim import WRITES
 from tests.faults.sweep import CI_FAULTS, Fault
 
 KEPT_OF_WRITES = 12
-FEW = 40
+MOST = 16
 SCENARIOS = ("convert", "resume", "update", "overwrite", "tidy up", "repair")
 SAME_AS_THE_NEXT = {
     # a kill leaves the same files before a call that changes none as before the next one
@@ -31,7 +31,8 @@ def chosen(points, fault):
         is_same = number + 1 < len(points) and kind in SAME_AS_THE_NEXT.get(fault.name, ())
         if not (is_spared or is_same):
             kept.append(number)
-    return kept if len(kept) <= FEW else kept[CI_FAULTS.index(fault) % 2 :: 2]
+    step = -(-len(kept) // MOST)
+    return kept[CI_FAULTS.index(fault) % step :: step]
 
 
 @pytest.mark.parametrize("fault", CI_FAULTS, ids=str)

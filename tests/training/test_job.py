@@ -127,7 +127,14 @@ def test_the_same_job_gives_the_same_basis(tones, tmp_path):
     assert not torch.equal(bases[0], other)
 
 
-@pytest.mark.parametrize(("model", "lr"), [("linear", 1e-2), ("cnn", 1e-2), ("resnet18", 1e-3)])
+@pytest.mark.parametrize(
+    ("model", "lr"),
+    [
+        ("linear", 1e-2),
+        ("cnn", 1e-2),
+        pytest.param("resnet18", 1e-3, marks=pytest.mark.thorough),
+    ],
+)
 def test_every_model_learns_two_tones(model, lr, tones, tmp_path):
     given = {**TINY, "model": model, "lr": lr, "epochs": 12}
     summary = train_basis(tones, tmp_path / "b", **given)

@@ -51,7 +51,7 @@ def loud_and_soft(n_samples):
 @every_case
 def test_dense_gradients_are_those_of_float64(settings):
     trained = ("waveform", "basis", "mel") if "n_mels" in settings else ("waveform", "basis")
-    pairs = both_gradients("dense", settings, loud_and_soft(1999), trained)
+    pairs = both_gradients("dense", settings, loud_and_soft(901), trained)
     for name in ("basis", "mel"):
         if name in pairs:
             assert_close(*pairs[name])
@@ -115,7 +115,7 @@ def test_gradients_of_silence_are_zero(case):
 
 def test_two_runs_give_the_same_gradients_to_the_last_bit():
     transform = transform_of("dense", CASES["mel in dB"])
-    padded = padded_for(transform, noise(2, 1999))
+    padded = padded_for(transform, noise(2, 901))
     trained = ("waveform", "basis", "mel")
     first, second = (
         gradients(
@@ -130,7 +130,7 @@ def test_two_runs_give_the_same_gradients_to_the_last_bit():
 def test_a_waveform_gradient_does_not_depend_on_the_batch():
     transform = transform_of("dense", CASES["mel in dB"])
     chain, _ = chain_and_weights(transform, torch.float32, ())
-    waveform = noise(4, 1234)
+    waveform = noise(4, 700)
     waveform[2] = math.nan
     padded = padded_for(transform, waveform)
 

@@ -71,7 +71,7 @@ def assert_equals_reference(spec, waveform, settings):
 
 @every_kernel_and_case
 def test_loud_and_soft_items_equal_the_float64_reference(name, settings):
-    waveform = noise(3, 1999)
+    waveform = noise(3, 1201)
     waveform[1] *= 1e-3
     waveform[2] *= 1000
     assert_equals_reference(spec_of(name, settings, waveform), waveform, settings)
@@ -95,7 +95,7 @@ def test_items_shorter_than_a_frame_equal_the_reference(name, n_samples):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", ["complex", "magnitude in dB, reflect", "mel in dB"])
 def test_an_item_is_the_same_to_the_last_bit_in_any_batch(name, case):
-    waveform = noise(5, 1234)
+    waveform = noise(5, 700)
     waveform[1] *= 1000
     waveform[2] = 0
     waveform[3] = math.nan
@@ -164,7 +164,7 @@ def test_a_trained_basis_of_any_values_equals_its_product():
 @pytest.mark.parametrize("signal", ["speech", "music", "16 bit", "quiet"])
 def test_the_contract_holds_on_sound(name, signal):
     settings = {"sample_rate": 16000, "n_fft": 512, "hop_length": 500, "n_mels": 40}
-    waveform = torch.as_tensor(signals(16000, 16000)[signal], dtype=torch.float32)[None]
+    waveform = torch.as_tensor(signals(16000, 8000)[signal], dtype=torch.float32)[None]
     config = config_of({**settings, "scale": "none"})
     wanted = reference_spectrogram(waveform, config)
     got = spec_of(name, {**settings, "scale": "none"}, waveform).double()
