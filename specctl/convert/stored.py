@@ -201,8 +201,8 @@ def job_of(path: Path) -> str:
     if not path.exists():
         return ""
     try:
-        with open_store(path) as store:
-            return str(store.attributes.get("job", ""))
+        with closing(CheckedFile(path)) as file:
+            return str(file.attribute("job") or "")
     except StoreError as error:
         if is_from_system(error):
             raise

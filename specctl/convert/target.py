@@ -16,7 +16,6 @@ from specctl.convert.stored import STORE, Finished, check_no_other, job_of
 from specctl.convert.summary import Summary
 from specctl.durable import check_owner, check_place, check_replaced, reported_os_errors
 from specctl.errors import StoreError
-from specctl.store.base import check_base
 from specctl.version import __version__
 
 
@@ -138,8 +137,6 @@ class Target:
     def base(self) -> Finished | None:
         """The store to be updated, if that is what is asked for."""
         if self.options.update and self.store.exists():
-            # before the work, not after it
-            check_base(self.store)
             return Finished.read(self.store)
         return None
 

@@ -26,21 +26,6 @@ from specctl.store.tables import (
 )
 
 
-def check_base(path: Path) -> None:
-    """Raise StoreError where no other store can be made of one, since its index is damaged."""
-    with StoreFile(path) as file:
-        _check_index(file)
-
-
-def _check_index(file: StoreFile) -> None:
-    if not file.tables_match:
-        # what is made of it would get a checksum that fits
-        raise StoreError(
-            f"{file.path} is damaged: its index does not match its checksum; convert again with "
-            "--overwrite"
-        )
-
-
 class Base:
     """A finished store without the items of some sources; a context manager.
 
@@ -73,7 +58,8 @@ class Base:
         self._is_trusted = is_trusted
         self._file = StoreFile(path)
         try:
-            _check_index(self._file)
+            # what is made of it gets a checksum that fits
+            self._file.check_tables()
         except StoreError:
             self._file.close()
             raise

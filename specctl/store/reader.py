@@ -16,7 +16,13 @@ from specctl.errors import StoreError
 from specctl.store.basis_table import stored_basis
 from specctl.store.layout import FailureRecord, ItemRecord, Layout
 from specctl.store.store_file import StoreFile
-from specctl.store.tables import Table, decode_text, failure_record, item_record
+from specctl.store.tables import (
+    Table,
+    decode_text,
+    failure_record,
+    item_record,
+    tables_digest,
+)
 from specctl.store.values import ValueDecoder
 from specctl.words import counted
 
@@ -62,7 +68,7 @@ class Store(Mapping[str, np.ndarray]):
         self.decode = decode
         self._opened: StoreFile | None = StoreFile(path)
         try:
-            self._opened.check_places()
+            self._opened.check_tables()
         except StoreError:
             self._opened.close()
             raise
@@ -245,7 +251,7 @@ class Store(Mapping[str, np.ndarray]):
     def _unpickled(self) -> StoreFile:
         """The store that was pickled, and no other that has its name by now."""
         file = StoreFile(self._place)
-        if file.tables_digest != self._tables_digest:
+        if tables_digest(file.tables) != self._tables_digest:
             file.close()
             raise StoreError(f"{self.path} has changed since it was opened")
         return file

@@ -105,10 +105,13 @@ class StoreFile:
         """What the file says its tables are: another in every store that has other items."""
         return self._checked.attribute("tables_sha256")
 
-    @property
-    def tables_match(self) -> bool:
-        """Whether the tables are what the file says they are."""
-        return bool(self.tables_digest == tables_digest(self.tables))
+    def check_tables(self) -> None:
+        """Raise StoreError where the tables are not what the file says they are."""
+        if self.tables_digest != tables_digest(self.tables):
+            raise StoreError(
+                f"{self.path} is damaged: its index, statistics or errors do not match their "
+                "checksum; convert again with --overwrite"
+            )
 
     @property
     def spectrogram_attributes(self) -> dict[str, Any]:
@@ -128,24 +131,6 @@ class StoreFile:
         order, start, stop = (column[length > 0] for column in (order, start, start + length))
         rows: np.ndarray = order[1:][start[1:] < np.maximum.accumulate(stop)[:-1]]
         return rows
-
-    def check_places(self) -> None:
-        """Raise StoreError where items cannot have the frames that the index gives them.
-
-        That is not all that may be wrong with it, but all that would give an item frames of
-        another one.
-        """
-        overlapping = self.overlapping()
-        if len(overlapping):
-            key = decode_text(bytes(self.index["key"][overlapping[0]]))
-            raise StoreError(f"{self.path} is damaged: {key!r} shares frames with another item")
-        n_frames = int(self.index["length"].sum())
-        # of more, some were damaged beyond repair when they were counted
-        if n_frames < self.moments.count:
-            raise StoreError(
-                f"{self.path} is damaged: its items have {n_frames:,} frames, stats/count is "
-                f"{self.moments.count:,}"
-            )
 
     def check_seal(self) -> None:
         """Raise StoreError where a byte has changed that lies in no chunk of ``/spectrogram``."""
@@ -293,5 +278,3 @@ class StoreFile:
             raise StoreError(
                 f"{self.path} is damaged: item {key!r} is outside the {self.n_rows} rows"
             )
-        if len(set(self.index["key"].tolist())) < len(start):
-            raise StoreError(f"{self.path} is damaged: a key in /index comes more than once")

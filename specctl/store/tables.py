@@ -106,7 +106,7 @@ def tables_digest(tables: Mapping[str, Table]) -> str:
     }
     digest = hashlib.sha256()
     for path in sorted(columns):
-        digest.update(columns[path].tobytes())
+        digest.update(np.ascontiguousarray(columns[path]).data)
     return digest.hexdigest()
 
 

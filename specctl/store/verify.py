@@ -77,9 +77,10 @@ class _Check:
         self._moments = Moments.empty(file.layout.width)
 
     def run(self) -> list[Problem]:
-        if self._check_tables():
-            with self._reported(b""):
-                self._file.check_seal()
+        with self._reported(b""):
+            self._file.check_tables()
+            # where the tables are damaged, the seal has nothing to add
+            self._file.check_seal()
         self._check_names()
         self._check_basis()
         if not self._check_overlap():
@@ -96,19 +97,11 @@ class _Check:
         if key or problem not in self._problems:
             self._problems.append(problem)
 
-    def _check_tables(self) -> bool:
-        """Whether the tables are good; where they are not, the seal has nothing to add."""
-        is_good = self._file.tables_match
-        if not is_good:
-            self._report("index, statistics or errors do not match their checksum")
-        return is_good
-
     def _check_names(self) -> None:
-        if b"" in self._file.index["key"].tolist():
-            self._report("an item has an empty key")
-        failed = self._file.errors["key"].tolist()
-        if b"" in failed or len(set(failed)) < len(failed):
-            self._report("/errors has an empty key, or one that comes twice")
+        for group, table in {"/index": self._file.index, "/errors": self._file.errors}.items():
+            keys = table["key"].tolist()
+            if b"" in keys or len(set(keys)) < len(keys):
+                self._report(f"{group} has an empty key, or one that comes twice")
 
     def _check_basis(self) -> None:
         with self._reported(b""):

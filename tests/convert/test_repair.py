@@ -220,7 +220,7 @@ def test_a_damaged_index_is_not_trusted(folder, store):
     with h5py.File(store, "r+") as file:
         file["index/sha256"][0] = b"0" * 64
     before = store.read_bytes()
-    with pytest.raises(StoreError, match=r"o\.h5 is damaged: its index does not match"):
+    with pytest.raises(StoreError, match=r"o\.h5 is damaged: its index, "):
         repair_store(store, folder, options=HERE)
     assert store.read_bytes() == before
 
@@ -266,7 +266,7 @@ def test_an_update_does_not_launder_a_damaged_index(folder, store):
     with h5py.File(store, "r+") as file:
         file["index/label"][0] = b"w"
     write_noise(folder / "new.wav")
-    with pytest.raises(StoreError, match=r"o\.h5 is damaged: its index .* with --overwrite$"):
+    with pytest.raises(StoreError, match=r"o\.h5 is damaged: its index, .* with --overwrite$"):
         convert_audio(
             folder, store, options=Options(workers=0, update=True, labels="folder"), **SETTINGS
         )

@@ -171,7 +171,7 @@ def negative_length(path, _):
 def same_keys(path, _):
     with h5py.File(path, "r+") as file:
         file["index/key"][1] = file["index/key"][0]
-    return r"a key in /index comes more than once"
+    return r"is damaged: its index, statistics or errors do not match their checksum"
 
 
 def flag_of_other_rows(path, _):

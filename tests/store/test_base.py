@@ -170,7 +170,7 @@ def test_refuses_a_base_whose_index_was_changed(tmp_path):
     old = make_store(tmp_path)
     with h5py.File(old.path, "r+") as file:
         file["index/label"][0] = b"dog"
-    with pytest.raises(StoreError, match="damaged: its index does not match its checksum"):
+    with pytest.raises(StoreError, match=r"damaged: its index, .* do not match their checksum"):
         updated(tmp_path, old, {"new.wav": random_values(old.layout, 2, seed=5)}, [])
     assert not (tmp_path / "new.tmp").exists()
 
