@@ -11,6 +11,7 @@ import numpy as np
 
 from specctl.cores import usable_cores
 from specctl.errors import StoreError
+from specctl.store.hdf5 import is_from_system
 from specctl.store.stats import Moments, MomentsGatherer
 from specctl.store.store_file import StoreFile
 from specctl.store.values import ValueDecoder
@@ -35,15 +36,6 @@ def spans(file: StoreFile, rows: np.ndarray) -> Iterator[Span]:
     start, length = file.index["start"][rows], file.index["length"][rows]
     columns = (column.tolist() for column in (rows, start, start + length))
     return map(Span, *columns)
-
-
-def slabs(file: StoreFile, start: int, stop: int) -> Iterator[np.ndarray]:
-    """Rows as stored, those of one chunk at a time."""
-    size = file.layout.chunk_frames
-    while start < stop:
-        end = min(start - start % size + size, stop)
-        yield file.rows(start, end)
-        start = end
 
 
 def examine(file: StoreFile, items: Iterable[Span]) -> Iterator[tuple[Span, Moments | StoreError]]:
@@ -103,7 +95,7 @@ class _Reader:
         digest = hashlib.sha256()
         gatherer = self._gatherer()
         not_finite = None
-        for rows in slabs(self._file, span.start, span.stop):
+        for rows in self._slabs(span):
             if self.is_over:
                 raise StoreError("not read to its end")
             digest.update(rows.data)
@@ -117,6 +109,15 @@ class _Reader:
         if not_finite is not None:
             raise not_finite
         return gatherer.finish()
+
+    def _slabs(self, span: Span) -> Iterator[np.ndarray]:
+        """Rows of an item; of a chunk that has changed it is told whether its values have."""
+        try:
+            yield from self._file.slabs(span.start, span.stop)
+        except StoreError as error:
+            if is_from_system(error) or not self._file.matches_digest(span.row):
+                raise
+            raise StoreError(f"{error}; the values of the item are what they were") from error
 
     def _gatherer(self) -> MomentsGatherer:
         """The one of this thread, with nothing in it."""

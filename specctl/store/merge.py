@@ -292,7 +292,9 @@ def _check_layout(path: Path, found: Layout, wanted: Layout) -> None:
         for name, value in found.to_dict().items()
         if value != wanted.to_dict()[name]
     ]
-    raise StoreError(f"{path} has another layout: {', '.join(differing)}")
+    raise StoreError(
+        f"{path} has another layout: {', '.join(differing)}; convert again with --overwrite"
+    )
 
 
 def _check_unique(keys: np.ndarray) -> None:

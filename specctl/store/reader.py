@@ -128,9 +128,8 @@ class Store(Mapping[str, np.ndarray]):
             No item has this key; the message has the nearest one.
         """
         row = self.row(key)
-        first = int(self._file.index["start"][row])
         frames = range(int(self._file.index["length"][row]))[start:stop]
-        stored = self._file.rows(first + frames.start, first + max(frames.start, frames.stop))
+        stored = self._file.item_rows(row, frames.start, max(frames.start, frames.stop))
         if not self.decode:
             stored = stored.reshape(-1, *self.layout.frame_shape)
             return np.ascontiguousarray(np.swapaxes(stored, 0, 1))

@@ -10,7 +10,7 @@ import numpy as np
 
 from specctl.errors import StoreError
 from specctl.store.basis_table import stored_basis
-from specctl.store.examine import examine, slabs, spans
+from specctl.store.examine import examine, spans
 from specctl.store.layout import FILL_VALUE
 from specctl.store.stats import Moments
 from specctl.store.store_file import StoreFile
@@ -137,7 +137,7 @@ class _Check:
 
     def _check_padding(self, start: int, stop: int) -> None:
         with self._reported(b""):
-            for rows in slabs(self._file, start, stop):
+            for rows in self._file.slabs(start, stop):
                 # bytes, so that -0.0 and NaN are not 0 either
                 if rows.view(np.uint8).any():
                     raise StoreError(

@@ -4,12 +4,15 @@ import h5py
 import numpy as np
 import pytest
 
+from specctl.errors import StoreError
 from specctl.store import seal
 from specctl.store.chunks import checksum
+from specctl.store.reader import open_store
 from specctl.store.store_file import StoreFile
 from specctl.store.tables import tables_digest
 from specctl.store.verify import Problem, verify_store
 
+from .hostile import replace_dataset
 from .stores import make_store, merge, random_values, small_layout, write_part
 
 
@@ -214,6 +217,37 @@ def test_an_edited_label_is_found_by_the_checksum_of_the_index(tmp_path):
         file["index/label"][0] = b"dog"
     (problem,) = verify_store(made.path)
     assert problem.message.startswith(f"{made.path} is damaged: its index, statistics or errors ")
+
+
+def compressed_again(path):
+    with h5py.File(path, "r+") as file:
+        file["spectrogram"][...] = file["spectrogram"][...]
+
+
+def uncompressed(path):
+    with h5py.File(path) as file:
+        rows = file["spectrogram"][...]
+    replace_dataset(path, "spectrogram", data=rows, chunks=(8, 7))
+
+
+@pytest.mark.parametrize("rewrite", [compressed_again, uncompressed])
+def test_values_that_another_program_has_written_anew_are_known_to_be_the_same(tmp_path, rewrite):
+    made = make_store(tmp_path)
+    rewrite(made.path)
+    problems = {problem.key: problem.message for problem in verify_store(made.path)}
+    del problems[""]
+    assert problems.keys() == made.values.keys()
+    same = "; the values of the item are what they were"
+    assert all(message.endswith(same) for message in problems.values())
+    with open_store(made.path) as store:
+        for key, frames in made.values.items():
+            assert (store.read(key, 0, -1) == frames.T[:, :-1]).all()
+    with h5py.File(made.path, "r+") as file:
+        file["spectrogram"][6, 3] += 1
+    changed = {problem.key for problem in verify_store(made.path) if same not in problem.message}
+    assert changed == {"", "anna/1.wav"}
+    with open_store(made.path) as store, pytest.raises(StoreError, match="damaged: chunk"):
+        store.read("anna/1.wav", 12)
 
 
 def test_what_is_no_store_is_one_problem(tmp_path):
