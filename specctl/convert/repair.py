@@ -171,6 +171,15 @@ def repair_store(
     return _outcome(path, found, damaged, left)
 
 
+def _told(problem: Problem, reason: str, found: tuple[Problem, ...]) -> Problem:
+    """What is wrong with an item that was left, and why it was."""
+    said = [problem.message, reason]
+    if problem not in found:
+        # a chunk that HDF5 could not find: a blank has its place
+        said.append("what could not be read of it is gone from the store")
+    return problem._replace(message="; ".join(said))
+
+
 def _trusted_config(store: Store) -> ConvertConfig:
     """The settings of a store, which must be those that its fingerprint is of."""
     try:
@@ -253,9 +262,7 @@ def _outcome(
     ``left`` has the items that were not made again, and why.
     """
     problems = tuple(
-        problem._replace(message="; ".join([problem.message, left[problem.key]]))
-        if problem.key in left
-        else problem
+        _told(problem, left[problem.key], found) if problem.key in left else problem
         for problem in find_problems(path)
     )
     with open_store(path) as store:
