@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from specctl.cli.app import ExitCode, app, err, out, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.progress import ConvertProgress
 from specctl.cli.stopping import stoppable
-from specctl.errors import ParameterError
+from specctl.errors import ParameterError, StoreError
 from specctl.words import counted
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def verify(
         _print_line(json.dumps(report))
     else:
         _print_repair(repaired)
-        _print_problems(problems)
+        _print_problems(problems, "" if repair else _advice(store))
         if n_items is not None and n_frames is not None:
             _print_line(f"{counted(n_items, 'item')}, {counted(n_frames, 'frame')}: all good")
     if problems:
@@ -103,19 +103,27 @@ def _counts(store: Path) -> tuple[int, int]:
         return len(opened), opened.n_frames
 
 
-def _print_problems(problems: list[Problem]) -> None:
+def _advice(store: Path) -> str:
+    """What mends a store, where its index is good, so that it says what is to be made."""
+    from specctl.store.reader import open_store
+
+    with suppress(StoreError), open_store(store):
+        return f"; specctl verify --repair {store} SOURCE... makes it good"
+    return ""
+
+
+def _print_problems(problems: list[Problem], advice: str = "") -> None:
     for problem in problems:
         _print_line(printable(f"{problem.key}: " * bool(problem.key) + problem.message))
     if problems:
-        _print_line(counted(len(problems), "problem"))
+        _print_line(printable(counted(len(problems), "problem") + advice))
 
 
 def _print_repair(repair: Repair | None) -> None:
     if repair is None or not repair.found:
         return
     _print_problems(list(repair.found))
-    n_items = len(repair.repaired)
-    _print_line(f"repaired: {n_items:,} item{'s' if n_items != 1 else ''} made again")
+    _print_line(f"repaired: {counted(len(repair.repaired), 'item')} made again")
     for key in repair.differing:
         _print_line(printable(f"{key}: made with other last bits than those that were stored"))
 

@@ -40,6 +40,16 @@ def test_a_damaged_store_names_the_items(path):
     first, second, last = result.stdout.splitlines()
     assert first == f"anna/0.wav: {path} is damaged: chunk 0 of /spectrogram (rows 0 to 7)"
     assert second.startswith("anna/1.wav: ")
+    assert last == f"2 problems; specctl verify --repair {path} SOURCE... makes it good"
+
+
+def test_what_cannot_be_repaired_is_not_told_to_be(path):
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        file["index/start"][1] = 4
+    first, *_, last = run(path).stdout.splitlines()
+    assert first.endswith("; convert again with --overwrite")
     assert last == "2 problems"
 
 
