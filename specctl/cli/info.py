@@ -167,8 +167,8 @@ def _store_facts(store: Store) -> dict[str, Any]:
     rate = store.config.get("sample_rate")
     hours = None
     if isinstance(rate, (int, float)) and rate > 0:
-        hours = _n_samples(store.index) / rate / 3600
-    truncated = list(dict.fromkeys(store.index["source"][store.index["truncated"]].tolist()))
+        hours = _n_samples(store) / rate / 3600
+    truncated = list(dict.fromkeys(store.column("source")[store.column("truncated")].tolist()))
     return {
         "path": str(store.path),
         "n_bytes": store.path.stat().st_size,
@@ -202,9 +202,9 @@ def _store_facts(store: Store) -> dict[str, Any]:
     }
 
 
-def _n_samples(index: dict[str, Any]) -> int:
+def _n_samples(store: Store) -> int:
     """Samples of all sources, each counted once, whatever channels and segments share them."""
-    columns = (index[name].tolist() for name in ("source", "offset", "n_samples"))
+    columns = (store.column(name).tolist() for name in ("source", "offset", "n_samples"))
     total, last, covered = 0, None, 0
     for source, offset, n_samples in sorted(zip(*columns, strict=True)):
         if source != last:

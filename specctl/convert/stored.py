@@ -57,14 +57,9 @@ class Finished:
             If it is no store, or one that this version cannot read.
         """
         with open_store(path) as store, reported_os_errors(path, "read"):
-            index, attributes = store.index, store.attributes
-            known = dict(
-                zip(
-                    index["source"],
-                    zip(index["size"], index["mtime_ns"], strict=True),
-                    strict=True,
-                )
-            )
+            attributes, source = store.attributes, store.column("source")
+            stamps = zip(store.column("size"), store.column("mtime_ns"), strict=True)
+            known = dict(zip(source, stamps, strict=True))
             failures = store.failures
             known.update((each.key, (each.size, each.mtime_ns)) for each in failures)
             return cls(
@@ -78,7 +73,7 @@ class Finished:
                 n_bytes=path.stat().st_size,
                 known={key: (int(size), int(mtime)) for key, (size, mtime) in known.items()},
                 failed={each.key: each.reason for each in failures},
-                labels=dict(zip(index["source"], index["label"], strict=True)),
+                labels=dict(zip(source, store.labels, strict=True)),
             )
 
     def changed(self, sources: Sequence[Source]) -> list[Source]:
@@ -167,7 +162,7 @@ class Finished:
         if 2 * len(alike) <= len(named):
             return False
         with open_store(self.path) as store:
-            hashes = dict(zip(store.index["source"], store.index["sha256"], strict=True))
+            hashes = dict(zip(store.column("source"), store.column("sha256"), strict=True))
         smallest = sorted(alike, key=lambda source: source.size)[:_COMPARED]
         return all(difference(source, hashes[source.key]) is None for source in smallest)
 

@@ -85,8 +85,7 @@ class SpectrogramDataset(Dataset[Item]):
         class_of = {label: number for number, label in enumerate(self.classes)}
         rows = [store.row(key) for key in self.keys]
         self.labels = [class_of.get(label, -1) for label in store.labels[rows]]
-        self._starts = store.index["start"][rows]
-        self._lengths = store.index["length"][rows]
+        self._starts, self._lengths = (store.column(name)[rows] for name in ("start", "length"))
 
     def __len__(self) -> int:
         return len(self.keys)

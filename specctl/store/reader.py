@@ -158,12 +158,16 @@ class Store(Mapping[str, np.ndarray]):
     @cached_property
     def index(self) -> Table:
         """Columns of ``/index``: int64, bool, and ``str`` objects for text."""
-        return {name: _plain_column(column) for name, column in self._file.index.items()}
+        return {name: self.column(name) for name in self._file.index}
 
-    @property
+    def column(self, name: str) -> np.ndarray:
+        """One of the columns of `index`; of millions of items, all of them take a gigabyte."""
+        return _plain_column(self._file.index[name])
+
+    @cached_property
     def labels(self) -> np.ndarray:
         """Label of each item, shape (n_items,), ``str`` objects; empty: none."""
-        return self.index["label"]
+        return self.column("label")
 
     @cached_property
     def classes(self) -> list[str]:
