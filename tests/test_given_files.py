@@ -14,6 +14,7 @@ from specctl.settings import read_settings
 from specctl.store.reader import open_store
 from specctl.training.labels import find_labelled
 from tests.convert.audio_files import write_noise
+from tests.store.stores import merge, random_values, small_layout, write_part
 
 HOSTILE_TOML = {
     "nul": (b"n_fft = 1\0", "settings are not TOML: .*"),
@@ -119,6 +120,23 @@ def test_a_cell_too_many_is_no_label_that_was_cut(tmp_path):
         read_labels(table)
     table.write_text('path,label\na.wav,dog,\nb.wav,"dog, small",,\n')
     assert read_labels(table) == {"a.wav": "dog", "b.wav": "dog, small"}
+
+
+def test_a_label_that_no_store_can_hold_is_refused(tmp_path):
+    table = tmp_path / "labels.csv"
+    longest = 16_000 * "\U00010000"
+    table.write_text(f"path,label\na.wav,{longest}\n", encoding="utf-8")
+    layout = small_layout()
+    values = {"a.wav": random_values(layout, 3, seed=0)}
+    part = write_part(tmp_path / "a", layout, values, label=read_labels(table)["a.wav"])
+    merge([part], tmp_path / "out.h5", layout)
+    with open_store(tmp_path / "out.h5") as store:
+        assert store.classes == [longest]
+    table.write_text(f"path,label\na.wav,{longest}a\n", encoding="utf-8")
+    with pytest.raises(
+        ParameterError, match="label must have at most 16,000 characters, .* 16,001"
+    ):
+        read_labels(table)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="files with holes")

@@ -22,6 +22,9 @@ from specctl.settings import Typed, checked
 _MOST_WORKERS = 10_000
 """More than any machine has cores; a number beyond is a slip."""
 
+_MAX_LABEL = 16_000
+"""Characters: at most four bytes each, of which a text of a store may have 65,536."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -255,6 +258,11 @@ def read_labels(path: Path, keys: Container[str] = ()) -> dict[str, str]:
         key, label = key_of(row["path"], keys), row["label"]
         if "\0" in label:
             raise ParameterError(f"label must not contain NUL, {path} has {label[:40]!r}")
+        if len(label) > _MAX_LABEL:
+            raise ParameterError(
+                f"label must have at most {_MAX_LABEL:,} characters, {path} has one of "
+                f"{len(label):,} for {key!r}"
+            )
         if found.setdefault(key, label) != label:
             raise ParameterError(
                 f"a path must have one label, line {line} of {path} has another for {key!r}"
