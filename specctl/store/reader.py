@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import islice
@@ -277,8 +278,12 @@ class Store(Mapping[str, np.ndarray]):
         near = list(islice(ending, 1)) or difflib.get_close_matches(
             key, list(islice(self._rows, _MAX_COMPARED_KEYS)), n=1
         )
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"{self.path} has no item {key!r}{hint}"
+        if not near:
+            return f"{self.path} has no item {key!r}"
+        # the accents of names from a Mac are characters of their own, and look the same
+        looks_alike = unicodedata.normalize("NFC", near[0]) == unicodedata.normalize("NFC", key)
+        meant = f"{near[0]!a}, of other characters" if looks_alike else repr(near[0])
+        return f"{self.path} has no item {key!r}; did you mean {meant}?"
 
 
 def _plain_column(column: np.ndarray) -> np.ndarray:

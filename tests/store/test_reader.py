@@ -3,6 +3,7 @@ import os
 import pickle
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import h5py
@@ -88,6 +89,15 @@ def test_an_unknown_key_names_the_nearest(made, key, nearest):
     with open_store(made.path) as store, pytest.raises(KeyError) as caught:
         store[key]
     assert caught.value.args[0] == (f"{made.path} has no item {key!r}; did you mean {nearest!r}?")
+
+
+def test_a_key_in_another_unicode_form_is_told_apart(tmp_path):
+    layout, decomposed = small_layout(), unicodedata.normalize("NFD", "a/über.wav")
+    part = write_part(tmp_path / "a", layout, {decomposed: random_values(layout, 3, seed=0)})
+    merge([part], tmp_path / "out.h5", layout)
+    with open_store(tmp_path / "out.h5") as store, pytest.raises(KeyError) as caught:
+        store[unicodedata.normalize("NFC", decomposed)]
+    assert caught.value.args[0].endswith(r"did you mean 'a/u\u0308ber.wav', of other characters?")
 
 
 def test_an_unknown_key_like_no_other_names_none(made):
