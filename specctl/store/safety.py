@@ -88,7 +88,7 @@ class CheckedFile:
     def attribute(self, name: str, owner: str = "/") -> Any:
         """Value of an attribute, ``str``, ``int`` or ``float``; None where there is none."""
         with reported_h5_errors(self.path, f"attribute {name} of {owner}"):
-            identifier = self._file.id if owner == "/" else self._object(owner).id
+            identifier = self._identifier(owner)
             encoded = encode_text(name, "attribute")
             if not h5py.h5a.exists(identifier, encoded):
                 return None
@@ -99,17 +99,18 @@ class CheckedFile:
             plain = value[()].item()
             return decode_text(plain) if isinstance(plain, bytes) else plain
 
-    def attributes(self) -> dict[str, Any]:
-        """Attributes of the root by name; those that are not one plain value are left out."""
-        with reported_h5_errors(self.path, "its attributes"):
-            n_attributes = h5py.h5a.get_num_attrs(self._file.id)
+    def attributes(self, owner: str = "/") -> dict[str, Any]:
+        """Attributes by name; those that are not one plain value are left out."""
+        with reported_h5_errors(self.path, f"attributes of {owner}"):
+            identifier = self._identifier(owner)
+            n_attributes = h5py.h5a.get_num_attrs(identifier)
             if n_attributes > _MAX_ATTRIBUTES:
-                raise StoreError(f"{self.path}: / has {n_attributes} attributes, too many")
-            names = [h5py.h5a.open(self._file.id, index=i).name for i in range(n_attributes)]
+                raise StoreError(f"{self.path}: {owner} has {n_attributes} attributes, too many")
+            names = [h5py.h5a.open(identifier, index=i).name for i in range(n_attributes)]
         values = {}
         for name in sorted(names):
             try:
-                values[decode_text(name)] = self.attribute(decode_text(name))
+                values[decode_text(name)] = self.attribute(decode_text(name), owner)
             except StoreError as error:
                 if is_from_system(error):
                     raise
@@ -204,6 +205,10 @@ class CheckedFile:
         if create.get_layout() == h5py.h5d.VIRTUAL or create.get_external_count():
             raise StoreError(f"{self.path}: {name} keeps its data in another file; refused")
         return dataset
+
+    def _identifier(self, owner: str) -> Any:
+        """HDF5's own handle of the root or of a dataset."""
+        return self._file.id if owner == "/" else self._object(owner).id
 
     def _object(self, name: str) -> Any:
         """An object by its path; every step must be a hard link."""

@@ -119,8 +119,8 @@ class StoreFile:
     @property
     def spectrogram_attributes(self) -> dict[str, Any]:
         """``units`` and ``long_name`` of ``/spectrogram``."""
-        names = ("units", "long_name")
-        return {name: self._checked.attribute(name, "spectrogram") or "" for name in names}
+        found = self._checked.attributes("spectrogram")
+        return {name: found.get(name) or "" for name in ("units", "long_name")}
 
     def order(self) -> np.ndarray:
         """Rows of the index in the order of the items' frames."""

@@ -234,10 +234,11 @@ def test_damaged_settings_are_not_used(folder, store):
         repair_store(store, folder, options=HERE)
 
 
-def test_damage_between_the_items_needs_no_source(folder, store):
+@pytest.mark.parametrize("units", [np.bytes_("x"), "of any length", [1, 2]])
+def test_damage_between_the_items_needs_no_source(folder, store, units):
     before = contents(store)
     with h5py.File(store, "r+") as file:
-        file["spectrogram"].attrs["units"] = np.bytes_("x")
+        file["spectrogram"].attrs["units"] = units
     repair = repair_store(store, folder, options=HERE)
     assert (repair.repaired, repair.problems) == ((), ())
     assert len(repair.found) == 1
