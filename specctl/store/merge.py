@@ -225,37 +225,6 @@ def merging(
             temporary.unlink(missing_ok=True)
 
 
-def merge_parts(
-    parts: Sequence[Path],
-    temporary: Path,
-    *,
-    layout: Layout,
-    frequencies: np.ndarray,
-    attributes: Mapping[str, str | int | float],
-    units: str,
-    long_name: str,
-    extra_failures: Sequence[FailureRecord] = (),
-    base: Path | None = None,
-    replaced: Collection[str] = (),
-) -> MergeSummary:
-    """`merging` of parts that are all there; parameters and errors are those of `Merger`."""
-    _check_arguments(layout, frequencies, attributes)
-    with merging(
-        temporary,
-        layout=layout,
-        units=units,
-        long_name=long_name,
-        base=base,
-        replaced=replaced,
-    ) as merger:
-        for path in parts:
-            merger.add(path)
-        merger.finish(
-            frequencies=frequencies, attributes=attributes, extra_failures=extra_failures
-        )
-    return merger.summary(temporary.stat().st_size)
-
-
 def _last_of_each(failures: Table) -> Table:
     """Of several failures of one key the last, in the order they came."""
     last = {key: row for row, key in enumerate(failures["key"].tolist())}

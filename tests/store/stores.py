@@ -7,7 +7,7 @@ import numpy as np
 
 from specctl.durable import publish
 from specctl.store.layout import FailureRecord, Layout
-from specctl.store.merge import MergeSummary, merge_parts
+from specctl.store.merge import MergeSummary, merging
 from specctl.store.part import PartWriter
 
 ATTRIBUTES = {
@@ -68,18 +68,20 @@ def add_item(writer: PartWriter, key: str, frames: np.ndarray, label: str = "") 
 
 
 def merge(parts: list[Path], path: Path, layout: Layout, **options: object) -> MergeSummary:
-    """Merge and publish with the usual attributes."""
+    """Merge and publish with the usual attributes; options of `merging` or `Merger.finish`."""
     temporary = path.with_suffix(".tmp")
-    summary = merge_parts(
-        parts,
-        temporary,
-        layout=layout,
-        frequencies=np.linspace(0, 8000, layout.n_bins),
-        attributes=ATTRIBUTES,
-        units="dB",
-        long_name="log mel spectrogram",
-        **options,
-    )
+    about = {
+        "frequencies": np.linspace(0, 8000, layout.n_bins),
+        "attributes": ATTRIBUTES,
+        "extra_failures": (),
+    }
+    about = {name: options.pop(name, value) for name, value in about.items()}
+    texts = {"units": "dB", "long_name": "log mel spectrogram"}
+    with merging(temporary, layout=layout, **texts, **options) as merger:
+        for part in parts:
+            merger.add(part)
+        merger.finish(**about)
+    summary = merger.summary(temporary.stat().st_size)
     publish(temporary, path)
     return summary
 

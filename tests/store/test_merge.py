@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specctl.errors import ParameterError, StoreError
-from specctl.store.merge import merge_parts
+from specctl.errors import StoreError
 from specctl.store.reader import open_store
 from specctl.store.verify import verify_store
 
@@ -238,28 +237,15 @@ def test_refuses_a_damaged_part_and_leaves_nothing(tmp_path):
     ],
 )
 def test_refuses_arguments(tmp_path, options, message):
-    usual = {
-        "layout": small_layout(),
-        "frequencies": np.zeros(7),
-        "attributes": ATTRIBUTES,
-        "units": "",
-        "long_name": "",
-    }
-    with pytest.raises(ParameterError, match=message):
-        merge_parts([], tmp_path / "out", **{**usual, **options})
+    with pytest.raises(StoreError, match=message):
+        merge([], tmp_path / "out.h5", small_layout(), **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_refuses_an_attribute_that_hdf5_cannot_hold(tmp_path):
+    attributes = {**ATTRIBUTES, "config": "x" * 70_000}
     with pytest.raises(StoreError, match="attribute config must fit in 60000 bytes, got 70000"):
-        merge_parts(
-            [],
-            tmp_path / "out",
-            layout=small_layout(),
-            frequencies=np.zeros(7),
-            attributes={**ATTRIBUTES, "config": "x" * 70_000},
-            units="",
-            long_name="",
-        )
+        merge([], tmp_path / "out.h5", small_layout(), attributes=attributes)
 
 
 def test_config_is_json(tmp_path):
