@@ -81,7 +81,11 @@ class _Damaged:
     def read(cls, path: Path, keys: set[str]) -> "_Damaged":
         with open_store(path) as store:
             config = _trusted_config(store)
-            damaged = {store.record(key).source for key in keys if key in store}
+            damaged = {
+                store.record(key).source
+                for key in keys
+                if key in store and not store.matches_digest(key)
+            }
             attributes = store.attributes
             return cls(
                 config=config,

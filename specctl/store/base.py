@@ -12,7 +12,7 @@ import numpy as np
 
 from specctl.errors import StoreError
 from specctl.store.chunks import ChunkCodec, checksum
-from specctl.store.examine import examine, spans
+from specctl.store.examine import Span, examine, spans
 from specctl.store.hdf5 import is_from_system
 from specctl.store.layout import FILL_VALUE, Layout
 from specctl.store.stats import Moments
@@ -37,8 +37,9 @@ class Base:
     relabelled : dict, optional
         Sources to the label that their items get.
     is_trusted : bool
-        Whether it is taken to be good. Of one that is not, statistics are made anew of the frames
-        that are good, and a chunk that is damaged stays as it is, with the checksum that shows it.
+        Whether it is taken to be good. Of one that is not, what matches its digest is good, and
+        statistics are made anew of that; a chunk that holds anything else stays as it is, with the
+        checksum that shows it.
 
     Raises
     ------
@@ -69,6 +70,7 @@ class Base:
             encode_text(source, "source"): label for source, label in (relabelled or {}).items()
         }
         self._is_gone = is_among(self._file.index["source"], self._replaced)
+        self._damaged: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -112,26 +114,34 @@ class Base:
         return self._moments_of(~self._is_gone), n_gone
 
     def iter_chunks(self) -> Iterator[tuple[int, bytes | memoryview, int]]:
-        """Row each chunk begins at, its bytes and their checksum: as stored, or blanked.
+        """Row each chunk begins at, its bytes and their checksum: as stored, or the rest blanked.
 
-        A chunk without rows that stay is not read.
+        A chunk without rows that stay is not read. To be called after `kept_moments`, which finds
+        what is damaged.
         """
         size = self.layout.chunk_frames
         touched, kept = self._spans_by_chunk(self._is_gone), self._spans_by_chunk(~self._is_gone)
         for number in range(len(self._file.crc32)):
-            if number in kept and (number not in touched or self._keeps_damage(number)):
+            if number in kept and self._stays(number, is_touched=number in touched):
                 yield number * size, *self._as_stored(number)
                 continue
-            with self._advised():
-                rows = self._file.chunk_rows(number).copy() if number in kept else self._blank()
-            for first, last in touched.get(number, ()):
-                rows[first:last] = FILL_VALUE
+            rows = self._blank()
+            if number in kept:
+                with self._advised():
+                    found = self._file.chunk_rows(number, checked=self._is_trusted)
+                for first, last in kept[number]:
+                    rows[first:last] = found[first:last]
             data = self._codec.encode(rows)
             yield number * size, data, checksum(data)
 
-    def _keeps_damage(self, number: int) -> bool:
-        """Whether a chunk is damaged and stays so: blanked, it would get a checksum that fits."""
-        return not (self._is_trusted or self._untrusted_chunk(number)[1])
+    def _stays(self, number: int, *, is_touched: bool) -> bool:
+        """Whether a chunk is left as it is.
+
+        So is a damaged one: written anew, it would get a checksum that fits.
+        """
+        if self._is_trusted or self._untrusted_chunk(number)[1]:
+            return not is_touched
+        return number in self._damaged
 
     def _as_stored(self, number: int) -> tuple[bytes | memoryview, int]:
         """Bytes of a chunk, and the checksum that the store has of them."""
@@ -162,11 +172,12 @@ class Base:
         Of a store that is not trusted, what has changed is left out.
         """
         total = Moments.empty(self.layout.width)
-        for span, found in examine(self._file, spans(self._file, np.flatnonzero(chosen))):
+        items = spans(self._file, np.flatnonzero(chosen))
+        for span, found in examine(self._file, items, checked=self._is_trusted):
             if isinstance(found, Moments):
                 total.add(found)
             elif not self._is_trusted:
-                continue
+                self._damaged.update(self._numbers(span))
             else:
                 with self._advised():
                     if str(self.path) in str(found):
@@ -186,17 +197,19 @@ class Base:
             advice = f"specctl verify --repair {self.path} SOURCE... makes it good"
             raise StoreError(f"{error}; {advice}") from error
 
-    def _row_spans(self, chosen: np.ndarray) -> list[tuple[int, int]]:
-        """First row and number of rows of some items."""
-        start, length = self._file.index["start"][chosen], self._file.index["length"][chosen]
-        return list(zip(start.tolist(), length.tolist(), strict=True))
-
     def _spans_by_chunk(self, chosen: np.ndarray) -> dict[int, list[tuple[int, int]]]:
         """Rows of some items, by chunk and counted from its first row."""
+        by_chunk: dict[int, list[tuple[int, int]]] = {}
+        with_rows = np.flatnonzero(chosen & (self._file.index["length"] > 0))
+        for span in spans(self._file, with_rows):
+            for number in self._numbers(span):
+                first = number * self.layout.chunk_frames
+                last = first + self.layout.chunk_frames
+                own = max(span.start, first) - first, min(span.stop, last) - first
+                by_chunk.setdefault(number, []).append(own)
+        return by_chunk
+
+    def _numbers(self, span: Span) -> range:
+        """The chunks that an item has rows in."""
         size = self.layout.chunk_frames
-        spans: dict[int, list[tuple[int, int]]] = {}
-        for start, length in self._row_spans(chosen):
-            for number in range(start // size, -(-(start + length) // size)):
-                first, last = start - number * size, start + length - number * size
-                spans.setdefault(number, []).append((max(first, 0), min(last, size)))
-        return spans
+        return range(span.start // size, -(-span.stop // size))

@@ -38,12 +38,19 @@ def spans(file: StoreFile, rows: np.ndarray) -> Iterator[Span]:
     return map(Span, *columns)
 
 
-def examine(file: StoreFile, items: Iterable[Span]) -> Iterator[tuple[Span, Moments | StoreError]]:
+def examine(
+    file: StoreFile, items: Iterable[Span], *, checked: bool = True
+) -> Iterator[tuple[Span, Moments | StoreError]]:
     """Each item in its turn, and the moments of its frames or what is wrong with it.
 
     Several threads read ahead of whoever takes the items.
+
+    Parameters
+    ----------
+    checked : bool
+        Whether chunks must match their checksums, besides items their digests.
     """
-    reader = _Reader(file)
+    reader = _Reader(file, checked)
     n_threads = min(usable_cores(), _MOST_THREADS)
     waiting: deque[Any] = deque()
     with ThreadPoolExecutor(n_threads) as pool:
@@ -74,9 +81,9 @@ def _batches(items: Iterable[Span], size: int) -> Iterator[list[Span]]:
 class _Reader:
     """What the threads share; ``is_over`` has them stop soon."""
 
-    def __init__(self, file: StoreFile) -> None:
+    def __init__(self, file: StoreFile, checked: bool) -> None:
         self.is_over = False
-        self._file = file
+        self._file, self._checked = file, checked
         self._decode = ValueDecoder(file.layout)
         self._own = threading.local()
         # compiled once, by this thread
@@ -113,7 +120,7 @@ class _Reader:
     def _slabs(self, span: Span) -> Iterator[np.ndarray]:
         """Rows of an item; of a chunk that has changed it is told whether its values have."""
         try:
-            yield from self._file.slabs(span.start, span.stop)
+            yield from self._file.slabs(span.start, span.stop, checked=self._checked)
         except StoreError as error:
             if is_from_system(error) or not self._file.matches_digest(span.row):
                 raise

@@ -147,6 +147,10 @@ class Store(Mapping[str, np.ndarray]):
             # a list cannot even be looked for
             raise KeyError(self._unknown_key(key)) from None
 
+    def matches_digest(self, key: str) -> bool:
+        """Whether an item has the frames that it had, whatever bytes they are stored as."""
+        return self._file.matches_digest(self.row(key))
+
     def record(self, key: str) -> ItemRecord:
         """What the index has about an item."""
         return item_record(self._file.index, self.row(key))
