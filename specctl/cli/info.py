@@ -171,7 +171,7 @@ def _store_facts(store: Store) -> dict[str, Any]:
     truncated = list(dict.fromkeys(store.column("source")[store.column("truncated")].tolist()))
     return {
         "path": str(store.path),
-        "n_bytes": store.path.stat().st_size,
+        "n_bytes": store.n_bytes,
         "created": str(store.attributes.get("created", "")),
         "specctl_version": str(store.attributes.get("specctl_version", "")),
         "fingerprint": str(store.attributes.get("fingerprint", "")),

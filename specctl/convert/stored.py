@@ -56,7 +56,7 @@ class Finished:
         StoreError
             If it is no store, or one that this version cannot read.
         """
-        with open_store(path) as store, reported_os_errors(path, "read"):
+        with open_store(path) as store:
             attributes, source = store.attributes, store.column("source")
             stamps = zip(store.column("size"), store.column("mtime_ns"), strict=True)
             known = dict(zip(source, stamps, strict=True))
@@ -70,7 +70,7 @@ class Finished:
                 request=str(attributes.get("request", "")),
                 n_items=len(store),
                 n_frames=store.n_frames,
-                n_bytes=path.stat().st_size,
+                n_bytes=store.n_bytes,
                 known={key: (int(size), int(mtime)) for key, (size, mtime) in known.items()},
                 failed={each.key: each.reason for each in failures},
                 labels=dict(zip(source, store.labels, strict=True)),

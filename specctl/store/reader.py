@@ -235,6 +235,11 @@ class Store(Mapping[str, np.ndarray]):
         return self._file.std.copy()
 
     @property
+    def n_bytes(self) -> int:
+        """Bytes of the file."""
+        return self._file.n_bytes
+
+    @property
     def n_frames(self) -> int:
         """Frames of all items."""
         return int(self._file.index["length"].sum())

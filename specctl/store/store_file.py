@@ -82,6 +82,11 @@ class StoreFile:
         return twin
 
     @property
+    def n_bytes(self) -> int:
+        """Bytes of the file."""
+        return self._checked.n_bytes
+
+    @property
     def tables(self) -> dict[str, Table]:
         """Every dataset but ``/spectrogram``, by group."""
         trained = {"basis": self.basis} if self.basis is not None else {}

@@ -120,6 +120,18 @@ def test_coefficients_have_numbers_and_no_frequencies(tmp_path):
     assert not [line for line in lines if "Hz" in line]
 
 
+def test_a_store_that_is_gone_once_it_is_open_is_told_of(made, monkeypatch):
+    def open_and_remove(path):
+        store = open_store(path)
+        path.unlink()
+        return store
+
+    monkeypatch.setattr("specctl.store.reader.open_store", open_and_remove)
+    n_bytes = made.path.stat().st_size
+    result = run(made.path, "--json")
+    assert (result.exit_code, json.loads(result.stdout)["n_bytes"]) == (0, n_bytes)
+
+
 def test_keys_are_printed_one_a_line(made):
     assert run(made.path, "--keys").stdout.splitlines() == list(made.values)
 
