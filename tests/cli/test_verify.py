@@ -78,3 +78,16 @@ def test_a_missing_store_is_a_problem(tmp_path):
         f"cannot open {tmp_path}/none.h5: No such file or directory",
         "1 problem",
     ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--repair",), "--repair and SOURCE must be given together"),
+        (("in",), "--repair and SOURCE must be given together"),
+        (("--workers", 2), "workers has no effect without --repair"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(path, flags, text):
+    result = run(path, *flags)
+    assert (result.exit_code, result.stderr) == (2, f"specctl: {text}\n")

@@ -362,20 +362,6 @@ def test_the_command_repairs_what_it_can_and_fails_where_sources_are_gone(folder
     assert none.stderr.startswith(f"specctl: cannot repair {store}: {damaged[1]} is missing, ")
 
 
-@pytest.mark.parametrize(
-    ("flags", "text"),
-    [
-        (("--repair",), "--repair and SOURCE must be given together"),
-        (("in",), "--repair and SOURCE must be given together"),
-        (("--workers", 2), "workers has no effect without --repair"),
-    ],
-)
-def test_flags_that_do_not_go_together_are_refused(store, flags, text):
-    done = run_script("verify", store, *flags)
-    assert done.returncode == 2
-    assert done.stderr == f"specctl: {text}\n"
-
-
 def test_a_store_that_is_replaced_meanwhile_is_not_repaired(folder, store, tmp_path, monkeypatch):
     others = corpus(tmp_path / "others", 3)
     flip(store)
