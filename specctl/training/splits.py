@@ -1,7 +1,6 @@
 """Which files a model learns from, is chosen by, and is judged by."""
 
-import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
@@ -9,8 +8,11 @@ from typing import NamedTuple
 from specctl.errors import TrainingError
 from specctl.training.labels import Labelled
 
-_PARTS = 5
+_SHARE = 1 / 5
 _FEWEST_GROUPS = 3
+
+_Groups = dict[str, Counter[str]]
+"""Files of each class in each group, in an order of chance."""
 
 
 class Split(NamedTuple):
@@ -65,51 +67,51 @@ def draw_split(files: Sequence[Labelled], seed: int) -> Split:
 def _divide(
     files: Sequence[Labelled], chosen: list[int], seed: int
 ) -> tuple[list[int], list[int]]:
-    """The larger and the smaller part of some files."""
-    from sklearn.model_selection import StratifiedGroupKFold
+    """The larger and the smaller part of some files.
 
-    labels = [files[i].label for i in chosen]
-    groups = [files[i].group for i in chosen]
-    counts = _groups_per_class(labels, groups).values()
-    # classes of about one size are divided alike; one much smaller is no measure for the others
-    n_parts = min(_PARTS, min(counts) if max(counts) < 2 * min(counts) else max(counts))
-    if n_parts < 2:
-        return chosen, []
-    folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        # it counts files where groups are what matters; counted here already
-        warnings.simplefilter("ignore", UserWarning)
-        larger, smaller = next(folds.split(chosen, labels, groups))
-    parts = [chosen[i] for i in larger], [chosen[i] for i in smaller]
-    if n_parts > min(counts):
-        _share_small_classes(files, parts, seed)
-    return parts
-
-
-def _share_small_classes(
-    files: Sequence[Labelled], parts: tuple[list[int], list[int]], seed: int
-) -> None:
-    """Move a group of each class that a part lacks into it; the smaller part takes no last one."""
-    random = Random(seed)
-    for label in sorted({files[i].label for part in parts for i in part}):
-        # what is learned from goes first
-        for to, source in (parts, parts[::-1]):
-            if any(files[i].label == label for i in to):
-                continue
-            found = Counter(files[i].group for i in source if files[i].label == label)
-            movable = [
-                group for group in sorted(found) if to is parts[0] or _can_go(files, source, group)
-            ]
-            if movable:
-                moved = random.choice(movable)
-                to += [i for i in source if files[i].group == moved]
-                source[:] = [i for i in source if files[i].group != moved]
+    Groups in random order go into the smaller part where that brings its shares of the classes,
+    in least squares, nearer to what is wanted; so any may, however large it is.
+    """
+    n_files = Counter(files[i].label for i in chosen)
+    groups: _Groups = defaultdict(Counter)
+    for i in chosen:
+        groups[files[i].group][files[i].label] += 1
+    larger: _Groups = {}
+    smaller: _Groups = {}
+    missing = dict.fromkeys(n_files, _SHARE)
+    for group in Random(seed).sample(sorted(groups), len(groups)):
+        shares = {label: n / n_files[label] for label, n in groups[group].items()}
+        if sum(share * (share - 2 * missing[label]) for label, share in shares.items()) < 0:
+            smaller[group] = groups[group]
+            for label, share in shares.items():
+                missing[label] -= share
+        else:
+            larger[group] = groups[group]
+    # what is learned from goes first
+    _share_classes(larger, smaller, may_take_last=True)
+    _share_classes(smaller, larger, may_take_last=False)
+    large, small = ([i for i in chosen if files[i].group in part] for part in (larger, smaller))
+    return large, small
 
 
-def _can_go(files: Sequence[Labelled], part: Sequence[int], group: str) -> bool:
-    """Whether every class of a part is still in it without a group."""
-    rest = {files[i].label for i in part if files[i].group != group}
-    return all(files[i].label in rest for i in part)
+def _share_classes(to: _Groups, source: _Groups, *, may_take_last: bool) -> None:
+    """Move a group of each class that a part lacks into it."""
+    owners: dict[str, list[str]] = defaultdict(list)
+    for group, labels in source.items():
+        for label in labels:
+            owners[label].append(group)
+    there = set().union(*to.values())
+    for label in sorted(owners.keys() - there):
+        if label in there:
+            # it came with another class
+            continue
+        for group in owners[label]:
+            if may_take_last or all(len(owners[each]) > 1 for each in source[group]):
+                to[group] = source.pop(group)
+                there.update(to[group])
+                for each in to[group]:
+                    owners[each].remove(group)
+                break
 
 
 def _groups_per_class(labels: Sequence[str], groups: Sequence[str]) -> dict[str, int]:

@@ -93,7 +93,7 @@ def test_the_sizes_of_the_splits_are_told(tones, tmp_path):
     events = []
     summary = train_basis(tones, tmp_path / "b", report=events.append, **{**TINY, "runs": 2})
     (start,) = [event for event in events if event["event"] == "start"]
-    sizes = {"train": 10, "validation": 3, "test": 3}
+    sizes = {"train": 10, "validation": 2, "test": 4}
     assert [sum(each.values()) for each in start["split_sizes"]] == [16, 16]
     assert start["split_sizes"][0] == sizes
     assert summary.to_dict()["split_sizes"] == list(start["split_sizes"])

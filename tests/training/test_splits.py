@@ -3,7 +3,6 @@
 from collections import Counter
 
 import pytest
-from sklearn.model_selection import StratifiedGroupKFold
 
 from specctl.errors import TrainingError
 from specctl.training import Labelled, draw_split, find_labelled
@@ -46,20 +45,26 @@ def test_splits_keep_the_share_of_each_class(tmp_path):
         assert sum(files[i].label == "low" for i in part) * 2 == len(part)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("count", [25, 6, 5, 4, 3])
-def test_classes_of_one_size_are_divided_as_they_always_were(count, seed):
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(25, (16, 4, 5)), (6, (4, 1, 1)), (5, (3, 1, 1)), (4, (2, 1, 1)), (3, (1, 1, 1))],
+)
+def test_classes_of_one_size_are_divided_alike(count, sizes):
     files = labelled({"a": count, "b": count, "c": count})
-    chosen = list(range(len(files)))
-    expected = []
-    for _ in range(2):
-        labels = [files[i].label for i in chosen]
-        n_parts = min(5, *Counter(labels).values())
-        folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed)
-        larger, smaller = next(folds.split(chosen, labels, [files[i].group for i in chosen]))
-        expected.append(tuple(chosen[i] for i in smaller))
-        chosen = [chosen[i] for i in larger]
-    assert draw_split(files, seed) == (tuple(chosen), expected[1], expected[0])
+    for share, size in zip(shares(files, draw_split(files, 0)), sizes, strict=True):
+        assert share == {"a": size, "b": size, "c": size}
+
+
+def test_any_group_may_be_judged_by_whatever_its_size():
+    files = [
+        Labelled(None, "ab"[number % 2], "", f"g{number}")
+        for number in range(12)
+        for _ in range(2 * number + 2)
+    ]
+    tests = [draw_split(files, seed).test for seed in range(40)]
+    assert len({files[i].group for test in tests for i in test}) == 12
+    # a fifth, as far as groups of up to 24 of the 156 files allow
+    assert all(156 / 6 <= len(test) <= 156 / 3 for test in tests)
 
 
 @pytest.mark.parametrize("seed", range(5))
