@@ -31,16 +31,12 @@ PACKAGES = {
     "isal": "1.7",
     "pydantic": "2.7",
     "safetensors": "0.4.3",
-    "scikit-learn": "1.3",
     "scipy": "1.10",
     "librosa": "0.11",
     "typer": "0.26",
     "rich": "13.7",
 }
 """What specctl is installed with, each with the oldest version that will do."""
-
-_MODULES = {"scikit-learn": "sklearn"}
-"""Under which name a package is imported, where it is another."""
 
 OPTIONAL = ("av", "triton", "matplotlib")
 
@@ -183,7 +179,7 @@ def _loaded(modules: dict[str, Any], broken: dict[str, str]) -> dict[str, Any]:
 def _imported(name: str, broken: dict[str, str]) -> Any:
     """A package, or ``None``; one that is there and does not work goes into ``broken``."""
     try:
-        return importlib.import_module(_MODULES.get(name, name))
+        return importlib.import_module(name)
     except Exception as error:  # whatever a broken installation raises is what is to be told
         if _version(name) is not None or not isinstance(error, ImportError):
             broken[name] = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -41,18 +41,15 @@ def test_switches_are_those_of_the_caller(tmp_path, monkeypatch):
     assert "locking" in [finding.about for finding in findings(machine)]
 
 
-@pytest.mark.parametrize(
-    ("package", "module"),
-    [("soxr", "soxr"), ("safetensors", "safetensors"), ("scikit-learn", "sklearn")],
-)
+@pytest.mark.parametrize("package", ["soxr", "safetensors"])
 def test_a_package_that_cannot_be_imported_is_named_with_the_reason(
-    package, module, tmp_path, monkeypatch
+    package, tmp_path, monkeypatch
 ):
     # an entry of None makes an import fail as a missing library does
-    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, package, None)
     machine = examine(tmp_path)
     assert set(machine.broken) == {package}
-    assert module in machine.broken[package]
+    assert package in machine.broken[package]
     assert package in [finding.about for finding in findings(machine)]
 
 

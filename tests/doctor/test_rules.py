@@ -14,7 +14,7 @@ SOUND = Machine(
     packages={
         **{"numpy": "2.4.6", "torch": "2.13.0+cpu", "h5py": "3.20.0", "soundfile": "0.14.0"},
         **{"soxr": "1.1.0", "llvmlite": "0.50.0", "isal": "1.9.1", "pydantic": "2.14.3"},
-        **{"safetensors": "0.8.0", "scikit-learn": "1.9.0", "scipy": "1.18.0"},
+        **{"safetensors": "0.8.0", "scipy": "1.18.0"},
         **{"librosa": "0.11.0", "typer": "0.27.0", "rich": "15.0.0"},
         **{"av": "18.1.0", "triton": None, "matplotlib": None},
     },
