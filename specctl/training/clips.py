@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import starmap
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,8 @@ from specctl.audio.resample import Resampler, mix_channels
 from specctl.errors import AudioError, ParameterError
 from specctl.training.labels import Labelled
 
-CacheType = Literal["float32", "int16"]
 _THREADS = 4
-_FULL_SCALE = 32767
+_SAMPLE_BYTES = 4
 _OTHER_LABEL = ", of another label"
 
 
@@ -36,9 +35,6 @@ class Clips:
         In Hz; files of another are resampled, as ``specctl convert`` does it.
     budget : int
         Bytes of samples to hold.
-    dtype : {"float32", "int16"}
-        How samples are held; ``"int16"`` takes half the memory and rounds each clip to 16 bits
-        below its own peak.
 
     Attributes
     ----------
@@ -61,13 +57,11 @@ class Clips:
         sample_rate: int,
         *,
         budget: int = 2**30,
-        dtype: CacheType = "float32",
         progress: Callable[[int, int], None] = lambda n_done, n_total: None,
     ) -> None:
         if budget < 0:
             raise ParameterError(f"cache budget must be at least 0 bytes, got {budget}")
         self.sample_rate = sample_rate
-        self._dtype = dtype
         self._budget = budget
         self._lock = threading.Lock()
         decoded = list(self._decode_all(files, progress))
@@ -115,12 +109,8 @@ class Clips:
         """
         clip = self._clips[index]
         if clip.samples is not None:
-            part = clip.samples[start : start + length]
-        else:
-            part = self._quantised(self._decode_again(index, start, start + length), clip.peak)
-        if part.dtype == np.int16:
-            return torch.from_numpy(part * np.float32(clip.peak / _FULL_SCALE))
-        return torch.from_numpy(part.copy())
+            return torch.from_numpy(clip.samples[start : start + length].copy())
+        return torch.from_numpy(self._decode_again(index, start, start + length))
 
     def _decode_again(self, index: int, start: int, stop: int) -> np.ndarray:
         source = self.files[index].source
@@ -150,15 +140,13 @@ class Clips:
 
     def _decode(self, file: Labelled) -> "_Clip | AudioError":
         pieces: list[np.ndarray] | None = []
-        n_samples, peak = 0, 0.0
-        itemsize = np.dtype(self._dtype).itemsize
+        n_samples = 0
         try:
             with open_audio(file.source.path, hashed=True) as reader:
                 for piece in _mono(reader, self.sample_rate):
                     n_samples += len(piece)
-                    peak = max(peak, float(np.abs(piece).max(initial=0.0)))
                     # longer than everything that may be held: only its length is wanted
-                    if pieces is not None and n_samples * itemsize > self._budget:
+                    if pieces is not None and n_samples * _SAMPLE_BYTES > self._budget:
                         pieces = None
                     if pieces is not None:
                         pieces.append(piece.copy())
@@ -166,9 +154,9 @@ class Clips:
         except AudioError as error:
             return error
         samples = None
-        if pieces is not None and self._takes(n_samples * itemsize):
-            samples = self._quantised(np.concatenate(pieces), peak)
-        return _Clip(n_samples, peak, digest, samples)
+        if pieces is not None and self._takes(n_samples * _SAMPLE_BYTES):
+            samples = np.concatenate(pieces)
+        return _Clip(n_samples, digest, samples)
 
     def _takes(self, n_bytes: int) -> bool:
         """Whether there is room; then it is taken."""
@@ -178,25 +166,13 @@ class Clips:
             self._budget -= n_bytes
             return True
 
-    def _quantised(self, samples: np.ndarray, peak: float) -> np.ndarray:
-        if self._dtype == "float32":
-            return samples
-        scaled = samples * np.float32(_FULL_SCALE / peak if peak else 0.0)
-        return np.round(scaled).astype(np.int16)
 
-
-class _Clip:
+class _Clip(NamedTuple):
     """What is kept of one file."""
 
-    __slots__ = ("digest", "n_samples", "peak", "samples")
-
-    def __init__(
-        self, n_samples: int, peak: float, digest: str, samples: np.ndarray | None
-    ) -> None:
-        self.n_samples = n_samples
-        self.peak = peak
-        self.digest = digest
-        self.samples = samples
+    n_samples: int
+    digest: str
+    samples: np.ndarray | None
 
 
 def _beside(file: Labelled, first: Labelled) -> Labelled:

@@ -255,7 +255,6 @@ def _decode(
         files,
         config.sample_rate,
         budget=options.cache_budget,
-        dtype=options.cache_dtype,
         progress=progress,
     )
 

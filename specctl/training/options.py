@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from specctl.training.clips import CacheType
-
 CACHE_BUDGET = 2**30
 
 
@@ -22,5 +20,4 @@ class Options:
     overwrite: bool = False
     resume: bool = False
     cache_budget: int = CACHE_BUDGET
-    cache_dtype: CacheType = "float32"
     vram_budget: int | None = None
