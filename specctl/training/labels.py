@@ -76,6 +76,10 @@ def find_labelled(
         sources = {source.key: source for source in discovery.sources}
         found = list(_from_csv(labels, folder, sources))
     if group is not None:
+        if any(each.group != each.source.key for each in found):
+            raise ParameterError(
+                f"group must be a regular expression or a column of {labels}, not both"
+            )
         found = _grouped(found, group)
     classes = sorted({each.label for each in found})
     if len(classes) < 2:

@@ -375,6 +375,14 @@ def test_wrong_groups_are_named(group, text, tones):
         find_labelled(tones, group=group)
 
 
+def test_groups_are_given_once(tones, tmp_path):
+    labels = labels_csv(tmp_path / "l.csv", f"path,label,split,group\n{GOOD}")
+    assert find_labelled(tones, labels, group=r"\d")[0].group == "0"
+    labels_csv(labels, f"path,label,split,group\n{GOOD}".replace("high,,", "high,,g"))
+    with pytest.raises(ParameterError, match="a regular expression or a column of .*, not both"):
+        find_labelled(tones, labels, group=r"\d")
+
+
 def test_a_csv_that_is_no_text(tones, tmp_path):
     (tmp_path / "l.csv").write_bytes(b"path,label\n\xff\xfe,a\n")
     with pytest.raises(ParameterError, match="cannot read labels: "):
