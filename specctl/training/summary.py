@@ -33,6 +33,8 @@ class Summary:
         Files to train, to validate and to test with, for each run.
     failures : tuple of (str, str)
         Key and reason of files that could not be decoded.
+    copies : tuple of (str, str)
+        Key of each file with the bytes of one before it, and of which.
     n_trained : int
         Numbers of the front end that were trained.
     config : SpectrogramConfig
@@ -55,6 +57,7 @@ class Summary:
     n_files: int
     split_sizes: tuple[dict[str, int], ...]
     failures: tuple[tuple[str, str], ...]
+    copies: tuple[tuple[str, str], ...]
     n_trained: int
     config: SpectrogramConfig
     settings: TrainSettings
@@ -82,6 +85,7 @@ class Summary:
             "n_files": self.n_files,
             "split_sizes": list(self.split_sizes),
             "failures": [list(failure) for failure in self.failures],
+            "copies": [list(copy) for copy in self.copies],
             "n_trained": self.n_trained,
             "kept_run": self.kept_run,
             "verdict": self.verdict.to_dict() if self.verdict is not None else None,
@@ -127,6 +131,7 @@ def summarise(
         n_files=len(bench.clips),
         split_sizes=split_sizes,
         failures=bench.clips.failures,
+        copies=bench.clips.copies,
         n_trained=build_front_end(bench.config, bench.settings, "trained").n_trained,
         config=bench.config,
         settings=bench.settings,

@@ -122,8 +122,9 @@ def test_copies_are_told_of_and_given_groups_and_splits_stay(tmp_path):
     )
     events = []
     given = {**TINY, "epochs": 1, "report": events.append}
-    train_basis(folder, tmp_path / "b", **given)
+    summary = train_basis(folder, tmp_path / "b", **given)
     assert [event["files"] for event in events if event["event"] == "copies"] == [copies]
+    assert summary.to_dict()["copies"] == [list(copy) for copy in copies]
     grouped = find_labelled(folder, group=r"/(\w)")
     assert Clips(grouped, 8000).files == grouped
     table = tmp_path / "labels.csv"
