@@ -6,6 +6,18 @@ import torch
 from torch import Tensor, nn
 
 
+@torch.no_grad()
+def put(weight: Tensor, numbers: Tensor) -> None:
+    """Write numbers into a weight, of which a process may hold a part, as with FSDP."""
+    if not hasattr(weight, "placements"):
+        weight.copy_(numbers)
+        return
+    from torch.distributed.tensor.experimental import implicit_replication
+
+    with implicit_replication():
+        weight.copy_(numbers.to(weight.device))
+
+
 class WithConstants(nn.Module):
     """A module that fills a constant again when memory with nothing in it is put in its place.
 
@@ -18,8 +30,7 @@ class WithConstants(nn.Module):
         super().__setattr__(name, value)
         had_memory = before is None or not before.is_meta
         if not had_memory and isinstance(value, Tensor) and not value.is_meta:
-            with torch.no_grad():
-                value.copy_(self.first_value(name))
+            put(value, self.first_value(name))
 
     def first_value(self, name: str) -> Tensor:
         """The numbers of a constant; what children define."""

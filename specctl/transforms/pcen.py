@@ -10,7 +10,7 @@ from specctl.config import SpectrogramConfig
 from specctl.dsp.pcen import default_smoothing, pcen, smoothed, smoothed_followed
 from specctl.errors import ParameterError
 from specctl.kernels.traced import is_followed
-from specctl.transforms.constants import WithConstants
+from specctl.transforms.constants import WithConstants, put
 
 _ROWS = ("gain", "bias", "power", "smoothing")
 
@@ -102,8 +102,11 @@ class Pcen(WithConstants):
     def set_stacked(self, values: Tensor) -> None:
         """Take over what `stacked` gave; ParameterError if a number is out of range."""
         self._first = _to_weight(dict(zip(_ROWS, values, strict=True))).float()
-        with torch.no_grad():
-            self.weight.copy_(self._first)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Give the weight the numbers that it starts with again."""
+        put(self.weight, self._first)
 
     def first_value(self, name: str) -> Tensor:
         """The numbers of ``weight`` where it is not trained."""

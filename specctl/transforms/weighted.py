@@ -16,7 +16,7 @@ from specctl.dsp.rows import rows_at
 from specctl.dsp.windows import window
 from specctl.eager import eager
 from specctl.errors import ParameterError
-from specctl.transforms.constants import WithConstants
+from specctl.transforms.constants import WithConstants, put
 from specctl.transforms.pcen import Pcen
 from specctl.transforms.weights import Start, basis_of, checked_names, start_weights
 
@@ -112,15 +112,14 @@ class Weighted(WithConstants):
             raise AttributeError(f"{type(self).__name__} has no constant {name!r}")
         return value
 
-    @torch.no_grad()
-    def _fill(self) -> None:
-        """Give the weights the numbers they start with; there is memory, with nothing in it."""
-        first, pcen = self._first_again()
+    def reset_parameters(self) -> None:
+        """Give all weights the numbers they start with again."""
+        first, _ = self._first_again()
         for name, value in first.items():
             if value is not None:
-                getattr(self, name).copy_(value)
-        if pcen is not None and self.pcen is not None:
-            self.pcen.weight.copy_(pcen.weight)
+                put(getattr(self, name), value)
+        if self.pcen is not None:
+            self.pcen.reset_parameters()
 
     def _give_constants(self, device: torch.device) -> None:
         """Memory and their numbers to the weights that are not trained and have neither."""
@@ -145,7 +144,7 @@ class Weighted(WithConstants):
 
         super()._apply(move, recurse)  # type: ignore[no-untyped-call]
         if self._has_memory() and not (had_memory and _keeps_numbers(fn)):
-            self._fill()
+            self.reset_parameters()
         return self
 
     @eager

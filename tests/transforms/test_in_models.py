@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from specctl.errors import ParameterError
 from specctl.transforms import MFCC, MelSpectrogram, Spectrogram
@@ -55,6 +57,14 @@ def transform(name):
 def tolerance(name):
     """Other products, in another order: bf16 has 8 bits."""
     return {"rtol": 1e-2, "atol": 0.1} if name == "bf16" else CLOSE
+
+
+@pytest.fixture
+def one_process():
+    """A group of processes with this one alone."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    distributed.destroy_process_group()
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +191,26 @@ def test_a_model_built_without_memory_has_its_constants_when_it_gets_some(name):
     model.to_empty(device="cpu")
     model.load_state_dict({f"0.{key}": value for key, value in wanted.state_dict().items()})
     assert torch.equal(model(noise(2, 500)), wanted(noise(2, 500)))
+
+
+def test_weights_begin_again(name):
+    model, wanted = MAKERS[name](), MAKERS[name]()
+    with torch.no_grad():
+        for weight in (*model.buffers(), *model.parameters()):
+            weight.fill_(torch.nan)
+    # as FSDP and timm have every module begin by itself
+    for module in model.modules():
+        module.reset_parameters()
+    assert torch.equal(model(noise(2, 500)), wanted(noise(2, 500)))
+
+
+def test_weights_that_are_divided_among_processes_begin_too(one_process):
+    with torch.device("meta"):
+        model = MAKERS["basis"]()
+    fully_shard(model, mesh=one_process)
+    model.to_empty(device="cpu")
+    model.unshard()
+    assert np.array_equal(model.to_basis().basis, MAKERS["basis"]().to_basis().basis)
 
 
 def test_a_model_with_memory_keeps_its_constants_when_it_gets_other(name):
