@@ -1,6 +1,5 @@
 """Per-channel energy normalisation as a module with four trained numbers a band."""
 
-from collections.abc import Mapping
 from typing import Self
 
 import torch
@@ -13,6 +12,7 @@ from specctl.kernels.traced import is_followed
 from specctl.transforms.constants import WithConstants, put
 
 _ROWS = ("gain", "bias", "power", "smoothing")
+_LIBROSA = (0.98, 2.0, 0.5)
 
 _FLOAT32 = torch.finfo(torch.float32)
 
@@ -29,17 +29,15 @@ class Pcen(WithConstants):
     n_bands : int
     smoothing : float
         Weight of the newest frame in the running mean, in (0, 1).
-    gain, bias, power : float
-        Above 0.
     eps : float
-        Added to the running mean.
+        Above 0; added to the running mean.
     trainable : bool
         Whether ``weight`` is a parameter.
 
     Raises
     ------
     ParameterError
-        For a number out of range.
+        If ``smoothing`` is out of range.
 
     Notes
     -----
@@ -55,23 +53,16 @@ class Pcen(WithConstants):
         n_bands: int,
         smoothing: float,
         *,
-        gain: float = 0.98,
-        bias: float = 2.0,
-        power: float = 0.5,
         eps: float = 1e-6,
         trainable: bool = True,
     ) -> None:
         super().__init__()
-        if not eps > 0:
-            raise ParameterError(f"eps must be above 0, got {eps}")
+        if not 0 < smoothing < 1:
+            raise ParameterError(f"smoothing must be in (0, 1), got {smoothing}")
         self.eps = eps
-        values = {"gain": gain, "bias": bias, "power": power, "smoothing": smoothing}
         # of float32, whatever the default of torch is
-        rows = {
-            name: torch.full((n_bands,), float(value), dtype=torch.float32)
-            for name, value in values.items()
-        }
-        weight = _to_weight(rows).float()
+        values = torch.tensor([*_LIBROSA, smoothing], dtype=torch.float32)
+        weight = _to_weight(values[:, None].repeat(1, n_bands))
         self._first = weight.clone()
         if trainable:
             self.weight = nn.Parameter(weight)
@@ -100,8 +91,8 @@ class Pcen(WithConstants):
         return torch.stack([values[name] for name in _ROWS])
 
     def set_stacked(self, values: Tensor) -> None:
-        """Take over what `stacked` gave; ParameterError if a number is out of range."""
-        self._first = _to_weight(dict(zip(_ROWS, values, strict=True))).float()
+        """Take over what `stacked` gave."""
+        self._first = _to_weight(values)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -137,13 +128,7 @@ class Pcen(WithConstants):
         return pcen(spec, smooth, eps=self.eps, **values), smooth[..., -1]
 
 
-def _to_weight(values: Mapping[str, Tensor]) -> Tensor:
-    rows = []
-    for name in _ROWS:
-        value = values[name].double()
-        highest = 1.0 if name == "smoothing" else float("inf")
-        if not bool(((value > 0) & (value < highest)).all()):
-            rule = "in (0, 1)" if name == "smoothing" else "above 0"
-            raise ParameterError(f"{name} must be {rule}, got {float(value.min())}")
-        rows.append(torch.logit(value) if name == "smoothing" else value.log())
-    return torch.stack(rows)
+def _to_weight(values: Tensor) -> Tensor:
+    """Rows of `_ROWS` as `Pcen.weight` holds them."""
+    values = values.double()
+    return torch.cat([values[:-1].log(), torch.logit(values[-1:])]).float()

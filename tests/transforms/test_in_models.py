@@ -174,13 +174,16 @@ def test_a_trace_of_any_exponent_is_the_same_twice(trainable, power):
     assert torch.isfinite(getattr(transform, trainable).grad).all()
 
 
-def test_shapes_can_be_asked_for_without_numbers(transform):
+def test_shapes_can_be_asked_for_without_numbers(name, transform):
     wanted = transform(noise(2, 500))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         faked = transform(mode.from_tensor(noise(2, 500)))
+    with FakeTensorMode():
+        made = MAKERS[name]()(torch.empty(2, 500))
     on_meta = transform.to("meta")(torch.empty(2, 500, device="meta"))
     assert (on_meta.shape, on_meta.dtype) == (wanted.shape, wanted.dtype)
     assert (faked.shape, faked.dtype) == (wanted.shape, wanted.dtype)
+    assert (made.shape, made.dtype) == (wanted.shape, wanted.dtype)
 
 
 def test_a_model_built_without_memory_has_its_constants_when_it_gets_some(name):
