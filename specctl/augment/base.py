@@ -13,6 +13,7 @@ from specctl.eager import eager
 from specctl.errors import ParameterError
 
 MAX_SAMPLE_RATE = 2**20
+_OF_MODULES = {*vars(nn.Module()), "n_dims"}
 SHAPES = {2: "(batch, samples)", 3: "(batch, freq, time)"}
 
 
@@ -87,6 +88,11 @@ class Augmentation(nn.Module):
     def change(self, batch: Tensor, lengths: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Change all clips of a batch; what children define."""
         raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """What it was told."""
+        told = {name: value for name, value in vars(self).items() if name not in _OF_MODULES}
+        return ", ".join(f"{name}={value!r}" for name, value in told.items())
 
 
 class Compose(Augmentation):

@@ -36,6 +36,10 @@ class Mixup(nn.Module):
         check_within("alpha", alpha, *ALPHA_RANGE)
         self.alpha = alpha
 
+    def extra_repr(self) -> str:
+        """How evenly it mixes."""
+        return f"alpha={self.alpha}"
+
     @eager
     def forward(
         self, batch: Tensor, targets: Tensor, generator: torch.Generator | None = None

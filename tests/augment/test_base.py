@@ -162,6 +162,21 @@ def test_a_transform_can_be_called():
         augment.FromAudiomentations(5, 16000)
 
 
+def test_what_an_augmentation_does_can_be_read():
+    change = augment.Compose([augment.Gain(max_gain_db=6.0), augment.Shift(sample_rate=8000)])
+    assert repr(change).split("\n") == [
+        "Compose(",
+        "  p=1.0",
+        "  (augmentations): ModuleList(",
+        "    (0): Gain(p=0.5, range_db=(-12.0, 6.0))",
+        "    (1): Shift(p=0.5, range=(-0.5, 0.5), shift_unit='fraction', rollover=True, "
+        "sample_rate=8000, fade_length=40)",
+        "  )",
+        ")",
+    ]
+    assert repr(augment.Mixup(0.4)) == "Mixup(alpha=0.4)"
+
+
 def test_masks_name_their_own_parameters():
     with pytest.raises(ParameterError, match="freq_mask_param must be at least 0, got -1"):
         augment.FrequencyMasking(-1)
