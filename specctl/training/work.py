@@ -50,16 +50,17 @@ def check_output(output: Path, options: Options) -> Path:
 
 
 def _check_unclaimed(output: Path, work: Path, options: Options) -> None:
-    if output.exists() and not options.overwrite:
-        raise StoreError(f"{output} already exists; pass --overwrite to replace it")
-    check_replaced(output, BASIS)
     if not _is_ours(work):
         raise StoreError(f"{work} is in the way; it is no folder of a training")
+    # before --overwrite is spoken of, which would begin again what is all but done
     if (work / _JOB).exists() and not (options.resume or options.overwrite):
         raise StoreError(
             f"{work} holds a training that was stopped; pass --resume to go on with it, or "
             "--overwrite to begin again"
         )
+    if output.exists() and not options.overwrite:
+        raise StoreError(f"{output} already exists; pass --overwrite to replace it")
+    check_replaced(output, BASIS)
 
 
 def _is_ours(work: Path) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from specctl.errors import StoreError, TrainingError
 from specctl.training import Options, Stopped, train_basis
+from specctl.transforms import MelSpectrogram
 from tests.training.audio import TINY, write_tones
 
 
@@ -112,6 +113,15 @@ def test_a_resumed_training_with_other_files_says_so(stopped, tmp_path):
     folder = write_tones(tmp_path / "in", n_clips=7)
     with pytest.raises(TrainingError, match="holds a training with another set of files or lab"):
         train(folder, stopped, resume=True)
+
+
+def test_a_training_that_was_killed_after_writing_its_basis_is_gone_on_with(stopped, tones):
+    MelSpectrogram(n_fft=64, n_mels=8).save_basis(stopped)
+    with pytest.raises(StoreError, match="holds a training that was stopped; pass --resume to go"):
+        train(tones, stopped)
+    with pytest.raises(StoreError, match="b already exists; pass --overwrite to replace it"):
+        train(tones, stopped, resume=True)
+    assert len(train(tones, stopped, resume=True, overwrite=True).kept.history) == TINY["epochs"]
 
 
 def test_how_often_a_training_is_saved_may_change(stopped, tones):
