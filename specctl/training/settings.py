@@ -1,10 +1,11 @@
 """What a training is told, besides the settings of the spectrogram."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from specctl.config import Precision
+from specctl.errors import ParameterError
 from specctl.settings import Settings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -50,3 +51,13 @@ class TrainSettings(Settings, allow_inf_nan=False):
     verdict: bool = True
     precision: Precision = "fp32"
     checkpoint_every: PositiveInt = 50
+
+    @model_validator(mode="after")
+    def _check_penalties(self) -> Self:
+        for name in ("unit_norm", "orthogonality"):
+            if getattr(self, name) and "basis" not in self.train:
+                raise ParameterError(
+                    f"{name} has no effect with train {','.join(self.train)}; "
+                    "it is of the rows of a basis that is trained"
+                )
+        return self

@@ -259,6 +259,7 @@ def test_nothing_is_left_behind_by_wrong_settings(tones, tmp_path):
         ({"augment": ("gain:p=a",)}, ParameterError, "augment gain:p must be a number, got 'a'"),
         ({"crop": 1e-5}, ParameterError, "crop must hold at least one frame of n_fft=64"),
         ({"precision": "tf32"}, ParameterError, "precision 'tf32' runs on cuda, not on cpu"),
+        ({"train": ("mel",), "unit_norm": 1}, ParameterError, "unit_norm has no effect with tr"),
         ({"feature": "complex", "n_mels": None}, ParameterError, "feature must be real"),
         ({"nfft": 64}, ParameterError, "there is no setting 'nfft'; did you mean n_fft"),
         ({"options": Options(device="mars")}, ParameterError, "device must be auto, cpu or cuda"),
@@ -373,14 +374,6 @@ def test_wrong_labels_are_named(text, message, tones, tmp_path):
 def test_wrong_groups_are_named(group, text, tones):
     with pytest.raises(ParameterError, match=text):
         find_labelled(tones, group=group)
-
-
-def test_groups_are_given_once(tones, tmp_path):
-    labels = labels_csv(tmp_path / "l.csv", f"path,label,split,group\n{GOOD}")
-    assert find_labelled(tones, labels, group=r"\d")[0].group == "0"
-    labels_csv(labels, f"path,label,split,group\n{GOOD}".replace("high,,", "high,,g"))
-    with pytest.raises(ParameterError, match="a regular expression or a column of .*, not both"):
-        find_labelled(tones, labels, group=r"\d")
 
 
 def test_a_csv_that_is_no_text(tones, tmp_path):

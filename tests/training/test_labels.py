@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from specctl.errors import AudioError, TrainingError
+from specctl.errors import AudioError, ParameterError, TrainingError
 from specctl.training import Clips, draw_split, find_labelled, train_basis
 from tests.training.audio import TINY, write_tones
 
@@ -98,6 +98,16 @@ def test_two_classes_that_read_the_same_are_refused(tmp_path):
     folder = write_tones(tmp_path / "in", n_clips=3, classes=(*names, "low"))
     with pytest.raises(TrainingError, match="two labels read 'café' and are other characters"):
         find_labelled(folder)
+
+
+def test_groups_are_given_once(folder, tmp_path):
+    labels = tmp_path / "l.csv"
+    rows = "".join(f"{name}/{i:02d}.wav,{name},\n" for name in ("low", "high") for i in range(3))
+    labels.write_text(f"path,label,group\n{rows}")
+    assert find_labelled(folder, labels, group=r"\d")[0].group == "0"
+    labels.write_text(f"path,label,group\n{rows}".replace("high,", "high,g"))
+    with pytest.raises(ParameterError, match="a regular expression or a column of .*, not both"):
+        find_labelled(folder, labels, group=r"\d")
 
 
 def test_copies_of_a_file_are_on_one_side_of_a_split(tmp_path):

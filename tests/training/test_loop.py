@@ -15,6 +15,11 @@ from specctl.errors import TrainingError
 from specctl.training import Options, Stopped, job, train_basis
 from specctl.training.checkpoint import read_checkpoint
 from specctl.training.models import Linear
+from specctl.transforms.regularisers import (
+    distance_from_start,
+    norm_penalty,
+    orthogonality_penalty,
+)
 from tests.training.audio import TINY, write_tones
 
 ROOT = Path(__file__).parent.parent.parent
@@ -248,11 +253,19 @@ def test_a_kill_loses_at_most_the_steps_since_the_last_checkpoint(
     assert torch.equal(whole.trained, resumed.trained)
 
 
-def test_penalties_keep_a_basis_near_its_start(tones, tmp_path):
-    given = {**TINY, "basis_lr": 1e-2}
-    free = train_basis(tones, tmp_path / "free", **given)
-    held = train_basis(tones, tmp_path / "held", **{**given, "keep_near": 100.0})
-    assert (held.trained - held.start).norm() < 0.5 * (free.trained - free.start).norm()
+@pytest.mark.parametrize(
+    ("name", "measure"),
+    [
+        ("keep_near", distance_from_start),
+        ("unit_norm", norm_penalty),
+        ("orthogonality", lambda basis, start: orthogonality_penalty(basis)),
+    ],
+)
+def test_a_penalty_holds_what_it_is_for(name, measure, tones, tmp_path):
+    free, held = (
+        train_basis(tones, tmp_path / f"{weight}", **{**TINY, name: weight}) for weight in (0, 10)
+    )
+    assert measure(held.trained, held.start) < measure(free.trained, free.start)
 
 
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
