@@ -70,7 +70,7 @@ def _divide(
     """The larger and the smaller part of some files.
 
     Groups in random order go into the smaller part where that brings its shares of the classes,
-    in least squares, nearer to what is wanted; so any may, however large it is.
+    in least squares, nearer to what is wanted; so any may that is not twice as large.
     """
     n_files = Counter(files[i].label for i in chosen)
     groups: _Groups = defaultdict(Counter)
