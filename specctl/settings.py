@@ -5,10 +5,11 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ValidationError, ValidationInfo, create_model, field_validator
 
 from specctl.errors import ParameterError
 from specctl.given_files import MAX_SETTINGS_BYTES, check_given
@@ -144,6 +145,19 @@ def checked(model: type[_Model], values: Mapping[str, Any]) -> _Model:
         rule = first["msg"].removeprefix("Input should ").lower()
         rule = rule if rule.startswith("be ") else f"be valid ({rule})"
         raise ParameterError(f"{name} must {rule}, got {first['input']!r}") from error
+
+
+def check_fields(options: Any, **taken: Any) -> None:
+    """Hold the values of a frozen dataclass, or what they are taken for, against their types."""
+    given = {name: getattr(options, name) for name in options.__dataclass_fields__}
+    for name, value in checked(_types_of(options.__class__), given | taken):
+        object.__setattr__(options, name, value)
+
+
+@cache
+def _types_of(kind: type) -> type[BaseModel]:
+    fields: dict[str, Any] = {name: (each, ...) for name, each in get_type_hints(kind).items()}
+    return create_model(kind.__name__, __base__=Typed, **fields)
 
 
 def fill_in(values: dict[str, Any], name: str, value: object) -> None:

@@ -5,19 +5,16 @@ import json
 import os
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 from multiprocessing import current_process
 from pathlib import Path
-from typing import Any, Self, get_type_hints
-
-from pydantic import BaseModel, create_model
+from typing import Any, Self
 
 from specctl.audio.discover import Discovery, Source, discover, key_of
 from specctl.cores import usable_cores
 from specctl.errors import ParameterError
 from specctl.given_files import MAX_TABLE_BYTES, check_given, read_label_rows, reported
-from specctl.settings import Typed, checked
+from specctl.settings import check_fields
 
 _MOST_WORKERS = 10_000
 """More than any machine has cores; a number beyond is a slip."""
@@ -85,15 +82,16 @@ class Options:
     allow_truncated: bool = False
 
     def __post_init__(self) -> None:
-        given = {name: getattr(self, name) for name in _types().model_fields}
-        for name in ("include", "exclude"):
-            # the characters of a pattern are patterns, too, and one of them may be a star
-            given[name] = (given[name],) if isinstance(given[name], str) else given[name]
+        # the characters of a pattern are patterns, too, and one of them may be a star
+        taken: dict[str, Any] = {
+            name: (value,)
+            for name in ("include", "exclude")
+            if isinstance(value := getattr(self, name), str)
+        }
         for name in ("basis", "scheduler"):
-            if isinstance(given[name], Path):
-                given[name] = str(given[name])
-        for name, value in checked(_types(), given):
-            object.__setattr__(self, name, value)
+            if isinstance(getattr(self, name), Path):
+                taken[name] = str(getattr(self, name))
+        check_fields(self, **taken)
         for name in ("include", "exclude"):
             if "" in getattr(self, name):
                 raise ParameterError(
@@ -123,13 +121,6 @@ class Options:
         if current_process().daemon:
             return 0
         return usable_cores()
-
-
-@cache
-def _types() -> type[BaseModel]:
-    """The types of all options, for values to be held against."""
-    fields: dict[str, Any] = {name: (kind, ...) for name, kind in get_type_hints(Options).items()}
-    return create_model("Options", __base__=Typed, **fields)
 
 
 @dataclass(frozen=True, slots=True)

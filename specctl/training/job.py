@@ -166,6 +166,12 @@ def _divide(settings: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]
     known = TrainSettings.model_fields
     training = {name: value for name, value in settings.items() if name in known}
     rest = {name: value for name, value in settings.items() if name not in known}
+    for name in rest:
+        if name in Options.__dataclass_fields__:
+            raise ParameterError(
+                f"{name} is no setting of a training, pass options=specctl.training."
+                f"Options({name}=...)"
+            )
     return TrainSettings.resolve(**training), rest
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from specctl.settings import check_fields
+
 CACHE_BUDGET = 2**30
 
 
@@ -21,3 +23,6 @@ class Options:
     resume: bool = False
     cache_budget: int = CACHE_BUDGET
     vram_budget: int | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, device=str(self.device))

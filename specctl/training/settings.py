@@ -1,8 +1,9 @@
 """What a training is told, besides the settings of the spectrogram."""
 
+import os
 from typing import Annotated, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from specctl.config import Precision
 from specctl.errors import ParameterError
@@ -15,8 +16,16 @@ Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1e30)]
 """The optimiser needs steps that float32 holds; its first are ten times the rate."""
 
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
+]
+
 _MAX_CROP = 3600.0
 """Seconds: a crop is padded in memory, where an hour at 48 kHz takes 700 MB."""
+
+
+def _path_as_text(given: object) -> object:
+    return os.fspath(given) if isinstance(given, os.PathLike) else given
 
 
 class TrainSettings(Settings, allow_inf_nan=False):
@@ -31,8 +40,8 @@ class TrainSettings(Settings, allow_inf_nan=False):
     rows change their norm, and as rows point in the same direction.
     """
 
-    train: tuple[str, ...] = ("basis",)
-    init: str = "fourier"
+    train: Names = ("basis",)
+    init: Annotated[str, BeforeValidator(_path_as_text)] = "fourier"
     model: str = "cnn"
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 32
@@ -45,7 +54,7 @@ class TrainSettings(Settings, allow_inf_nan=False):
     unit_norm: Weight = 0.0
     orthogonality: Weight = 0.0
     crop: Annotated[PositiveFloat, Field(le=_MAX_CROP)] = 1.0
-    augment: tuple[str, ...] = ()
+    augment: Names = ()
     runs: PositiveInt = 3
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     verdict: bool = True

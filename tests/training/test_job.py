@@ -56,9 +56,9 @@ def test_the_basis_file_holds_what_was_trained_and_on_what(tones, tmp_path):
 
 
 def test_training_goes_on_from_a_basis_file_with_its_settings(tones, tmp_path):
-    first = train_basis(tones, tmp_path / "first", **TINY)
+    first = train_basis(tones, tmp_path / "first", **TINY, train="basis")
     given = {name: TINY[name] for name in TINY if name not in ("n_fft", "n_mels")}
-    second = train_basis(tones, tmp_path / "second", init=str(tmp_path / "first"), **given)
+    second = train_basis(tones, tmp_path / "second", init=tmp_path / "first", **given)
     assert second.config == first.config
     assert torch.equal(second.start, first.trained)
 
@@ -261,6 +261,7 @@ def test_nothing_is_left_behind_by_wrong_settings(tones, tmp_path):
         ({"precision": "tf32"}, ParameterError, "precision 'tf32' runs on cuda, not on cpu"),
         ({"train": ("mel",), "unit_norm": 1}, ParameterError, "unit_norm has no effect with tr"),
         ({"feature": "complex", "n_mels": None}, ParameterError, "feature must be real"),
+        ({"resume": True}, ParameterError, "pass options=specctl.training.Options\\(resume=..."),
         ({"nfft": 64}, ParameterError, "there is no setting 'nfft'; did you mean n_fft"),
         ({"options": Options(device="mars")}, ParameterError, "device must be auto, cpu or cuda"),
         ({"options": Options(vram_budget=1)}, ParameterError, "vram_budget has no effect on cpu"),

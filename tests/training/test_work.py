@@ -7,8 +7,9 @@ import re
 import socket
 
 import pytest
+import torch
 
-from specctl.errors import StoreError, TrainingError
+from specctl.errors import ParameterError, StoreError, TrainingError
 from specctl.training import Options, Stopped, train_basis
 from specctl.transforms import MelSpectrogram
 from tests.training.audio import TINY, write_tones
@@ -17,6 +18,12 @@ from tests.training.audio import TINY, write_tones
 def train(folder, output, *, resume=False, overwrite=False, **changed):
     options = Options(resume=resume, overwrite=overwrite)
     return train_basis(folder, output, options=options, **{**TINY, **changed})
+
+
+def test_an_option_of_the_wrong_kind_is_named():
+    with pytest.raises(ParameterError, match="cache_budget must be a valid integer, .*'1GiB'$"):
+        Options(cache_budget="1GiB")
+    assert Options(device=torch.device("cpu")) == Options(device="cpu")
 
 
 @pytest.fixture
