@@ -96,6 +96,11 @@ def train_basis(
         If it was asked to stop; with ``resume`` the same call goes on.
     """
     options = options or Options()
+    if isinstance(model, torch.nn.Module):
+        raise ParameterError(
+            "model must be a name or what builds a module for n_bins and n_classes, got "
+            f"a {type(model).__name__}; each training begins with one of its own"
+        )
     factory = model if callable(model) else None
     name = getattr(model, "__name__", "custom") if callable(model) else model
     with joined_processes(options.device) as processes, reported_memory():

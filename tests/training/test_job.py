@@ -248,6 +248,7 @@ def test_nothing_is_left_behind_by_wrong_settings(tones, tmp_path):
             "at least one of basis, window, frequencies, mel, pcen, got none",
         ),
         ({"train": ("phase",)}, ParameterError, "'phase' would train nothing"),
+        ({"model": torch.nn.Linear(8, 2)}, ParameterError, "model must be a name or what builds"),
         ({"model": "vgg"}, ParameterError, "model must be linear, cnn, resnet18, got 'vgg'"),
         ({"epochs": 0}, ParameterError, "epochs must be greater than 0, got 0"),
         ({"lr": float("nan")}, ParameterError, "lr must be"),
