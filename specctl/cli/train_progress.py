@@ -41,13 +41,18 @@ class TrainProgress(Display):
                 f"out of memory: {counted(event['clips_at_once'], 'clip')} at once from here on"
             )
         elif kind == "decode":
-            self._show("decoding", event["n_done"], event["n_total"], "files")
+            n_done, n_total = event["n_done"], event["n_total"]
+            figures = f"{n_done:,} of {n_total:,} files"
+            self.show("decoding", n_done, n_total, figures, figures)
         elif kind == "epoch":
             self._accuracy = f", validation accuracy {event['validation_accuracy']:.3f}"
         elif kind == "step":
+            n_done, n_total = event["step"], event["n_steps"]
+            if n_done == 1:
+                self._accuracy = ""
             figures = f"loss {event['loss']:.3f}{self._accuracy}"
             name = f"run {event['run'] + 1}, {self._trained} {event['arm']}"
-            self._show(name, event["step"], event["n_steps"], figures)
+            self.show(name, n_done, n_total, figures, f"{n_done:,} of {n_total:,}, {figures}")
 
     def say(self, text: str) -> None:
         """Print a line above the bar, unless nothing is to be shown."""
@@ -59,8 +64,3 @@ class TrainProgress(Display):
         if len(files) > _MOST_NAMED:
             named.append(f"{len(files) - _MOST_NAMED:,} more")
         self.say(f"{counted(len(files), 'file')} {what}: {', '.join(named)}")
-
-    def _show(self, name: str, n_done: int, n_total: int, figures: str) -> None:
-        if n_done == 1:
-            self._accuracy = ""
-        self.show(name, n_done, n_total, figures, f"{n_done:,} of {n_total:,}, {figures}")

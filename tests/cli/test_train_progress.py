@@ -37,7 +37,15 @@ def test_what_is_fixed_or_trained_is_named(train, name, monkeypatch):
     monkeypatch.setattr(display, "_SECONDS_BETWEEN_LINES", 0.0)
     start = {"event": "start", "train": train, "n_trained": 9, "n_files": 4, "classes": ("a", "b")}
     step = {"event": "step", "run": 0, "arm": "trained", "step": 1, "n_steps": 2, "loss": 0.5}
-    assert said(start, step).splitlines()[1].startswith(f"run 1, {name} trained")
+    before = {"event": "epoch", "validation_accuracy": 0.9}
+    said_last = said(start, before, step).splitlines()[1]
+    assert said_last == f"run 1, {name} trained: 1 of 2, loss 0.500"
+
+
+def test_decoding_is_counted_in_files(monkeypatch):
+    monkeypatch.setattr(display, "_SECONDS_BETWEEN_LINES", 0.0)
+    event = {"event": "decode", "n_done": 1, "n_total": 2000}
+    assert said(event) == "decoding: 1 of 2,000 files\n"
 
 
 def test_copies_are_named():
