@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -30,8 +31,9 @@ _CLOSE_SECONDS = 5.0
 class Cluster:
     """The workers of a scheduler, those that come later included; one task a thread.
 
-    A worker that is lost costs its tasks, which Dask gives to others. Workers must see the files
-    under the same paths as this machine.
+    As many tasks wait there as are in hand, and one more: a cluster that adapts grows for those
+    that wait. A worker that is lost costs its tasks, which Dask gives to others. Workers must see
+    the files under the same paths as this machine.
 
     Parameters
     ----------
@@ -78,14 +80,11 @@ class Cluster:
 
     @property
     def n_workers(self) -> int:
-        """Threads of all workers that there are now."""
-        try:
-            return sum(self._connected().nthreads().values())
-        except (OSError, CancelledError) as error:
-            raise self._lost() from error
+        """Threads of all workers that there are now; 1 while the first worker is to come."""
+        return max(1, self._n_threads())
 
     def __enter__(self) -> Self:
-        """Connect, and wait for the first worker.
+        """Connect.
 
         Raises
         ------
@@ -110,8 +109,6 @@ class Cluster:
         try:
             # it unpacks all that passes
             self._client.run_on_scheduler(pickle.loads, pickle.dumps(run_here))
-            while not self._n_there():
-                time.sleep(_POLL_SECONDS)
         except ImportError as error:
             raise self._elsewhere(error) from error
         return self
@@ -133,6 +130,8 @@ class Cluster:
     ) -> Iterator[Outcome]:
         """As many tasks at a time as there are threads; each machine watches its own.
 
+        Tasks that no worker has begun when ``control`` stops the run are left.
+
         Raises
         ------
         StoreError
@@ -145,22 +144,44 @@ class Cluster:
         ended: SimpleQueue[Future[Any]] = SimpleQueue()
         try:
             while not control.killed:
-                n_workers = self._n_there()
-                while tasks and not control.draining and len(running) < n_workers:
+                n_threads = self._n_threads()
+                while tasks and not control.draining and len(running) <= 2 * n_threads:
                     task = tasks.popleft()
-                    sent = for_any_folder(task)
-                    call = _Call(run_here, sent, self._terms, landmarks(sent))
-                    future = client.submit(pickle.loads, pickle.dumps(call), pure=False)
+                    future = self._sent(task)
                     running[future.key] = task, future
                     future.add_done_callback(ended.put)
+                if control.draining:
+                    self._take_back({key: future for key, (_, future) in running.items()})
                 if not running and (control.draining or not tasks):
                     return
                 with suppress(Empty):
-                    yield self._outcome(*running.pop(ended.get(timeout=_POLL_SECONDS).key))
-                if n_workers:
+                    task, future = running.pop(ended.get(timeout=_POLL_SECONDS).key)
+                    if not (control.draining and future.cancelled()):
+                        yield self._outcome(task, future)
+                if n_threads:
                     hung()
+                else:
+                    self._await_worker()
         finally:
             client.cancel([future for _, future in running.values()], force=True)
+
+    def _sent(self, task: Task) -> "Future[Any]":
+        sent = for_any_folder(task)
+        call = _Call(run_here, sent, self._terms, landmarks(sent))
+        # Dask learns from the name how long such a task takes
+        key = f"{task.function.__name__}-{uuid.uuid4().hex}"
+        return self._connected().submit(pickle.loads, pickle.dumps(call), key=key)
+
+    def _take_back(self, futures: dict[Any, "Future[Any]"]) -> None:
+        """Cancel what no worker has begun."""
+        client = self._connected()
+        # a worker that is just being lost does not answer
+        with suppress(OSError):
+            begun = {key for stacks in client.call_stack().values() for key in stacks}
+            waiting = [
+                future for key, future in futures.items() if key not in begun and not future.done()
+            ]
+            client.cancel(waiting, force=True)
 
     def _outcome(self, task: Task, future: "Future[Any]") -> Outcome:
         try:
@@ -214,14 +235,17 @@ class Cluster:
         comm = await asyncio.wait_for(connecting, 2 * seconds)
         await comm.close()
 
-    def _n_there(self) -> int:
-        """Threads of all workers; while there are none, nobody has anything in hand."""
-        n_workers = self.n_workers
-        if not n_workers:
-            if self._control.draining:
-                raise Stopped("stopped: there was no worker; the same command goes on from there")
-            self._waiting()
-        return n_workers
+    def _n_threads(self) -> int:
+        try:
+            return sum(self._connected().nthreads().values())
+        except (OSError, CancelledError) as error:
+            raise self._lost() from error
+
+    def _await_worker(self) -> None:
+        """While there is none, nobody has anything in hand."""
+        if self._control.draining:
+            raise Stopped("stopped: there was no worker; the same command goes on from there")
+        self._waiting()
 
     def _connected(self) -> "Client":
         if self._client is None:

@@ -1,10 +1,13 @@
 """A Dask scheduler and workers, as processes that really die."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from distributed import Client
 
 from tests.convert.commands import group_members, kill_group, wait_for
 
@@ -47,6 +50,14 @@ class Machines:
         """End the newest worker with all that belongs to it, and start another one."""
         kill_group(self._processes.pop())
         self.add_worker()
+
+    def n_wanted(self) -> int:
+        """Workers that a cluster which adapts to its work would have at the most, those that
+        there are included."""
+        with Client(json.loads(self.file.read_text())["address"], set_as_default=False) as client:
+            return client.run_on_scheduler(
+                lambda dask_scheduler: dask_scheduler.adaptive_target("1 ms")
+            )
 
     def log(self) -> str:
         """What all of them have said."""

@@ -101,20 +101,21 @@ def test_a_machine_without_the_disk_is_named(folder, store, two_machines):
     assert "all machines need SOURCE and STORE under the same paths" in done.stderr
 
 
-def test_workers_may_come_late_and_die_and_a_lost_scheduler_costs_no_part(
+def test_workers_may_come_when_they_are_wanted_and_die_and_a_lost_scheduler_costs_no_part(
     folder, store, tmp_path, stub
 ):
     stub.write(folder / "y.m4a", "slow", n_good=1)
     with machines(tmp_path / "dask", 0, stub.environment) as some:
         flags = (*FLAGS, "--scheduler", some.file)
         with started(folder, store, *flags, env=stub.environment) as process:
-            wait_for(lambda: "client connection" in some.log(), "the connection", process)
+            wait_for(lambda: some.n_wanted() == 1, "a task for the first worker", process)
             some.add_worker()
             for n_opened in (2, 3):
                 wait_for(
                     lambda n=n_opened: stub.n_opened(folder / "y.m4a") == n, "a part", process
                 )
                 if n_opened == 2:
+                    assert some.n_wanted() > 1
                     os.kill(some.pid_of("worker"), signal.SIGKILL)
                 else:
                     some.kill_scheduler()
