@@ -49,11 +49,15 @@ class Display:
         now = time.monotonic()
         if self._bar is not None and self._task is not None:
             self._bar.update(
-                self._task, description=name, total=n_total, completed=n_done, figures=figures
+                self._task,
+                description=name,
+                total=n_total or None,
+                completed=n_done,
+                figures=figures,
             )
         elif not self.quiet and now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
-            self.say(f"{name}: {line}")
+            self.say(f"{name}: {line}" if line else name)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""

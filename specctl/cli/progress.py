@@ -33,6 +33,8 @@ class ConvertProgress(Display):
         self.show(progress.stage, progress.n_done, progress.n_total, figures, figures)
 
     def _figures(self, progress: "Progress", elapsed: float) -> str:
+        if not progress.n_total:
+            return ""
         parts = [f"{progress.n_done:,} of {counted(progress.n_total, 'file')}"]
         if progress.n_failed:
             parts.append(f"{progress.n_failed:,} failed")

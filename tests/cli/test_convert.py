@@ -1,5 +1,6 @@
 """``specctl convert`` as a command: what it says, where, and its exit code."""
 
+import io
 import json
 import os
 import pty
@@ -8,12 +9,15 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from specctl import open_store
 from specctl.cli import commands  # noqa: F401 - registers all commands
 from specctl.cli.app import app
+from specctl.cli.progress import ConvertProgress
 from specctl.config import SpectrogramConfig
+from specctl.convert import Progress
 from specctl.dsp.mel import mel_weights
 from specctl.presets import PRESETS
 from tests.convert.audio_files import corpus, write_noise
@@ -307,3 +311,12 @@ def test_one_of_a_thing_is_one_of_it(folder, store):
     result = invoke(folder / "alone", store, *FLAGS)
     assert result.stderr.startswith(f"{store}: 1 item, ")
     assert "\n1 file found: 1 converted\n" in result.stderr
+
+
+def test_a_wait_has_no_figures(monkeypatch):
+    monkeypatch.setattr("specctl.cli.display._SECONDS_BETWEEN_LINES", 0.0)
+    console = Console(file=io.StringIO())
+    with ConvertProgress(console, quiet=False) as progress:
+        progress(Progress("waiting for workers", 0, 0))
+        progress(Progress("converting", 0, 9))
+    assert console.file.getvalue() == "waiting for workers\nconverting: 0 of 9 files\n"
