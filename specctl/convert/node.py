@@ -1,7 +1,6 @@
 """What a Dask worker does with a task: a process of this machine runs it, and is watched here.
 
-A decoder that crashes or hangs ends that process, and not the Dask worker. Each thread of a Dask
-worker has one.
+A decoder that crashes or hangs ends that process, and not the Dask worker.
 """
 
 import os
@@ -11,14 +10,15 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from specctl.convert import work_names
-from specctl.convert.executors import Control, Task
+from specctl.convert.executors import Control, Outcome, Task
+from specctl.convert.jobs import PartJob
 from specctl.convert.pool import Pool
-from specctl.convert.temporary import temporary_place
 from specctl.convert.watched import make_part
 from specctl.errors import StoreError
 from specctl.version import __version__
@@ -107,37 +107,42 @@ def run_here(task: Task, terms: Terms, seen: Sequence[str] = ()) -> Reply:
                 f"{socket.gethostname()} does not see {path}; "
                 "all machines need SOURCE and STORE under the same paths"
             )
-    from distributed import get_worker
-
-    with _processes.of_this_thread().lent(terms) as pool:
+    process = _process(threading.get_ident(), terms.device, terms.module)
+    with process.lent() as pool:
         if task.function is work_names.convert_part:
-            part = replace(task.args[0], n_sharing=get_worker().state.nthreads)
-            with temporary_place() as folder:
-                outcome = make_part(pool, part, folder / "beats", terms.timeout, Control())
+            outcome = _make_part(pool, task.args[0], terms.timeout)
         else:
             (outcome,) = pool.run(deque([task]), Control(), lambda: ())
     return Reply(outcome.value, outcome.error, outcome.death, outcome.place)
 
 
+def _make_part(pool: Pool, part: PartJob, timeout: float) -> Outcome:
+    from distributed import get_worker
+
+    worker = get_worker()
+    part = replace(part, n_sharing=worker.state.nthreads)
+    # Dask clears the folder of a worker that was killed
+    beats = Path(worker.local_directory) / f"specctl-beats-{threading.get_ident()}"
+    return make_part(pool, part, beats, timeout, Control())
+
+
 class _Process:
     """A pool of one process, which goes when nothing has been asked of it for a while."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str, module: str) -> None:
+        self._device, self._module = device, module
         self._lock = threading.Lock()
-        self._terms: Terms | None = None
         self._pool: Pool | None = None
         self._timer: threading.Timer | None = None
 
     @contextmanager
-    def lent(self, terms: Terms) -> Iterator[Pool]:
-        """The pool for these terms."""
+    def lent(self) -> Iterator[Pool]:
+        """The pool."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = None
-            if self._pool is None or terms != self._terms:
-                self._end()
-                self._pool, self._terms = Pool([terms.device], 1, terms.module), terms
+            if self._pool is None:
+                self._pool = Pool([self._device], 1, self._module)
             try:
                 yield self._pool
             finally:
@@ -148,24 +153,12 @@ class _Process:
     def _end_idle(self) -> None:
         with self._lock:
             # one that a later task has set has still to come
-            if self._timer is threading.current_thread():
-                self._end()
-
-    def _end(self) -> None:
-        if self._pool is not None:
-            self._pool.__exit__()
-        self._pool = None
+            if self._timer is threading.current_thread() and self._pool is not None:
+                self._pool.__exit__()
+                self._pool = None
 
 
-class _Processes(threading.local):
-    """One for each thread."""
-
-    def __init__(self) -> None:
-        self._process = _Process()
-
-    def of_this_thread(self) -> _Process:
-        """The one."""
-        return self._process
-
-
-_processes = _Processes()
+@cache
+def _process(_thread: int, device: str, module: str) -> _Process:
+    """The one of a thread for each kind of conversion, as several may take turns."""
+    return _Process(device, module)

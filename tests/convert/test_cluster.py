@@ -105,7 +105,8 @@ def test_workers_may_come_when_they_are_wanted_and_die_and_a_lost_scheduler_cost
     folder, store, tmp_path, stub
 ):
     stub.write(folder / "y.m4a", "slow", n_good=1)
-    with machines(tmp_path / "dask", 0, stub.environment) as some:
+    on_machines = {**stub.environment, "TMPDIR": str(tmp_path)}
+    with machines(tmp_path / "dask", 0, on_machines) as some:
         flags = (*FLAGS, "--scheduler", some.file)
         with started(folder, store, *flags, env=stub.environment) as process:
             wait_for(lambda: some.n_wanted() == 1, "a task for the first worker", process)
@@ -124,6 +125,7 @@ def test_workers_may_come_when_they_are_wanted_and_die_and_a_lost_scheduler_cost
     assert f"scheduler {some.file} is gone; the same command goes on" in errors
     # what Dask has to say besides is for its own users
     assert "distributed" not in errors
+    assert not [*tmp_path.glob("specctl-*")]
     done = run(folder, store, *FLAGS, "--json", env=stub.environment)
     assert done.returncode == 3, done.stderr
     assert json.loads(done.stdout)["n_resumed"] > 0
@@ -184,12 +186,20 @@ def test_a_scheduler_that_does_not_answer_is_named_and_a_signal_ends_the_wait(fo
     assert not any(store.parent.iterdir())
 
 
-def test_tasks_leave_one_thread_to_wait_for_the_next():
-    terms = Terms("cpu", "specctl.convert.preload", 60.0)
-    for _ in range(3):
-        run_here(Task(0, work_names.probe_all, ([],)), terms)
+def _pid(_device):
+    return os.getpid()
+
+
+def test_conversions_that_take_turns_keep_their_processes_and_a_thread_each_to_end_them():
+    kinds = [
+        Terms("cpu", "specctl.convert.preload", 60.0),
+        Terms("cpu", "specctl.convert.preload_torch", 60.0),
+        Terms("cpu", "specctl.convert.preload", 30.0),
+    ]
+    pids = [run_here(Task(0, _pid, ()), terms).value for terms in 2 * kinds]
+    assert pids == 2 * [pids[0], pids[1], pids[0]]
     waiting = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
-    assert sum(not each.finished.is_set() for each in waiting) == 1
+    assert sum(not each.finished.is_set() for each in waiting) == 2
 
 
 def test_a_machine_of_another_version_is_refused():
@@ -220,17 +230,22 @@ def test_a_file_that_no_scheduler_wrote_is_a_wrong_setting(folder, store, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("flag", "reason"),
+    ("options", "reason"),
     [
-        (("--workers", 2), "workers must not be given with a scheduler, which has its own"),
-        (("--device", "cuda:1"), "device must be auto, cpu or cuda with a scheduler"),
-        (("--dry-run",), "a dry run must be without a scheduler: it measures this machine"),
+        ({"workers": 2}, "workers must not be given with a scheduler, which has its own"),
+        ({"device": "cuda:1"}, "device must be auto, cpu or cuda with a scheduler"),
     ],
+    ids=["workers", "device"],
 )
-def test_what_a_scheduler_decides_is_refused(folder, store, flag, reason):
-    done = run(folder, store, "--scheduler", "tcp://127.0.0.1:9", *flag)
+def test_what_a_scheduler_decides_is_refused(folder, store, options, reason):
+    with pytest.raises(ParameterError, match=reason):
+        convert_audio(folder, store, options=Options(scheduler="tcp://127.0.0.1:9", **options))
+
+
+def test_a_dry_run_on_a_cluster_is_refused(folder, store):
+    done = run(folder, store, "--scheduler", "tcp://127.0.0.1:9", "--dry-run")
     assert done.returncode == 2
-    assert reason in done.stderr
+    assert "a dry run must be without a scheduler: it measures this machine" in done.stderr
 
 
 def test_a_scheduler_that_cannot_be_reached_is_named(folder, store):
