@@ -117,13 +117,15 @@ def run_here(task: Task, terms: Terms, seen: Sequence[str] = ()) -> Reply:
 
 
 def _make_part(pool: Pool, part: PartJob, timeout: float) -> Outcome:
+    """Ends with the part, or once nobody waits for it any longer."""
     from distributed import get_worker
 
     worker = get_worker()
+    task = worker.state.tasks[worker.get_current_task()]
     part = replace(part, n_sharing=worker.state.nthreads)
     # Dask clears the folder of a worker that was killed
     beats = Path(worker.local_directory) / f"specctl-beats-{threading.get_ident()}"
-    return make_part(pool, part, beats, timeout, Control())
+    return make_part(pool, part, beats, timeout, Control(), lambda: task.state != "cancelled")
 
 
 class _Process:

@@ -54,10 +54,15 @@ class Machines:
     def n_wanted(self) -> int:
         """Workers that a cluster which adapts to its work would have at the most, those that
         there are included."""
-        with Client(json.loads(self.file.read_text())["address"], set_as_default=False) as client:
+        with self._client() as client:
             return client.run_on_scheduler(
                 lambda dask_scheduler: dask_scheduler.adaptive_target("1 ms")
             )
+
+    def n_in_hand(self) -> int:
+        """Tasks that workers have begun and not ended."""
+        with self._client() as client:
+            return sum(map(len, client.call_stack().values()))
 
     def log(self) -> str:
         """What all of them have said."""
@@ -67,6 +72,9 @@ class Machines:
         """End all of them at once."""
         for process in self._processes:
             kill_group(process)
+
+    def _client(self) -> Client:
+        return Client(json.loads(self.file.read_text())["address"], set_as_default=False)
 
     def _start(self, kind: str, *flags: object, environment: dict[str, str] | None = None) -> None:
         with (self._folder / f"{len(self._processes)}.log").open("wb") as log:

@@ -133,6 +133,16 @@ def test_workers_may_come_when_they_are_wanted_and_die_and_a_lost_scheduler_cost
     assert_nothing_beside(store)
 
 
+def test_what_nobody_waits_for_any_longer_ends(folder, store, stub, two_machines):
+    file = folder / "long.m4a"
+    stub.write(file, "hang", n_good=1)
+    flags = (*FLAGS, "--scheduler", two_machines.file)
+    with started(folder, store, *flags, env=stub.environment) as process:
+        wait_for(lambda: stub.n_opened(file) == 2, "the part", process)
+        process.kill()
+    wait_for(lambda: two_machines.n_in_hand() == 0, "the end of the part")
+
+
 @pytest.fixture
 def without_specctl(tmp_path):
     """An environment in which there is none, however it is installed here."""
