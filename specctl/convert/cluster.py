@@ -23,7 +23,6 @@ from specctl.errors import ParameterError, Stopped, StoreError
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-_log = logging.getLogger("distributed.client")
 _POLL_SECONDS = 0.1
 _CLOSE_SECONDS = 5.0
 
@@ -77,6 +76,8 @@ class Cluster:
         self._control = control
         self._waiting = waiting
         self._client: Client | None = None
+        # those of Dask's own; what a program has asked for it gets
+        self._handlers = logging.getLogger("distributed").handlers
 
     @property
     def n_workers(self) -> int:
@@ -93,7 +94,8 @@ class Cluster:
         Stopped
             ``control`` has stopped the run.
         """
-        _log.addFilter(self._is_for_users)
+        for handler in self._handlers:
+            handler.addFilter(self._is_for_users)
         try:
             return self._entered()
         except BaseException:
@@ -119,11 +121,12 @@ class Cluster:
             if client is not None:
                 client.close(_CLOSE_SECONDS)
         finally:
-            _log.removeFilter(self._is_for_users)
+            for handler in self._handlers:
+                handler.removeFilter(self._is_for_users)
 
-    def _is_for_users(self, _: logging.LogRecord) -> bool:
+    def _is_for_users(self, record: logging.LogRecord) -> bool:
         """Nothing that Dask says of workers and scheduler: what they cost is told here."""
-        return False
+        return not record.name.startswith("distributed.")
 
     def run(
         self, tasks: deque[Task], control: Control, hung: Callable[[], Sequence[int]]

@@ -26,7 +26,7 @@ class Machines:
         self._processes: list[subprocess.Popen[bytes]] = []
         flags = ("--host", "127.0.0.1", "--port", "0", "--scheduler-file", self.file)
         self._start("scheduler", *flags)
-        wait_for(self.file.exists, "the scheduler")
+        wait_for(lambda: self.file.exists() and self.file.stat().st_size, "the scheduler")
 
     def add_worker(self, environment: dict[str, str] | None = None) -> None:
         """Start one, in another environment, perhaps; does not wait for it."""
