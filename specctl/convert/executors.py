@@ -103,7 +103,7 @@ def replies(executor: Executor, tasks: Iterable[Task]) -> Iterator[Any]:
         if deaths[outcome.task.number] == _MOST_DEATHS:
             raise StoreError(
                 f"the workers cannot start: {outcome.death}; allow more memory or processes "
-                "(ulimit -u), or pass fewer --workers"
+                "(ulimit -u), or have fewer workers"
             )
         waiting.append(outcome.task)
 

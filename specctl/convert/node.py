@@ -20,7 +20,7 @@ from specctl.convert.executors import Control, Outcome, Task
 from specctl.convert.jobs import PartJob
 from specctl.convert.pool import Pool
 from specctl.convert.watched import make_part
-from specctl.errors import StoreError
+from specctl.errors import KernelError, ParameterError, StoreError
 from specctl.version import __version__
 
 _IDLE_SECONDS = 20.0
@@ -107,13 +107,34 @@ def run_here(task: Task, terms: Terms, seen: Sequence[str] = ()) -> Reply:
                 f"{socket.gethostname()} does not see {path}; "
                 "all machines need SOURCE and STORE under the same paths"
             )
+    try:
+        outcome = _outcome(task, terms)
+    except StoreError as error:
+        raise told_elsewhere(error) from error
+    said = None if outcome.error is None else told_elsewhere(outcome.error)
+    return Reply(outcome.value, said, outcome.death, outcome.place)
+
+
+def told_elsewhere(error: BaseException) -> BaseException:
+    """An error of this machine as it is to be understood on another one."""
+    here = socket.gethostname()
+    if isinstance(error, ParameterError):
+        return ParameterError(str(error).replace("this machine", here))
+    if not isinstance(error, StoreError | KernelError):
+        return error
+    problem, *cure = str(error).split("; ", 1)
+    if "--workers" in "".join(cure):
+        cure = ["allow more there, or fewer threads of Dask workers"]
+    return type(error)(f"{here}: {'; '.join([problem, *cure])}")
+
+
+def _outcome(task: Task, terms: Terms) -> Outcome:
     process = _process(threading.get_ident(), terms.device, terms.module)
     with process.lent() as pool:
         if task.function is work_names.convert_part:
-            outcome = _make_part(pool, task.args[0], terms.timeout)
-        else:
-            (outcome,) = pool.run(deque([task]), Control(), lambda: ())
-    return Reply(outcome.value, outcome.error, outcome.death, outcome.place)
+            return _make_part(pool, task.args[0], terms.timeout)
+        (outcome,) = pool.run(deque([task]), Control(), lambda: ())
+        return outcome
 
 
 def _make_part(pool: Pool, part: PartJob, timeout: float) -> Outcome:

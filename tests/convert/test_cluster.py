@@ -12,8 +12,8 @@ import pytest
 from specctl import convert_audio
 from specctl.convert import Options, work_names
 from specctl.convert.executors import Task
-from specctl.convert.node import Terms, run_here
-from specctl.errors import ParameterError, StoreError
+from specctl.convert.node import Terms, run_here, told_elsewhere
+from specctl.errors import AudioError, KernelError, ParameterError, StoreError
 from specctl.version import __version__
 from tests.convert.commands import (
     assert_nothing_beside,
@@ -27,6 +27,7 @@ from tests.convert.dask_machines import machines
 from tests.convert.stub_decoder import StubDecoder
 from tests.convert.unfinished import stop_after_parts
 
+CURE = "allow more there, or fewer threads of Dask workers"
 FLAGS = ("--n-fft", 512, "--n-mels", 20)
 SETTINGS = {"n_fft": 512, "n_mels": 20}
 
@@ -206,10 +207,37 @@ def test_conversions_that_take_turns_keep_their_processes_and_a_thread_each_to_e
         Terms("cpu", "specctl.convert.preload_torch", 60.0),
         Terms("cpu", "specctl.convert.preload", 30.0),
     ]
+    before = threading.enumerate()
     pids = [run_here(Task(0, _pid, ()), terms).value for terms in 2 * kinds]
     assert pids == 2 * [pids[0], pids[1], pids[0]]
-    waiting = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
-    assert sum(not each.finished.is_set() for each in waiting) == 2
+    timers = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+    assert sum(not (each in before or each.finished.is_set()) for each in timers) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ParameterError("device 'cuda' is not on this machine"), "device 'cuda' is not on {}"),
+        (ParameterError("top_db must be"), "top_db must be"),
+        (KernelError("cuda:0 is busy; give fewer with --workers"), "{}: cuda:0 is busy; " + CURE),
+        (StoreError("cannot write /a: no space"), "{}: cannot write /a: no space"),
+        (AudioError("cannot convert a.wav"), "cannot convert a.wav"),
+    ],
+    ids=lambda value: type(value).__name__ * isinstance(value, Exception),
+)
+def test_an_error_of_a_machine_is_told_where_it_is_another_one(error, said):
+    told = told_elsewhere(error)
+    assert type(told) is type(error)
+    assert str(told) == said.format(socket.gethostname())
+
+
+def test_too_few_files_for_a_process_are_those_of_the_machine(monkeypatch):
+    monkeypatch.setattr("resource.getrlimit", lambda _: (14, 14))
+    task = Task(0, work_names.probe_all, ([],))
+    terms = Terms("none", "specctl.convert.preload", 60.0)
+    why = f"{socket.gethostname()}: cannot start 1 worker: 14 files may be open at a time, 15 are"
+    with pytest.raises(StoreError, match=f"^{why} needed; {CURE}$"):
+        run_here(task, terms)
 
 
 def test_a_machine_of_another_version_is_refused():

@@ -76,8 +76,8 @@ def test_too_few_open_files_are_said_in_a_line(tmp_path, n_files, fitting):
     assert verify_store(store) == []
 
 
-ADVICE = "allow more memory or processes (ulimit -u), or pass"
-NO_PROCESS = f"there is no process for the last one; {ADVICE} --workers"
+ADVICE = "allow more memory or processes (ulimit -u), or"
+NO_PROCESS = f"there is no process for the last one; {ADVICE} pass --workers"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_too_few_processes_are_said_in_a_line(tmp_path, n_processes, said):
     lines = {f"specctl: cannot start {said}\n\n"}
     if n_processes == 5:
         missed = "the workers cannot start: ended its process with exit code 255"
-        lines.add(f"specctl: {missed}; {ADVICE} fewer --workers\n\n")
+        lines.add(f"specctl: {missed}; {ADVICE} have fewer workers\n\n")
     assert said_in_a_real_group("pids", "pids.max", str(n_processes), program) in lines
     assert not (tmp_path / "o.h5.parts").exists()
 
