@@ -54,7 +54,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
             if base is not None and target is not None and not found.is_due:
                 return _of_summary(target.nothing_new(base, found))
             conversion.limit_workers(executor, len(found.sources))
-        description = planning.describe(executor, conversion.given, conversion.options)
+        description = conversion.describe(executor)
         if begun is None:
             begun = conversion.planner().plan(executor, found, base)
         if begun is None:

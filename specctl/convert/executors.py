@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol, Self
 
 from specctl.convert.background import WORTH_A_THREAD, Background
-from specctl.errors import StoreError
+from specctl.errors import Stopped, StoreError
 
 _MOST_DEATHS = 3
 
@@ -83,20 +83,42 @@ class Executor(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def replies(executor: Executor, tasks: Iterable[Task]) -> Iterator[Any]:
+def replies(
+    executor: Executor,
+    tasks: Iterable[Task],
+    control: Control | None = None,
+    look: Callable[[], None] = lambda: None,
+) -> Iterator[Any]:
     """What each task returns; one whose worker dies is given to another.
+
+    Parameters
+    ----------
+    executor : Executor
+    tasks : iterable of Task
+    control : Control, optional
+    look : callable
+        Called again and again meanwhile.
 
     Raises
     ------
     StoreError
         If the workers of one task die again and again.
+    Stopped
+        If ``control`` has stopped the run before the last one.
     """
+
+    def hung() -> Sequence[int]:
+        look()
+        return ()
+
     waiting = deque(tasks)
+    n_due = len(waiting)
     deaths: Counter[int] = Counter()
-    for outcome in executor.run(waiting, Control(), lambda: ()):
+    for outcome in executor.run(waiting, control or Control(), hung):
         if outcome.error is not None:
             raise outcome.error
         if not outcome.death:
+            n_due -= 1
             yield outcome.value
             continue
         deaths[outcome.task.number] += 1
@@ -106,6 +128,8 @@ def replies(executor: Executor, tasks: Iterable[Task]) -> Iterator[Any]:
                 "(ulimit -u), or have fewer workers"
             )
         waiting.append(outcome.task)
+    if n_due:
+        raise Stopped("stopped before the first file")
 
 
 class InProcess:

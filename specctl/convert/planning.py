@@ -129,16 +129,26 @@ def early_config(given: GivenSettings) -> ConvertConfig:
     return given.resolve(_FALLBACK_RATE * 16)
 
 
-def describe(executor: Executor, given: GivenSettings, options: Options) -> Description:
+def describe(
+    executor: Executor,
+    given: GivenSettings,
+    options: Options,
+    control: Control,
+    report: Callable[[Progress], None],
+) -> Description:
     """What device and kernel it will be; the workers say, since only workers import torch.
 
     Each is asked, so that each is warm when there is work to do; one, where others will do it on
     a GPU.
     """
+
+    def waiting() -> None:
+        report(Progress("waiting for workers", 0, 0))
+
     arguments = (options.device, options.kernel, early_config(given), options.basis)
     n_asked = max(1, options.n_workers) if is_cpu(options.device) else 1
     tasks = [Task(number, work_names.describe, arguments) for number in range(n_asked)]
-    description: Description = list(replies(executor, tasks))[-1]
+    description: Description = list(replies(executor, tasks, control, waiting))[-1]
     return description
 
 

@@ -107,11 +107,15 @@ class Conversion:
 
     def _described(self, executor: Executor) -> Description:
         """What every worker says of device and kernel, once it is warm."""
-        description = planning.describe(executor, self.given, self.options)
+        description = self.describe(executor)
         self._ready = time.perf_counter()
         if description.most_workers is not None and self._is_number_ours:
             self.limit_workers(executor, description.most_workers)
         return description
+
+    def describe(self, executor: Executor) -> Description:
+        """What every worker says of device and kernel."""
+        return planning.describe(executor, self.given, self.options, self.control, self.report)
 
     def planner(self) -> planning.Planner:
         """What makes the plan of this conversion."""

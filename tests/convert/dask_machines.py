@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,25 @@ class Machines:
         """Tasks that workers have begun and not ended."""
         with self._client() as client:
             return sum(map(len, client.call_stack().values()))
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """All workers have something else to do in between."""
+        sign = self._folder / "busy"
+
+        def wait(_: int) -> None:
+            while sign.exists():
+                time.sleep(0.02)
+
+        sign.touch()
+        with self._client() as client:
+            try:
+                waiting = client.map(wait, range(sum(client.nthreads().values())))
+                wait_for(lambda: self.n_in_hand() == len(waiting), "the workers to be busy")
+                yield
+            finally:
+                sign.unlink()
+                client.gather(waiting)
 
     def log(self) -> str:
         """What all of them have said."""

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from specctl import convert_audio
-from specctl.convert import Options, work_names
+from specctl.convert import Control, Options, Stopped, work_names
 from specctl.convert.executors import Task
 from specctl.convert.node import Terms, run_here, told_elsewhere
 from specctl.errors import AudioError, KernelError, ParameterError, StoreError
@@ -178,6 +178,19 @@ def test_waiting_for_a_worker_ends_with_a_signal(folder, store, tmp_path):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped: there was no worker; the same command goes on from there" in errors
+    assert not any(store.parent.iterdir())
+
+
+def test_waiting_for_a_busy_worker_is_said_and_may_be_ended(folder, store, two_machines):
+    control = Control()
+
+    def look(progress):
+        assert progress.stage == "waiting for workers"
+        control.stop()
+
+    there = Options(scheduler=two_machines.file)
+    with two_machines.busy(), pytest.raises(Stopped, match="stopped before the first file"):
+        convert_audio(folder, store, options=there, control=control, progress=look, **SETTINGS)
     assert not any(store.parent.iterdir())
 
 

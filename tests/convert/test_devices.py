@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from specctl import convert_audio
-from specctl.convert import Options, compute_torch, planning
+from specctl.convert import Control, Options, compute_torch, planning
 from specctl.convert.devices import most_workers
 from specctl.convert.executors import InProcess
 from specctl.convert.jobs import Description
@@ -44,12 +44,13 @@ def test_only_a_number_that_was_not_given_is_lowered(workers, used, tmp_path, mo
 def test_workers_that_others_take_the_place_of_are_not_warmed(device, n_asked, monkeypatch):
     asked = []
 
-    def replies(_, tasks):
+    def replies(_, tasks, *_others):
         asked.extend(tasks)
         return [Description((device,), "fft", "")]
 
     monkeypatch.setattr(planning, "replies", replies)
-    planning.describe(InProcess(), GivenSettings(STFT), Options(device=device, workers=5))
+    options = Options(device=device, workers=5)
+    planning.describe(InProcess(), GivenSettings(STFT), options, Control(), lambda _: None)
     assert len(asked) == n_asked
 
 
