@@ -3,6 +3,7 @@
 A decoder that crashes or hangs ends that process, and not the Dask worker.
 """
 
+import multiprocessing.util
 import os
 import socket
 import threading
@@ -157,6 +158,8 @@ class _Process:
         self._lock = threading.Lock()
         self._pool: Pool | None = None
         self._timer: threading.Timer | None = None
+        # or the end of the Dask worker would wait for the process, which ignores its signal
+        multiprocessing.util.Finalize(None, self._end, exitpriority=0)
 
     @contextmanager
     def lent(self) -> Iterator[Pool]:
@@ -176,9 +179,13 @@ class _Process:
     def _end_idle(self) -> None:
         with self._lock:
             # one that a later task has set has still to come
-            if self._timer is threading.current_thread() and self._pool is not None:
-                self._pool.__exit__()
-                self._pool = None
+            if self._timer is threading.current_thread():
+                self._end()
+
+    def _end(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.__exit__()
 
 
 @cache

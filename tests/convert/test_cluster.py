@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 
@@ -225,6 +226,16 @@ def test_conversions_that_take_turns_keep_their_processes_and_a_thread_each_to_e
     assert pids == 2 * [pids[0], pids[1], pids[0]]
     timers = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
     assert sum(not (each in before or each.finished.is_set()) for each in timers) == 2
+
+
+def test_a_dask_worker_that_ends_does_not_wait_for_its_processes():
+    program = """
+from specctl.convert import node
+from specctl.convert.executors import Task
+node._IDLE_SECONDS = 1e6
+node.run_here(Task(0, max, ("",)), node.Terms("cpu", "os", 60.0))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
 
 
 @pytest.mark.parametrize(
