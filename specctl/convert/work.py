@@ -153,6 +153,8 @@ def _computer(
     """The transform on its device; kept from part to part."""
     if is_compiled(config, device, kernel):
         return NativeComputer(config.spectrogram)
+    # it may be that of another machine of a cluster
+    named_devices(device)
     from specctl.convert.compute_torch import torch_computer
 
     return torch_computer(config, device, kernel, basis, vram_budget, n_sharing)

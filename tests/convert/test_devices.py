@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from specctl import convert_audio
-from specctl.convert import Control, Options, compute_torch, planning
+from specctl.convert import Control, Options, compute_torch, planning, work
 from specctl.convert.devices import most_workers
 from specctl.convert.executors import InProcess
 from specctl.convert.jobs import Description
 from specctl.convert.settings import GivenSettings
-from specctl.errors import KernelError
+from specctl.errors import KernelError, ParameterError
 from tests.convert.audio_files import RATE, corpus
 
 STFT = {"n_fft": 512, "hop_length": 100, "n_mels": 20}
@@ -69,6 +69,13 @@ def test_a_gpu_without_room_for_its_workers_is_one_line(said, line, monkeypatch)
     config = GivenSettings(STFT).resolve(RATE)
     with pytest.raises(KernelError, match=f"^{line}"):
         compute_torch.torch_computer(config, "cuda:1", "fft", None, None, 16)
+
+
+def test_a_machine_of_a_cluster_without_the_gpu_of_others_is_one_line(monkeypatch):
+    monkeypatch.setattr("specctl.convert.devices._n_cuda_devices", lambda: 0)
+    config = GivenSettings(STFT).resolve(RATE)
+    with pytest.raises(ParameterError, match="^device 'cuda:0' is not on this machine; here: cpu"):
+        work._computer(config, "cuda:0", "fft", None, None, 1)
 
 
 def test_a_gpu_that_another_process_has_to_itself_is_one_line(monkeypatch):
