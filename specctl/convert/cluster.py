@@ -43,9 +43,9 @@ class Cluster:
     folder : Path
         Where tasks leave their work.
     control : Control
-        May end the wait for scheduler and worker.
+        May end the wait for the scheduler.
     waiting : callable
-        Called again and again meanwhile.
+        Called again and again while there is no worker.
 
     Raises
     ------
@@ -139,8 +139,6 @@ class Cluster:
         ------
         StoreError
             The scheduler is gone.
-        Stopped
-            ``control`` has stopped the run while there was no worker.
         """
         client = self._connected()
         running: dict[Any, tuple[Task, Future[Any]]] = {}
@@ -164,7 +162,7 @@ class Cluster:
                 if n_threads:
                     hung()
                 else:
-                    self._await_worker()
+                    self._waiting()
         finally:
             client.cancel([future for _, future in running.values()], force=True)
 
@@ -243,12 +241,6 @@ class Cluster:
             return sum(self._connected().nthreads().values())
         except (OSError, CancelledError) as error:
             raise self._lost() from error
-
-    def _await_worker(self) -> None:
-        """While there is none, nobody has anything in hand."""
-        if self._control.draining:
-            raise Stopped("stopped: there was no worker; the same command goes on from there")
-        self._waiting()
 
     def _connected(self) -> "Client":
         if self._client is None:

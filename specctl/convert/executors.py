@@ -86,7 +86,7 @@ class Executor(Protocol):
 def replies(
     executor: Executor,
     tasks: Iterable[Task],
-    control: Control | None = None,
+    control: Control,
     look: Callable[[], None] = lambda: None,
 ) -> Iterator[Any]:
     """What each task returns; one whose worker dies is given to another.
@@ -95,7 +95,7 @@ def replies(
     ----------
     executor : Executor
     tasks : iterable of Task
-    control : Control, optional
+    control : Control
     look : callable
         Called again and again meanwhile.
 
@@ -114,7 +114,7 @@ def replies(
     waiting = deque(tasks)
     n_due = len(waiting)
     deaths: Counter[int] = Counter()
-    for outcome in executor.run(waiting, control or Control(), hung):
+    for outcome in executor.run(waiting, control, hung):
         if outcome.error is not None:
             raise outcome.error
         if not outcome.death:

@@ -232,7 +232,7 @@ class Conversion:
     def _layout(self, executor: Executor, config: ConvertConfig) -> tuple[Layout, np.ndarray]:
         task = Task(0, work_names.layout_for, (config, self.options.basis))
         found: tuple[Layout, np.ndarray]
-        (found,) = replies(executor, [task])
+        (found,) = replies(executor, [task], self.control)
         return found
 
     def _summary(
