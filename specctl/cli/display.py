@@ -48,12 +48,10 @@ class Display:
         """Show how far the stage of that name is: in the bar, or as ``line``."""
         now = time.monotonic()
         if self._bar is not None and self._task is not None:
+            # without a total the bar stays as it is
+            done, total = (n_done, n_total) if n_total else (None, None)
             self._bar.update(
-                self._task,
-                description=name,
-                total=n_total or None,
-                completed=n_done,
-                figures=figures,
+                self._task, description=name, total=total, completed=done, figures=figures
             )
         elif not self.quiet and now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
