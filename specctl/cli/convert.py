@@ -158,7 +158,8 @@ def _basis_as_setting() -> Iterator[None]:
 
 def _given(flags: dict[str, Any], names: set[str]) -> tuple[str | None, dict[str, Any]]:
     """Preset and settings, which have these names, the flags over those of the file."""
-    from specctl.settings import read_settings
+    from specctl.convert.settings import ConvertConfig
+    from specctl.settings import check_known, read_settings
 
     preset, config = flags["preset"], flags["config"]
     given = read_settings(config) if config is not None else {}
@@ -169,6 +170,7 @@ def _given(flags: dict[str, Any], names: set[str]) -> tuple[str | None, dict[str
             raise ParameterError(
                 f"{name} is no setting of the spectrograms: {config}; pass {flag}"
             )
+    check_known(given, ConvertConfig)
     settings = {name: flags[name] for name in sorted(names)}
     return named if preset is None else preset, {**given, **o.given_settings(settings)}
 

@@ -236,10 +236,12 @@ def test_settings_of_a_file_give_way_to_flags(folder, store, tmp_path):
     with open_store(store) as made:
         chosen = {name: made.config[name] for name in ("n_fft", "n_mels", "dtype")}
     assert chosen == {"n_fft": 1024, "n_mels": 20, "dtype": "float16"}
-    toml.write_text("n_ftf = 1024\n")
-    result = invoke(folder, store, "--config", toml)
-    assert result.exit_code == 2
-    assert "there is no setting 'n_ftf'; did you mean n_fft" in result.stderr
+    # one name that is none, and names of what the command hands on besides settings
+    for name, hint in {"n_ftf": "; did you mean n_fft", "store": "", "sources": ""}.items():
+        toml.write_text(f"{name} = 1024\n")
+        result = invoke(folder, store, "--config", toml)
+        assert result.exit_code == 2, result.exception
+        assert result.stderr == f"specctl: there is no setting {name!r}{hint}\n"
 
 
 def test_narrow_bands_need_a_bin_at_the_rate_that_is_found_only(folder, store):
