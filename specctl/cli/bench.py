@@ -143,10 +143,10 @@ def _run(request: "Request", json: Path | None, report: Path | None, *, quiet: b
         for write in writers:
             write(found)
 
-    with err.status("starting") if err.is_terminal and not quiet else _Silent() as status:
+    with err.status("starting") if err.is_interactive and not quiet else _Silent() as status:
 
         def say(text: str) -> None:
-            if err.is_terminal:
+            if err.is_interactive:
                 status.update(text)
             elif not quiet and ":" in text:  # a workload, not each of its steps
                 err.print(text, markup=False, highlight=False, soft_wrap=True)

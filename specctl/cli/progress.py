@@ -1,5 +1,6 @@
 """How far a conversion is, on stderr."""
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -30,21 +31,22 @@ class ConvertProgress(Display):
             self._stage, self._started = progress.stage, now
             self._audio_at_start = progress.audio_seconds
         figures = self._figures(progress, now - self._started)
-        self.show(progress.stage, progress.n_done, progress.n_total, figures, figures)
+        self.show(progress.stage, progress.n_done, progress.n_total, figures)
 
-    def _figures(self, progress: "Progress", elapsed: float) -> str:
+    def _figures(self, progress: "Progress", elapsed: float) -> list[str]:
+        """What people want to know first comes first."""
         if not progress.n_total:
-            return ""
-        parts = [f"{progress.n_done:,} of {counted(progress.n_total, 'file')}"]
+            return []
+        figures = [f"{progress.n_done:,} of {counted(progress.n_total, 'file')}"]
         if progress.n_failed:
-            parts.append(f"{progress.n_failed:,} failed")
-        if progress.audio_seconds:
-            parts.append(f"{duration(progress.audio_seconds)} of audio")
+            figures.append(f"{progress.n_failed:,} failed")
         done = progress.audio_seconds - self._audio_at_start
         if done and elapsed > _SECONDS_BEFORE_RATES:
             speed = done / elapsed
-            parts.append(f"{ratio(speed)} × real time")
             left = progress.total_audio_seconds - progress.audio_seconds
             if left > 0:
-                parts.append(f"{duration(left / speed)} left")
-        return ", ".join(parts)
+                figures.append(f"{duration(math.ceil(left / speed))} left")
+            figures.append(f"{ratio(speed)} × real time")
+        if progress.audio_seconds:
+            figures.append(f"{duration(progress.audio_seconds)} of audio")
+        return figures

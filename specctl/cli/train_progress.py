@@ -18,7 +18,7 @@ class TrainProgress(Display):
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         super().__init__(console, TimeRemainingColumn(), quiet=quiet)
-        self._accuracy = ""
+        self._accuracy: list[str] = []
         self._trained = ""
 
     def __call__(self, event: dict[str, Any]) -> None:
@@ -42,17 +42,17 @@ class TrainProgress(Display):
             )
         elif kind == "decode":
             n_done, n_total = event["n_done"], event["n_total"]
-            figures = f"{n_done:,} of {n_total:,} files"
-            self.show("decoding", n_done, n_total, figures, figures)
+            self.show("decoding", n_done, n_total, [f"{n_done:,} of {counted(n_total, 'file')}"])
         elif kind == "epoch":
-            self._accuracy = f", validation accuracy {event['validation_accuracy']:.3f}"
+            self._accuracy = [f"validation accuracy {event['validation_accuracy']:.3f}"]
         elif kind == "step":
             n_done, n_total = event["step"], event["n_steps"]
             if n_done == 1:
-                self._accuracy = ""
-            figures = f"loss {event['loss']:.3f}{self._accuracy}"
+                self._accuracy = []
+            figures = [f"loss {event['loss']:.3f}", *self._accuracy]
+            figures.append(f"{n_done:,} of {counted(n_total, 'step')}")
             name = f"run {event['run'] + 1}, {self._trained} {event['arm']}"
-            self.show(name, n_done, n_total, figures, f"{n_done:,} of {n_total:,}, {figures}")
+            self.show(name, n_done, n_total, figures)
 
     def say(self, text: str) -> None:
         """Print a line above the bar, unless nothing is to be shown."""

@@ -131,7 +131,7 @@ def _print_repair(repair: Repair | None) -> None:
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
     """A bar on a terminal, nothing elsewhere."""
-    if not err.is_terminal:
+    if not err.is_interactive:
         yield None
         return
     from rich.progress import Progress
