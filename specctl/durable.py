@@ -19,6 +19,7 @@ from specctl.errors import ParameterError, StoreError
 
 _START_BYTES = (1 << 20) + 8
 """Room for the longest header of a basis file."""
+_HAS_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 
 class Kind(NamedTuple):
@@ -69,6 +70,23 @@ def check_place(path: Path) -> None:
         folder = path.absolute().parent
         if not folder.is_dir():
             raise StoreError(f"cannot write {path}: no such folder; make {folder} first")
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """Refuse before the work a folder in which this user may not write.
+
+    Parameters
+    ----------
+    what : str
+        What was to lie there: ``the store``.
+
+    Raises
+    ------
+    StoreError
+        The folder may not be written to.
+    """
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=_HAS_EFFECTIVE_IDS):
+        raise StoreError(f"cannot write in {folder}; give {what} another folder")
 
 
 def check_replaced(path: Path, kind: Kind, option: str = "--overwrite") -> None:

@@ -1,6 +1,24 @@
-"""Threads of torch that have nothing to do leave their cores to the tests that run beside."""
+"""What tests of several layers need; idle threads of torch leave their cores to other tests."""
 
 import os
+import tempfile
+from pathlib import Path
+
+import pytest
 
 # libgomp reads it once, when torch is imported; as many threads compute the same numbers
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@pytest.fixture
+def read_only_folder():
+    """A folder that this process may look into, and no more."""
+    is_root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o555)
+        if is_root:
+            os.seteuid(65534)
+        yield Path(name)
+        if is_root:
+            os.seteuid(0)
+        Path(name).chmod(0o755)

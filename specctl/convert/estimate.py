@@ -13,6 +13,7 @@ from specctl.convert.summary import Estimate, Summary
 from specctl.convert.target import Target
 from specctl.convert.temporary import temporary_place
 from specctl.convert.watched import make_part
+from specctl.durable import check_writable
 from specctl.errors import Stopped
 from specctl.store.part import Part, read_part
 from specctl.store.tables import item_table
@@ -47,6 +48,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
             there = {n: _bytes_of(part) for n, part in folder.parts(job, len(plan.parts))}
         elif target.is_finished:
             return _of_summary(target.already_there())
+        check_writable(target.store.absolute().parent, "the store")
     base = target.base() if target is not None else None
     with conversion.executor(("cpu",)) as executor:
         if begun is None:

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from specctl.basis.file import BASIS
-from specctl.durable import check_place, check_replaced, reported_os_errors, write_atomically
+from specctl.durable import (
+    check_place,
+    check_replaced,
+    check_writable,
+    reported_os_errors,
+    write_atomically,
+)
 from specctl.errors import SpecctlError, StoreError, TrainingError
 from specctl.locks import LOCK, check_unlocked, lock_folder
 from specctl.training.arms import Bench
@@ -22,7 +28,6 @@ from specctl.training.options import Options
 _JOB = "job.json"
 _FILES = "set of files or labels"
 _MOST_NAMED = 4
-_HAS_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 
 def work_folder(output: Path) -> Path:
@@ -41,7 +46,7 @@ def check_output(output: Path, options: Options) -> Path:
         output is no basis file.
     """
     check_place(output)
-    _check_writable(output.absolute().parent, "the basis")
+    check_writable(output.absolute().parent, "the basis")
     work = work_folder(output)
     with reported_os_errors(work / LOCK):
         check_unlocked(work, _in_use(work))
@@ -88,12 +93,7 @@ def check_folder(folder: Path) -> None:
         if not place.is_dir():
             where = "it" if place == folder.absolute() else str(place)
             raise StoreError(f"cannot write {folder}: {where} is no folder")
-    _check_writable(place, "the figures")
-
-
-def _check_writable(folder: Path, what: str) -> None:
-    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=_HAS_EFFECTIVE_IDS):
-        raise StoreError(f"cannot write in {folder}; give {what} another folder")
+    check_writable(place, "the figures")
 
 
 @contextmanager

@@ -77,3 +77,8 @@ def test_of_files_that_are_all_long_one_is_enough(folder, monkeypatch):
     # the shortest
     assert rehearsed == ["x/000.wav"]
     assert found.n_bytes / 2 < again.n_bytes < found.n_bytes * 2
+
+
+def test_a_folder_that_may_not_be_written_is_named_at_once(read_only_folder):
+    with pytest.raises(StoreError, match=f"cannot write in {read_only_folder}; give the store an"):
+        estimate_conversion("no files are looked for yet", read_only_folder / "o.h5")

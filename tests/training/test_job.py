@@ -1,7 +1,5 @@
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -281,20 +279,6 @@ def test_wrong_settings_are_named(changed, error, text, tones, tmp_path):
     with pytest.raises(error, match=text) as caught:
         train_basis(folder, tmp_path / given.pop("output"), **given)
     assert "\n" not in str(caught.value)
-
-
-@pytest.fixture
-def read_only_folder():
-    """A folder that this process may look into, and no more."""
-    is_root = os.geteuid() == 0
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o555)
-        if is_root:
-            os.seteuid(65534)
-        yield Path(name)
-        if is_root:
-            os.seteuid(0)
-        Path(name).chmod(0o755)
 
 
 def test_a_folder_that_may_not_be_written_is_named_at_once(read_only_folder):
