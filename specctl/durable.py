@@ -60,13 +60,15 @@ def check_place(path: Path) -> None:
     Raises
     ------
     StoreError
-        The path is that of a folder, or lies in one that is not there.
+        The path is that of a folder, lies in one that is not there, or leads nowhere.
     """
     if "\0" in str(path):
         raise StoreError(f"cannot write {str(path)!r}: NUL in its name")
     with reported_os_errors(path):
         if path.is_dir():
             raise StoreError(f"cannot write {path}: it is a folder")
+        if os.path.islink(os.path.realpath(path)):  # noqa: PTH114
+            raise StoreError(f"cannot write {path}: symbolic links that lead in a circle")
         folder = path.absolute().parent
         if not folder.is_dir():
             raise StoreError(f"cannot write {path}: no such folder; make {folder} first")

@@ -57,6 +57,7 @@ def test_write_atomically_leaves_only_the_file(tmp_path):
         ("/", "cannot write /: it is a folder"),
         ("a\0b", r"cannot write 'a\\x00b': NUL in its name"),
         ("link", "cannot write link: it is a folder"),
+        ("here", "cannot write here: symbolic links that lead in a circle"),
         ("no/file", "cannot write no/file: no such folder; make .*/no first"),
         ("file/file", "cannot write file/file: no such folder; make .*/file first"),
         ("x" * 300, "cannot write x*: File name too long"),
@@ -66,6 +67,8 @@ def test_a_place_where_no_file_can_be_is_refused(path, reason, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     Path("link").symlink_to("folder")
+    Path("here").symlink_to("there")
+    Path("there").symlink_to("here")
     Path("file").touch()
     durable.check_place(Path("folder/new"))
     durable.check_place(Path("file"))
