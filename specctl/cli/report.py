@@ -137,7 +137,7 @@ def _complete_lines(summary: "Summary") -> list[str]:
 
 
 def _lines(summary: "Summary", allow_truncated: bool) -> list[str]:
-    total = summary.seconds["total"]
+    total = duration(summary.seconds["total"])
     lines = [
         f"{summary.store}: {counted(summary.n_items, 'item')}, "
         f"{counted(summary.n_frames, 'frame')}, {size(summary.n_bytes)}",
@@ -145,12 +145,7 @@ def _lines(summary: "Summary", allow_truncated: bool) -> list[str]:
         f"{_and(summary.n_failed, 'failed')}{_and(summary.n_skipped, 'skipped')}"
         f"{_and(summary.n_unchanged, 'unchanged')}{_relabelled(summary.n_relabelled)}",
         f"sample rate {summary.sample_rate} Hz{_resampled(summary.n_resampled)}",
-        f"{duration(summary.audio_seconds)} of audio in {duration(total)}"
-        + (
-            f" ({counted(summary.n_resumed, 'part')} done before)"
-            if summary.n_resumed
-            else f", {ratio(summary.audio_seconds / total)} × real time"
-        ),
+        f"{duration(summary.audio_seconds)} of audio in {total}{_pace(summary)}",
     ]
     n_kept, n_doubtful = map(len, _truncated(summary))
     if n_kept:
@@ -191,6 +186,15 @@ def _where_time_went(summary: "Summary") -> str:
         f"time of {counted(max(1, summary.workers), 'worker')}: {shares}; bottleneck: "
         f"{summary.bottleneck}; {starting} to start, {merging} to join"
     )
+
+
+def _pace(summary: "Summary") -> str:
+    """How fast it was; not where the time is of other work than that of the audio."""
+    if summary.n_resumed:
+        return f" ({counted(summary.n_resumed, 'part')} done before)"
+    if summary.n_unchanged:
+        return ""
+    return f", {ratio(summary.audio_seconds / summary.seconds['total'])} × real time"
 
 
 def _and(count: int, what: str) -> str:
