@@ -172,6 +172,16 @@ def decode_key(key: str) -> bytes:
     return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), key.encode())
 
 
+def shared_name(path: str) -> str:
+    """A path, or a part of one, as text that is the same in every locale: UTF-8, reversibly."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def local_path(name: str) -> str:
+    """The path that `shared_name` was given, as ``os.fsdecode`` gives it here."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
+
+
 def _absolute(path: Path) -> bytes:
     """Absolute path without ``.`` and ``..``, leading to the same file as ``path``."""
     name = os.fsencode(path)
@@ -380,7 +390,7 @@ def _is_file(entry: os.DirEntry[bytes]) -> bool:
 
 def _names(key: str) -> list[str]:
     """A key, its folders, and the bare names of all, in the store and on the disk."""
-    paths = {key, os.fsdecode(decode_key(key))} if "%" in key else {key}
+    paths = {key, decode_key(key).decode("utf-8", "surrogateescape")} if "%" in key else {key}
     names = []
     for path in paths:
         parts = path.split("/")

@@ -99,6 +99,7 @@ def convert(  # one flag for each setting; they go on as one dict
         if workers != 0 and scheduler is None:
             begin_workers(device, kernel, precision, basis, power)
         with importing():
+            from specctl.audio.discover import shared_name
             from specctl.convert import Options, convert_audio, estimate_conversion
             from specctl.convert.settings import ConvertConfig, GivenSettings
 
@@ -106,8 +107,8 @@ def convert(  # one flag for each setting; they go on as one dict
         preset, given = _given(flags, names)
         places = _places(paths or [], files_from, dry_run)
         options = Options(
-            include=tuple(include or ()),
-            exclude=tuple(exclude or ()),
+            include=tuple(map(shared_name, include or ())),
+            exclude=tuple(map(shared_name, exclude or ())),
             labels=labels if labels in (None, "folder") else Path(labels),
             device=device,
             kernel=kernel,

@@ -8,9 +8,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
-from specctl.audio.discover import Source
+from specctl.audio.discover import Source, local_path, shared_name
 from specctl.audio.info import AudioInfo
 from specctl.convert.settings import ConvertConfig
 
@@ -78,7 +78,7 @@ class Plan:
     def to_json_lines(self) -> str:
         """One line for each source, the number of its part first."""
         return "".join(
-            json.dumps([number, {name: getattr(source, name) for name in _FIELDS}]) + "\n"
+            json.dumps([number, _values(source)]) + "\n"
             for number, part in enumerate(self.parts)
             for source in part
         )
@@ -91,8 +91,14 @@ class Plan:
             number, fields = json.loads(line)
             while len(parts) <= number:
                 parts.append([])
-            parts[number].append(PlannedSource(**fields))
+            source = PlannedSource(**fields)
+            parts[number].append(replace(source, path=local_path(source.path)))
         return cls(tuple(tuple(part) for part in parts))
+
+
+def _values(source: PlannedSource) -> dict[str, Any]:
+    values = {name: getattr(source, name) for name in _FIELDS}
+    return {**values, "path": shared_name(source.path)}
 
 
 def planned(

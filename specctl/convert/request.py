@@ -10,7 +10,7 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Any, Self
 
-from specctl.audio.discover import Discovery, Source, discover, key_of
+from specctl.audio.discover import Discovery, Source, discover, key_of, shared_name
 from specctl.cores import usable_cores
 from specctl.errors import ParameterError
 from specctl.given_files import MAX_TABLE_BYTES, check_given, read_label_rows, reported
@@ -185,7 +185,7 @@ class Request:
             with reported(Path(str(labels)), "labels"):
                 labels = hashlib.sha256(Path(str(labels)).read_bytes()).hexdigest()
         return {
-            "paths": sorted(os.path.realpath(path) for path in self.paths),
+            "paths": sorted(shared_name(os.path.realpath(path)) for path in self.paths),
             "include": self.include,
             "exclude": self.exclude,
             "labels": labels,

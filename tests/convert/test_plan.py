@@ -1,8 +1,12 @@
 """A plan is what its sources say, and what was found out about them since."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from specctl.convert.plan import Plan, PlannedSource
+from specctl.convert.request import Request
 
 UNSEEN = "permission denied"
 
@@ -39,3 +43,18 @@ def test_poison_is_no_other_plan(plan):
 def test_lines_of_json_keep_everything(plan):
     poisoned = plan.poisoned({"c": "died"})
     assert Plan.from_json_lines(poisoned.to_json_lines()) == poisoned
+
+
+def test_a_job_finds_its_files_in_every_locale(monkeypatch):
+    name = "/in/\xfc\u3042.wav".encode() + b"\xff"
+
+    def begun():
+        path = os.fsdecode(name)
+        plan = Plan(((PlannedSource("key", path, 1, 2, 16_000, 1, 1.0, ""),),))
+        identity = Request((Path(path),), (), (), None).identity()
+        return plan, plan.to_json_lines(), identity
+
+    _, lines, identity = begun()
+    monkeypatch.setattr(os, "fsdecode", lambda given: given.decode("latin-1"))
+    monkeypatch.setattr(os, "fsencode", lambda given: given.encode("latin-1"))
+    assert begun() == (Plan.from_json_lines(lines), lines, identity)
