@@ -1,29 +1,62 @@
 """The command ``specctl``: one Typer app, each command in a module of its own."""
 
 import gc
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO, Annotated, cast
+from typing import IO, Annotated, Any, cast
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from specctl.cli.streams import Messages, Output
 from specctl.errors import KernelError, ParameterError, SpecctlError
 from specctl.version import __version__
 
+_LEAST_COLUMNS = 76
+"""On a narrower terminal the tables of a help in colours would cut off what is in them."""
+
+
+class _Command(TyperCommand):
+    """A command whose help has a type for what takes a value, and for no switch."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """What can be given."""
+        return _without_types(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """The same of all commands together."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """What can be given."""
+        return _without_types(super().get_params(ctx))
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    for param in params:
+        if isinstance(param, TyperOption) and param.is_flag:
+            param.metavar = ""
+    return params
+
+
 app = typer.Typer(
     name="specctl",
+    cls=_Group,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="rich" if shutil.get_terminal_size().columns >= _LEAST_COLUMNS else None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Folders of audio to HDF5 spectrogram stores, exactly and without losing work.",
 )
 out = Console(file=cast(IO[str], Output()), emoji=False)
 err = Console(file=cast(IO[str], Messages()), stderr=True, emoji=False)
+
+command = partial(app.command, cls=_Command)
 
 _LOADING_TORCH = ("bench", "doctor", "export-basis", "train-basis")
 """Commands whose libraries end the process where the current folder is gone."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from specctl.cli.app import ExitCode, app, err, out, reported_errors
+from specctl.cli.app import ExitCode, command, err, out, reported_errors
 from specctl.cli.bench_options import (
     Batch,
     Budget,
@@ -46,7 +46,7 @@ Example: specctl bench --sweep n_fft --json out.json --report out.html
 """
 
 
-@app.command("bench", help=_HELP)
+@command("bench", help=_HELP)
 def bench(  # one flag for each setting
     work: WorkNames = None,
     device: Device = "auto",

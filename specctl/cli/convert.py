@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from specctl.cli import options as o
-from specctl.cli.app import ExitCode, app, err, importing, reported_errors
+from specctl.cli.app import ExitCode, command, err, importing, reported_errors
 from specctl.cli.progress import ConvertProgress
 from specctl.cli.report import (
     print_empty_bands,
@@ -33,7 +33,7 @@ _DESCRIPTORS = ("/dev", "/dev/fd", "/proc/self/fd")
 """Where files that are open already have names."""
 
 
-@app.command("convert", help=_HELP)
+@command("convert", help=_HELP)
 def convert(  # one flag for each setting; they go on as one dict
     paths: Annotated[
         list[Path] | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from specctl.cli.app import ExitCode, app, out
+from specctl.cli.app import ExitCode, command, out
 from specctl.cli.options import given_path
 from specctl.cli.streams import hush_matplotlib
 from specctl.words import size
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NAME_WIDTH = 14
 
 
-@app.command("doctor")
+@command("doctor")
 def doctor(
     folder: Annotated[
         Path,

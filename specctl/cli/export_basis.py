@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from specctl.cli.app import app, err, reported_errors
+from specctl.cli.app import command, err, reported_errors
 from specctl.cli.options import given_path
 
 
-@app.command("export-basis")
+@command("export-basis")
 def export_basis(
     basis: Annotated[
         Path,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from specctl.cli.app import app, out, reported_errors
+from specctl.cli.app import command, out, reported_errors
 from specctl.cli.draw import MAX_PNG_COLUMNS, picture, printable, text_lines, write_png
 from specctl.cli.options import given_path
 from specctl.errors import ParameterError, StoreError
@@ -27,7 +27,7 @@ _NAME_WIDTH = 12
 _TEXT_WIDTH = 86
 
 
-@app.command("info")
+@command("info")
 def info(
     store: Annotated[
         Path, typer.Argument(metavar="STORE", help="Store to look into.", parser=given_path)

@@ -5,17 +5,16 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from specctl.cli.app import app, out, reported_errors
-from specctl.cli.options import Json
+from specctl.cli.app import command, out, reported_errors
 
 _COLUMN_WIDTH = 20
 _MAX_COLUMNS = 4
 
 
-@app.command("presets")
+@command("presets")
 def presets(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this one.")] = None,
-    json: Json = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List the presets, with every number that they stand for."""
     with reported_errors():

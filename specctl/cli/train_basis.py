@@ -11,7 +11,7 @@ import typer
 
 from specctl.cli import options as o
 from specctl.cli import train_options as t
-from specctl.cli.app import ExitCode, app, err, importing, out, reported_errors
+from specctl.cli.app import ExitCode, command, err, importing, out, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.report import print_empty_bands
 from specctl.cli.stopping import stoppable_training
@@ -47,7 +47,7 @@ _SPECTROGRAM = (
 )
 
 
-@app.command("train-basis", help=_HELP)
+@command("train-basis", help=_HELP)
 def train_basis(  # one flag for each setting; they go on as one dict
     folder: t.Folder,
     output: t.Output,

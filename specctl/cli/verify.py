@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from specctl.cli import options as o
-from specctl.cli.app import ExitCode, app, err, out, reported_errors
+from specctl.cli.app import ExitCode, command, err, out, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.progress import ConvertProgress
 from specctl.cli.stopping import stoppable
@@ -30,7 +30,7 @@ have changed; all else is taken over, and the store replaced when the new one is
 """
 
 
-@app.command("verify", help=_HELP)
+@command("verify", help=_HELP)
 def verify(
     store: Annotated[
         Path, typer.Argument(metavar="STORE", help="Store to check.", parser=o.given_path)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from specctl.cli.commands import app
 from tests.convert.commands import LIMIT, SPECCTL, environment
@@ -76,3 +77,16 @@ def test_completion_that_finds_no_home_is_one_line(tmp_path):
 def test_help_breaks_its_lines_where_the_terminal_ends(command):
     _, *paragraphs = inspect.cleandoc(command.help or command.callback.__doc__).split("\n\n")
     assert [paragraph for paragraph in paragraphs if "\n" in paragraph.strip()] == []
+
+
+@pytest.mark.parametrize("name", [None, *(command.name for command in app.registered_commands)])
+def test_help_asks_no_value_of_a_switch(name):
+    shown = CliRunner().invoke(app, [*([name] if name else []), "-h"]).stdout
+    assert "--help" in shown
+    assert "<bool>" not in shown
+
+
+def test_help_names_every_flag_in_full_on_a_narrow_terminal():
+    shown = run(SPECCTL, "convert", "-h", env=environment(COLUMNS="40")).stdout
+    assert "--allow-truncated" in shown
+    assert "…" not in shown
