@@ -180,7 +180,7 @@ Workers = Annotated[
     int | None,
     _option(
         _RUN,
-        "Processes; 0 works in this one (one for each core that may be used).",
+        "Processes; 0 works in this one, on one device (one for each core that may be used).",
         "--workers",
         "-j",
     ),

@@ -42,8 +42,8 @@ class Options:
     basis : str, optional
         Basis file with trained weights; its settings are those of the store.
     workers : int, optional
-        Processes; 0 works in this one. By default one for each core that may be used, on a GPU
-        no more than its memory has room for.
+        Processes; 0 works in this one, on one device. By default one for each core that may be
+        used, on a GPU no more than its memory has room for.
     scheduler : str, optional
         Address of a Dask scheduler, or the JSON file that it wrote, whose workers convert in place
         of processes of this machine. They see all files under the same paths.

@@ -111,6 +111,9 @@ class Conversion:
         self._ready = time.perf_counter()
         if description.most_workers is not None and self._is_number_ours:
             self.limit_workers(executor, description.most_workers)
+        if self.options.scheduler is None and self.options.n_workers == 0:
+            # this process works on one
+            return replace(description, devices=description.devices[:1])
         return description
 
     def describe(self, executor: Executor) -> Description:

@@ -40,6 +40,16 @@ def test_only_a_number_that_was_not_given_is_lowered(workers, used, tmp_path, mo
     assert summary.workers == used
 
 
+def test_one_process_works_on_one_device_and_says_so(tmp_path, monkeypatch):
+    describe, devices = planning.describe, ("cpu", "another")
+    monkeypatch.setattr(
+        planning, "describe", lambda *given: replace(describe(*given), devices=devices)
+    )
+    folder = corpus(tmp_path / "in", 1)
+    summary = convert_audio(folder, tmp_path / "o.h5", options=Options(workers=0), **STFT)
+    assert summary.devices == ("cpu",)
+
+
 @pytest.mark.parametrize(("device", "n_asked"), [("cpu", 5), ("cuda", 1)])
 def test_workers_that_others_take_the_place_of_are_not_warmed(device, n_asked, monkeypatch):
     asked = []
