@@ -80,6 +80,8 @@ def find(request: Request, base: Finished | None) -> Found:
         hint = "" if not (request.include or request.exclude) else " that the patterns allow"
         unused = [each for each in discovery.patterns_unused if each in request.include]
         why = f"; {unmatched(unused)}" if unused else ""
+        for skipped in discovery.skipped[:1]:
+            why += f"; skipped {skipped.key}: {skipped.reason}"
         raise AudioError(f"no audio files{hint}: {where}{why}")
     labels, n_unused = _labels(request, discovery.sources)
     fresh = discovery.sources

@@ -12,7 +12,7 @@ from specctl.convert.jobs import Job
 from specctl.convert.plan import Plan
 from specctl.convert.request import Options, Request
 from specctl.convert.settings import GivenSettings, differences
-from specctl.convert.stored import STORE, Finished, check_no_other, job_of
+from specctl.convert.stored import STORE, Finished, check_no_other, job_of, may_be_store
 from specctl.convert.summary import Summary
 from specctl.durable import check_owner, check_place, check_replaced, reported_os_errors
 from specctl.errors import StoreError
@@ -35,6 +35,10 @@ class Target:
         if self.options.overwrite:
             check_replaced(self.store, STORE)
             check_no_other(self.store)
+        elif not may_be_store(self.store):
+            raise StoreError(
+                f"{self.store} already exists and is no store; the store to make is given last"
+            )
         elif self.options.update:
             check_owner(self.store)
         with reported_os_errors(self.store):

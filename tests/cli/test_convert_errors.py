@@ -106,25 +106,39 @@ def test_a_wrong_setting_is_a_usage_error_in_one_line(folder, store, flags, mess
     [
         (["nope", "o.h5"], "no such file or folder: '{cwd}/nope'"),
         (["{empty}", "o.h5"], "no audio files: {empty}"),
+        (["{cwd}/pipe", "o.h5"], "no audio files: {cwd}/pipe; skipped pipe: not a regular file"),
+        (["{empty}", "a.wav"], "a.wav already exists and is no store; the store to make is given"),
         (["{empty}", "{empty}/no/o.h5"], "cannot write {empty}/no/o.h5: no such folder; make"),
         (["{empty}", "{empty}"], "cannot write {empty}: it is a folder"),
         (["{empty}", "."], "cannot write .: it is a folder"),
         (["{empty}", "/"], "cannot write /: it is a folder"),
         (["{empty}", "x" * 252], "File name too long"),
     ],
-    ids=["missing", "empty", "no-folder", "a-folder", "this-folder", "root", "long-name"],
+    ids=[
+        "missing",
+        "empty",
+        "pipe",
+        "no-store",
+        "no-folder",
+        "a-folder",
+        "this-folder",
+        "root",
+        "long-name",
+    ],
 )
 def test_what_cannot_be_done_is_an_error_in_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     empty = tmp_path / "empty"
     empty.mkdir()
+    os.mkfifo("pipe")
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
     names = {"cwd": tmp_path, "empty": empty}
     result = invoke(*(each.format(**names) for each in arguments), "--workers", 0)
     assert result.exit_code == 1, result.output
     (line,) = result.stderr.splitlines()
     assert line.startswith("specctl: ")
     assert message.format(**names) in line
-    assert os.listdir(tmp_path) == ["empty"]
+    assert sorted(os.listdir(tmp_path)) == ["a.wav", "empty", "pipe"]
     assert os.listdir(empty) == []
 
 
