@@ -130,10 +130,11 @@ def _named(classes: list[str]) -> str:
 
 
 def _cut_short(sources: list[str]) -> str:
-    """How many files there is only a part of, and which."""
+    """How many files there may be only a part of, and which; a store does not tell of which."""
     shown = ", ".join(sources[:_MAX_SHOWN_FAILURES])
     more = ", …" if len(sources) > _MAX_SHOWN_FAILURES else ""
-    return f"{len(sources):,}: {shown}{more}"
+    are = "is" if len(sources) == 1 else "are"
+    return f"{len(sources):,} {are}, or may be: {shown}{more}"
 
 
 def _settings(config: dict[str, Any]) -> str:

@@ -189,7 +189,7 @@ def test_a_marked_item_can_be_repaired(folder, tmp_path):
 def test_info_tells_of_it(folder, tmp_path):
     convert(folder, tmp_path / "o.h5")
     shown = run_info(tmp_path / "o.h5")
-    assert "cut short   1: cut.wav" in shown.splitlines()
+    assert "cut short   1 is, or may be: cut.wav" in shown.splitlines()
     facts = json.loads(run_info(tmp_path / "o.h5", "--json"))
     assert (facts["n_truncated"], facts["truncated"]) == (1, ["cut.wav"])
     assert "truncated   True" in run_info(tmp_path / "o.h5", "cut.wav").splitlines()
