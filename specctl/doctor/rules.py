@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from specctl.doctor.facts import PACKAGES, Machine
-from specctl.words import counted
+from specctl.words import counted, size
 
 _GIB = 1 << 30
 _MIB = 1 << 20
@@ -152,13 +152,13 @@ def _room(machine: Machine) -> Iterator[Finding]:
         cure = "write to a local disk and copy the finished store"
         yield Finding("note", "folder", message, cure)
     if machine.free_bytes is not None and machine.free_bytes < _GIB:
-        message = f"{machine.folder} has {machine.free_bytes // _MIB} MiB free"
+        message = f"{machine.folder} has {size(machine.free_bytes)} free"
         cure = "parts and store need room together; see specctl convert --dry-run"
         yield Finding("note", "disk", message, cure)
     n_cores = math.ceil(min(machine.cores, machine.core_quota or math.inf))
     if machine.memory_bytes is not None and machine.memory_bytes < n_cores * _GIB // 2:
         n_workers = max(1, 2 * machine.memory_bytes // _GIB)
-        message = f"{machine.memory_bytes // _MIB} MiB of memory for {counted(n_cores, 'worker')}"
+        message = f"{size(machine.memory_bytes)} of memory for {counted(n_cores, 'worker')}"
         yield Finding("note", "memory", message, f"convert with --workers {n_workers}")
     if machine.open_files < 64:
         message = f"a process may open {machine.open_files} files at most"
@@ -170,7 +170,7 @@ def _container(machine: Machine) -> Iterator[Finding]:
         message = "there is no /dev/shm, which processes need for their locks"
         yield Finding("problem", "/dev/shm", message, "mount a tmpfs there, or use --workers 0")
     elif machine.shm_bytes is not None and machine.shm_bytes < 256 * _MIB:
-        message = f"/dev/shm has {machine.shm_bytes // _MIB} MiB: loaders of torch may crash"
+        message = f"/dev/shm has {size(machine.shm_bytes)}: loaders of torch may crash"
         yield Finding("note", "/dev/shm", message, "docker run --shm-size=2g")
     quota = machine.core_quota
     if quota is not None and quota < machine.cores:

@@ -94,11 +94,11 @@ TROUBLES = {
     ),
     "read-only": ({"write_problem": "cannot be locked: No locks"}, "problem", "out cannot be loc"),
     "network": ({"file_system": "nfs4"}, "note", "out is on nfs4"),
-    "full": ({"free_bytes": 5 << 20}, "note", "out has 5 MiB free"),
-    "memory": ({"memory_bytes": GIB}, "note", "1024 MiB of memory for 4 workers"),
+    "full": ({"free_bytes": 5 << 20}, "note", "out has 5.24 MB free"),
+    "memory": ({"memory_bytes": GIB}, "note", "1.07 GB of memory for 4 workers"),
     "few files": ({"open_files": 32}, "problem", "32 files at most"),
     "no shm": ({"shm_bytes": None}, "problem", "there is no /dev/shm"),
-    "small shm": ({"shm_bytes": 64 << 20}, "note", "/dev/shm has 64 MiB"),
+    "small shm": ({"shm_bytes": 64 << 20}, "note", "/dev/shm has 67.1 MB"),
     "quota": ({"core_quota": 1.5}, "note", "4 cores are seen, the container may use 1.5"),
 }
 
@@ -121,7 +121,7 @@ def test_memory_is_for_the_workers_that_a_quota_leaves(memory_gib, n_notes):
     notes = {finding.about: finding for finding in findings(machine)}
     assert len(notes) == n_notes
     if "memory" in notes:
-        assert notes["memory"].message == "768 MiB of memory for 2 workers"
+        assert notes["memory"].message == "805 MB of memory for 2 workers"
         assert notes["memory"].cure == "convert with --workers 1"
 
 
