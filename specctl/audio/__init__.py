@@ -1,6 +1,7 @@
 """From folders of audio files to checked float32 samples; silent, knows nothing of stores.
 
 - ``formats``: which file names are taken for audio; standard library only.
+- ``names``: names of files as text, reversibly: keys.
 - ``discover``: folders and files in, sorted sources with unique keys out.
 - ``source``: one regular file behind one descriptor, and views into it.
 - ``scratch``: memory for a moment.

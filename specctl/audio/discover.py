@@ -7,10 +7,8 @@ import codecs
 import errno
 import heapq
 import os
-import re
 import stat
-import unicodedata
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,11 +16,9 @@ from typing import NamedTuple
 
 from specctl.audio import reasons
 from specctl.audio.formats import AUDIO_EXTENSIONS, extension
+from specctl.audio.names import decode_key, encode_key
 from specctl.audio.times import modification_time
 from specctl.errors import AudioError
-
-_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,47 +135,6 @@ def read_file_list(stream_bytes: bytes, base: Path) -> list[Path]:
         if lines and all(line.endswith(b"\r") for line in lines):
             names = [name.removesuffix(b"\r") for name in names]
     return [base / os.fsdecode(name) for name in names]
-
-
-def encode_key(relative: bytes) -> str:
-    """Key of a relative path: any bytes to valid UTF-8, reversibly.
-
-    A byte that is not UTF-8 becomes ``%XX``, and a ``%`` that would read like such a code
-    becomes ``%25``; all other names, "100%" too, stay as they are.
-    """
-    if b"%" in relative:
-        relative = _ESCAPED.sub(rb"%25\1", relative)
-    text = relative.decode("utf-8", "surrogateescape")
-    if text.isascii():
-        return text
-    return _NOT_UTF8.sub(lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)
-
-
-def key_of(name: str, keys: Container[str]) -> str:
-    """The key of the file that somebody calls ``name``: by its key, or as it is on the disk.
-
-    Accents may be parts of their letters or characters of their own, as in names from a Mac.
-    """
-    if name in keys:
-        return name
-    forms = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
-    ways = (*forms, *(encode_key(each.encode()) for each in forms))
-    return next((each for each in ways if each in keys), name)
-
-
-def decode_key(key: str) -> bytes:
-    """Relative path that `encode_key` made ``key`` of."""
-    return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), key.encode())
-
-
-def shared_name(path: str) -> str:
-    """A path, or a part of one, as text that is the same in every locale: UTF-8, reversibly."""
-    return os.fsencode(path).decode("utf-8", "surrogateescape")
-
-
-def local_path(name: str) -> str:
-    """The path that `shared_name` was given, as ``os.fsdecode`` gives it here."""
-    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def _absolute(path: Path) -> bytes:

@@ -99,7 +99,7 @@ def convert(  # one flag for each setting; they go on as one dict
         if workers != 0 and scheduler is None:
             begin_workers(device, kernel, precision, basis, power)
         with importing():
-            from specctl.audio.discover import shared_name
+            from specctl.audio.names import shared_name
             from specctl.convert import Options, convert_audio, estimate_conversion
             from specctl.convert.settings import ConvertConfig, GivenSettings
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,7 +60,7 @@ def info(
             elif key is None:
                 _print_store(opened, as_json)
             else:
-                _print_item(opened, _key_as_printed(opened, key), png, as_json)
+                _print_item(opened, _meant_key(opened, key), png, as_json)
 
 
 def _check_options(key: str | None, png: Path | None, as_json: bool, keys: bool) -> None:
@@ -216,11 +215,13 @@ def _n_samples(store: Store) -> int:
     return total
 
 
-def _key_as_printed(store: Store, key: str) -> str:
-    """The key that is meant: UTF-8 in any locale, or as ``--keys`` prints it, with escapes."""
+def _meant_key(store: Store, key: str) -> str:
+    """The key that is meant: in any locale, as on the disk, or as ``--keys`` prints it."""
+    from specctl.audio.names import key_of, shared_name
+
     if key in store:
         return key
-    key = os.fsencode(key).decode(errors="surrogateescape")
+    key = key_of(shared_name(key), store)
     if "\\" not in key or key in store:
         return key
     meant = [name for name in store if key in (printable(name), _escaped(printable(name)))]

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-from specctl.audio.discover import Source, local_path, shared_name
+from specctl.audio.discover import Source
 from specctl.audio.info import AudioInfo
+from specctl.audio.names import local_path, shared_name
 from specctl.convert.settings import ConvertConfig
 
 _SMALLEST_PART = 16 * 2**20

@@ -10,7 +10,8 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Any, Self
 
-from specctl.audio.discover import Discovery, Source, discover, key_of, shared_name
+from specctl.audio.discover import Discovery, Source, discover
+from specctl.audio.names import key_of, shared_name
 from specctl.cores import usable_cores
 from specctl.errors import ParameterError
 from specctl.given_files import MAX_TABLE_BYTES, check_given, read_label_rows, reported

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from specctl.audio.discover import Discovery, Source, discover, key_of
+from specctl.audio.discover import Discovery, Source, discover
+from specctl.audio.names import key_of
 from specctl.errors import AudioError, ParameterError, TrainingError
 from specctl.given_files import read_label_rows
 

@@ -4,10 +4,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
-from specctl.audio.discover import decode_key, discover, encode_key, read_file_list
+from specctl.audio.discover import discover, read_file_list
+from specctl.audio.names import decode_key
 from specctl.errors import AudioError
 
 
@@ -311,41 +310,3 @@ def test_a_file_list_keeps_returns_that_belong_to_names():
 
 def test_a_file_list_keeps_bytes_that_are_not_utf8():
     assert os.fsencode(read_file_list(b"\xff.wav\n", Path("/d"))[0]) == b"/d/\xff.wav"
-
-
-@given(st.binary())
-@example(b"%%41")
-@example(b"%\xff")
-@example(b"%4\xff")
-@example(b"%25")
-@example("é%C3%A9\udcff".encode("utf-8", "surrogateescape"))
-def test_keys_are_reversible(relative):
-    key = encode_key(relative)
-    key.encode()
-    assert decode_key(key) == relative
-
-
-@given(
-    st.lists(st.sampled_from([b"%", b"4", b"F", b"\xff", b"\xc3", b"\xa9", b"25"]), max_size=8),
-    st.lists(st.sampled_from([b"%", b"4", b"F", b"\xff", b"\xc3", b"\xa9", b"25"]), max_size=8),
-)
-def test_different_names_have_different_keys(first, second):
-    first, second = b"".join(first), b"".join(second)
-    assert (encode_key(first) == encode_key(second)) == (first == second)
-
-
-@pytest.mark.parametrize(
-    ("relative", "key"),
-    [
-        (b"en/a b.wav", "en/a b.wav"),
-        (b"100%", "100%"),
-        (b"50%off", "50%off"),
-        (b"%41", "%2541"),
-        (b"a\xff", "a%FF"),
-        ("ü".encode(), "ü"),
-        (b"a\nb", "a\nb"),
-    ],
-    ids=["plain", "percent", "no-code", "code", "byte", "utf8", "newline"],
-)
-def test_ordinary_names_stay_as_they_are(relative, key):
-    assert encode_key(relative) == key

@@ -201,6 +201,15 @@ def test_a_key_may_be_given_as_it_is_printed(tmp_path, encoding):
         assert json.loads(item.stdout)["key"] == name
 
 
+def test_a_key_may_be_given_as_its_file_is_called_on_the_disk(tmp_path):
+    layout = small_layout()
+    called = {"%FF.wav": "\udcff.wav", "100%2525.wav": "100%25.wav", "\xfc.wav": "u\u0308.wav"}
+    values = {key: random_values(layout, 3, i) for i, key in enumerate(called)}
+    merge([write_part(tmp_path / "a", layout, values)], tmp_path / "out.h5", layout)
+    for key, name in called.items():
+        assert json.loads(run(tmp_path / "out.h5", name, "--json").stdout)["key"] == key
+
+
 def test_a_key_is_taken_as_utf8_whatever_the_locale(tmp_path):
     layout, name = small_layout(), "\u65e5\u672c.wav"
     values = {name: random_values(layout, 3, 0)}

@@ -10,7 +10,7 @@ import pytest
 
 from specctl import convert_audio, open_store
 from specctl.audio.decode import AudioReader
-from specctl.audio.discover import decode_key
+from specctl.audio.names import decode_key
 from specctl.convert import Options, held, items, tiles
 from specctl.convert.plan import PlannedSource, row_bytes, stored_bytes
 from specctl.convert.settings import ConvertConfig
