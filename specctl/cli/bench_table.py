@@ -1,5 +1,6 @@
 """What a run of ``bench`` found, as tables."""
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -7,12 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 from specctl.cli.app import out
+from specctl.words import counted
 
 if TYPE_CHECKING:
     from specctl.bench import Cell, Report, Workload
 
 _WIDTH = 200
 """Most that a table takes which goes to a file or a pipe."""
+_LEAST_TELLING = (
+    *("MB grown", "of limit", "to -20", "dB to -20", "to -40", "dB to -40", "ns/frame"),
+    *("to -60", "dB to -60", "× real time", "MB peak", "to -80", "dB to -80", "gradient off"),
+    "× nnAudio",
+)
+"""Columns that make room for others on a narrow terminal, the first one first."""
+_WRAPPED = ("ms a call (20-80 %)", "computes")
 
 
 def print_report(report: "Report", *, quiet: bool, verbose: bool) -> None:
@@ -23,10 +32,10 @@ def print_report(report: "Report", *, quiet: bool, verbose: bool) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     if report.settings["verify"]:
-        console.print(_verdicts(report))
+        console.print(_verdicts(report, console.width))
     else:
         for workload in report.workloads():
-            console.print(_table(report, workload, verbose=verbose))
+            console.print(_table(report, workload, console.width, verbose=verbose))
             for line in [] if quiet else _notes(report.of(workload)):
                 say(f"  {line}")
     if quiet:
@@ -45,7 +54,7 @@ def print_report(report: "Report", *, quiet: bool, verbose: bool) -> None:
 def _machine(report: "Report") -> list[str]:
     machine = report.machine
     gpu = f", {machine['gpu']['name']}" if machine["gpu"] else ""
-    lines = [f"{machine['cores']} cores of {machine['cpu']}{gpu}"]
+    lines = [f"{counted(machine['cores'], 'core')} of {machine['cpu']}{gpu}"]
     for threads, speed in report.copy_bytes_per_s.items():
         cores = "1 thread" if threads == "1" else f"{threads} threads"
         lines.append(f"a copy moves {speed / 1e9:.3g} GB/s with {cores}: “of limit” is against it")
@@ -64,25 +73,22 @@ def _notes(cells: list["Cell"]) -> list[str]:
     return [f"{', '.join(names)}: {note}" for note, names in said.items()]
 
 
-def _verdicts(report: "Report") -> Table:
+def _verdicts(report: "Report", width: int) -> Table:
     """Everybody's errors on everything, when nothing was timed."""
-    title = "greatest error against float64, in dB, by level below the clip's peak"
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     levels = (f"to {name.split()[2]}" for name in _levels())
-    for name in ("contender", "computes", "verdict", *levels, "gradient off"):
-        is_text = name in ("contender", "computes", "verdict")
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
-    for cell in report.cells:
-        errors = (cell.max_db_error_by_level.get(name) for name in _levels())
-        table.add_row(
+    names = ["contender", "computes", "verdict", *levels, "gradient off"]
+    rows = [
+        [
             _name(cell),
             str(cell.workload).partition(", 1 ×")[0],
             cell.status,
-            *(_number(error, ".1e") for error in errors),
+            *(_number(cell.max_db_error_by_level.get(name), ".1e") for name in _levels()),
             _number(cell.gradient_error, ".1e"),
-            style=_style(cell),
-        )
-    return table
+        ]
+        for cell in report.cells
+    ]
+    title = "greatest error against float64, in dB, by level below the clip's peak"
+    return _fitted(title, names, rows, [_style(cell) for cell in report.cells], width)
 
 
 def _style(cell: "Cell") -> str:
@@ -90,14 +96,53 @@ def _style(cell: "Cell") -> str:
     return styles.get(cell.status, "bold" if cell.is_own else "")
 
 
-def _table(report: "Report", workload: "Workload", *, verbose: bool) -> Table:
-    table = Table(title=str(workload), title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    table.add_column("contender", no_wrap=True)
-    for name in _columns(workload, verbose=verbose):
-        table.add_column(name, justify="right")
-    for cell in report.of(workload):
-        table.add_row(*_row(report, cell, verbose=verbose), style=_style(cell))
+def _table(report: "Report", workload: "Workload", width: int, *, verbose: bool) -> Table:
+    cells = report.of(workload)
+    names = ["contender", *_columns(workload, verbose=verbose)]
+    rows = [_row(report, cell, verbose=verbose) for cell in cells]
+    return _fitted(str(workload), names, rows, [_style(cell) for cell in cells], width)
+
+
+def _fitted(
+    title: str,
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    styles: Sequence[str],
+    width: int,
+) -> Table:
+    """A table that fits between the edges of a terminal, by less columns and no cut numbers."""
+    columns = {name: [name, *(row[i] for row in rows)] for i, name in enumerate(names)}
+    least = {
+        name: max(len(word) for text in texts for word in text.split())
+        for name, texts in columns.items()
+    }
+    is_wide = _width_of(max(map(len, texts)) for texts in columns.values()) <= width
+    shown = list(names)
+    for name in _LEAST_TELLING:
+        if is_wide or _width_of(least[each] for each in shown) <= width:
+            break
+        shown = [each for each in shown if each != name]
+    left_out = ", ".join(name for name in names if name not in shown)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        caption=f"without {left_out}: the terminal is narrow" if left_out else None,
+        caption_justify="left",
+    )
+    for name in shown:
+        is_text = name in ("contender", "computes", "verdict")
+        fixed = None if is_wide or name in _WRAPPED else least[name]
+        table.add_column(name, justify="left" if is_text else "right", width=fixed)
+    for i, style in enumerate(styles):
+        table.add_row(*(columns[name][i + 1] for name in shown), style=style)
     return table
+
+
+def _width_of(columns: Iterable[int]) -> int:
+    """Of a table with columns of such widths, the space between them and at the edges included."""
+    return 1 + sum(3 + column for column in columns)
 
 
 def _columns(workload: "Workload", *, verbose: bool) -> list[str]:
@@ -139,8 +184,13 @@ def _times(cell: "Cell") -> str:
     if cell.median_s is None:
         return "-" if cell.status == "ok" else cell.status
     spread = cell.spread_s
-    around = f" ({1e3 * spread[0]:.3g}-{1e3 * spread[1]:.3g})" if spread else ""
-    return f"{1e3 * cell.median_s:.3g}{around}"
+    around = f" ({_milliseconds(spread[0])}-{_milliseconds(spread[1])})" if spread else ""
+    return f"{_milliseconds(cell.median_s)}{around}"
+
+
+def _milliseconds(seconds: float) -> str:
+    """Three digits, and never an exponent."""
+    return f"{float(f'{1e3 * seconds:.3g}'):,.15g}"
 
 
 def _mega(n_bytes: int | None) -> float | None:

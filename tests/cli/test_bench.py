@@ -1,9 +1,11 @@
 """``specctl bench`` as a command."""
 
+import io
 import json
 
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
 from specctl.cli import commands  # noqa: F401 - registers all commands
@@ -105,6 +107,26 @@ def test_the_speed_of_who_is_wrong_is_not_printed(fakes):
     assert "wrong: breaks the contract: 1 dB off" in done.stdout
     (right,) = [line for line in done.stdout.splitlines() if line.strip().startswith("rights")]
     assert right.split()[1] == "500"
+
+
+@pytest.mark.parametrize("width", [60, 110])
+@pytest.mark.parametrize("flags", [(), ("--verbose",), ("--verify",)], ids=["", "-v", "verify"])
+def test_no_number_is_cut_off_by_the_end_of_a_line(fakes, monkeypatch, flags, width):
+    timer, shown = (
+        FakeTimer(),
+        Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None),
+    )
+    monkeypatch.setattr("specctl.cli.bench_table.out", shown)
+    fakes(
+        Fake("torch.stft", timer, lambda _: 3.21),
+        Fake("specctl-fft", timer, lambda i: 1 + i % 7 / 9),
+        timer=timer,
+    )
+    assert invoke(*SMALL, *flags, "--quiet", "--budget", 1e6).exit_code == 0
+    lines = shown.file.getvalue().splitlines()
+    assert "…" not in "".join(lines)
+    assert max(map(len, lines)) <= width
+    assert flags == ("--verify",) or "3,210" in "".join(lines)
 
 
 def test_what_a_peer_lacks_stands_below_the_table(fakes):
