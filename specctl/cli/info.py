@@ -90,7 +90,7 @@ def _print_store(store: Store, as_json: bool) -> None:
         "failed": f"{facts['n_failures']:,}",
     }
     for name, text in lines.items():
-        first, *others = textwrap.wrap(printable(text), _TEXT_WIDTH) or [""]
+        first, *others = _wrapped(printable(text)) or [""]
         _print_line(f"{name:{_NAME_WIDTH}}{first}")
         for other in others:
             _print_line(f"{'':{_NAME_WIDTH}}{other}")
@@ -101,6 +101,12 @@ def _print_store(store: Store, as_json: bool) -> None:
     if facts["n_failures"] > _MAX_SHOWN_FAILURES:
         rest = facts["n_failures"] - _MAX_SHOWN_FAILURES
         _print_line(f"{'':{_NAME_WIDTH}}and {rest:,} more; --json lists them all")
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines that fit the terminal; a path is whole, or nobody could copy it."""
+    width = min(_TEXT_WIDTH, max(out.width - _NAME_WIDTH, 1)) if out.is_terminal else _TEXT_WIDTH
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _length(facts: dict[str, Any]) -> str:

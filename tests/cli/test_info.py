@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from specctl import convert_audio
-from specctl.cli import info  # noqa: F401 - registers the command
+from specctl.cli import info
 from specctl.cli.app import app
 from specctl.cli.draw import picture, printable, text_lines
 from specctl.convert import Options
@@ -168,6 +168,17 @@ def test_what_is_no_store_is_one_line(tmp_path):
     result = run(tmp_path / "x")
     assert result.exit_code == 1
     assert result.stderr == f"specctl: {tmp_path}/x is not an HDF5 file\n"
+
+
+def test_lines_end_where_the_terminal_does_and_paths_stay_whole(tmp_path, monkeypatch):
+    folder = tmp_path / "a-long-name-" / ("of-a-folder-" * 8)
+    folder.mkdir(parents=True)
+    path = make_store(folder).path
+    monkeypatch.setattr(info.out, "_force_terminal", True)
+    monkeypatch.setattr(info.out, "_width", 60)
+    lines = run(path).stdout.splitlines()
+    assert sum(str(path) in line for line in lines) == 1
+    assert max(len(line) for line in lines if str(path) not in line) <= 60
 
 
 def test_names_are_printed_as_they_are_but_for_control_characters(nasty):
