@@ -252,7 +252,8 @@ def _print_item(store: Store, key: str, png: Path | None, as_json: bool) -> None
         _print_line(json.dumps(record.to_dict()))
         return
     for name, value in record.to_dict().items():
-        _print_line(f"{name:{_NAME_WIDTH}}{printable(str(value))}")
+        note = " (all of them, mixed down)" if (name, value) == ("channel", -1) else ""
+        _print_line(f"{name:{_NAME_WIDTH}}{printable(str(value))}{note}".rstrip())
     if png is not None or record.n_frames == 0:
         return
     _print_line("")

@@ -141,6 +141,7 @@ def test_shows_and_draws_an_item(made):
     assert result.exit_code == 0
     assert "key         anna/1.wav" in result.stdout
     assert "sample_rate 44100" in result.stdout
+    assert "channel     -1 (all of them, mixed down)" in result.stdout
     lines = result.stdout.splitlines()
     assert lines[-1].split() == ["0", "0.19", "s"]
     assert lines[-2].startswith("    0 Hz ")
