@@ -54,7 +54,14 @@ app = typer.Typer(
     help="Folders of audio to HDF5 spectrogram stores, exactly and without losing work.",
 )
 out = Console(file=cast(IO[str], Output()), emoji=False)
-err = Console(file=cast(IO[str], Messages()), stderr=True, emoji=False)
+_messages = cast(IO[str], Messages())
+err = Console(
+    file=_messages,
+    stderr=True,
+    emoji=False,
+    # colours may be asked for (FORCE_COLOR) where no bar can move
+    force_interactive=None if _messages.isatty() else False,
+)
 
 command = partial(app.command, cls=_Command)
 
