@@ -7,7 +7,7 @@ from collections.abc import Iterable
 EMPTY_FILE = "empty file"
 NOT_REGULAR = "not a regular file"
 NOT_AUDIO = "not an audio format that libsndfile knows"
-NEEDS_PYAV = "needs PyAV; install specctl-audio[av]"
+NEEDS_PYAV = "needs PyAV; pip install 'specctl-audio[av]'"
 NO_SAMPLES = "no samples"
 CHANGING = "sample rate or channels change within the file"
 CUT_SHORT = "unexpected end of data"

@@ -131,7 +131,9 @@ def write_png(shown: Picture, path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ParameterError("--png needs matplotlib; install specctl-audio[plot]") from error
+        raise ParameterError(
+            "--png needs matplotlib; pip install 'specctl-audio[plot]'"
+        ) from error
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -66,7 +66,8 @@ class Cluster:
             import distributed
         except ImportError as error:
             raise ParameterError(
-                f"scheduler needs Dask, {error.name} is missing; install specctl-audio[cluster]"
+                f"scheduler needs Dask, {error.name} is missing; "
+                "pip install 'specctl-audio[cluster]'"
             ) from error
         self._dask = distributed
         self._address = _address(scheduler)

@@ -97,7 +97,7 @@ class TensorBoardFolder:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ParameterError(
-                "--tensorboard needs TensorBoard; install specctl-audio[tensorboard]"
+                "--tensorboard needs TensorBoard; pip install 'specctl-audio[tensorboard]'"
             ) from error
         self._folder = folder
         self._build: Any = SummaryWriter

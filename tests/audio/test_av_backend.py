@@ -109,7 +109,7 @@ def test_gives_equal_blocks_and_starts_over(encoded, monkeypatch):
 def test_says_what_to_install(encoded, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setattr(av_backend, "is_installed", lambda: False)
-    with pytest.raises(AudioError, match=r"^needs PyAV; install specctl-audio\[av\]$"):
+    with pytest.raises(AudioError, match=r"^needs PyAV; pip install 'specctl-audio\[av\]'$"):
         open_audio(str(encoded[0][name]))
 
 

@@ -312,7 +312,7 @@ def test_a_png_without_matplotlib_says_what_to_install(made, tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     result = run(made.path, "anna/1.wav", "--png", tmp_path / "a.png")
-    assert result.stderr == "specctl: --png needs matplotlib; install specctl-audio[plot]\n"
+    assert result.stderr == "specctl: --png needs matplotlib; pip install 'specctl-audio[plot]'\n"
 
 
 @pytest.mark.parametrize(

@@ -88,5 +88,7 @@ def test_numbers_that_are_not_finite_are_null_in_json():
 
 def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ParameterError, match=r"needs TensorBoard; install specctl-audio\[tens"):
+    with pytest.raises(
+        ParameterError, match=r"needs TensorBoard; pip install 'specctl-audio\[tens"
+    ):
         TensorBoardFolder(tmp_path)
