@@ -351,8 +351,7 @@ def test_some_files_that_fail_end_with_3(tmp_path):
 def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(number, code, flags, folder, tmp_path):
     if flags:
         MelSpectrogram(n_fft=64, n_mels=8, trainable=("basis",)).save_basis(tmp_path / "b")
-    long = ("train-basis", folder, "b", *SETTINGS, "--epochs", 2000, *flags)
-    long = (*long, "--metrics", "m.jsonl")
+    long = ("train-basis", folder, "b", *SETTINGS, "--epochs", 2000, *flags, "--metrics", "m.jsonl")
     command = [SPECCTL, *map(str, (*long, "--no-verdict", "--runs", 1))]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
