@@ -39,7 +39,7 @@ def test_what_is_fixed_or_trained_is_named(train, name, monkeypatch):
     step = {"event": "step", "run": 0, "arm": "trained", "step": 1, "n_steps": 2, "loss": 0.5}
     before = {"event": "epoch", "validation_accuracy": 0.9}
     said_last = said(start, before, step).splitlines()[1]
-    assert said_last == f"run 1, {name} trained: 1 of 2, loss 0.500"
+    assert said_last == f"run 1, {name} trained: loss 0.500, 1 of 2 steps"
 
 
 def test_decoding_is_counted_in_files(monkeypatch):

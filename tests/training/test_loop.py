@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from specctl.errors import TrainingError
+from specctl.errors import StoreError, TrainingError
 from specctl.training import Options, Stopped, job, train_basis
-from specctl.training.checkpoint import read_checkpoint
+from specctl.training.checkpoint import read_checkpoint, write_checkpoint
 from specctl.training.models import Linear
 from specctl.transforms.regularisers import (
     distance_from_start,
@@ -317,3 +317,8 @@ def test_a_budget_of_device_memory_bounds_what_the_process_may_take(budget, shar
     assert said == [(share, device)]
     job.limit_memory(Options(), device)
     assert len(said) == 1
+
+
+def test_a_checkpoint_that_cannot_be_written_says_how_to_go_on(tmp_path):
+    with pytest.raises(StoreError, match=r"cannot write .*; mend that and go on with --resume"):
+        write_checkpoint(tmp_path / "none" / "c", {"step": 1})
