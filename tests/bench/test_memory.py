@@ -76,7 +76,9 @@ def test_a_process_that_takes_too_long_is_given_up():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
-@pytest.mark.parametrize("name", ["specctl-conv", "torchlibrosa"])
+@pytest.mark.parametrize(
+    "name", ["specctl-conv", pytest.param("torchlibrosa", marks=pytest.mark.thorough)]
+)
 def test_what_several_threads_take_is_seen(name):
     asked = replace(workload("train"), batch=4, threads=2)
     contender = find_contender(name, "fp32", "cpu")

@@ -58,7 +58,7 @@ def hanging(tmp_path, stub):
     ("number", "to_all", "code", "name"),
     [
         (signal.SIGINT, True, 130, "Ctrl-C"),
-        (signal.SIGTERM, False, 143, "SIGTERM"),
+        pytest.param(signal.SIGTERM, False, 143, "SIGTERM", marks=pytest.mark.thorough),
         (signal.SIGTERM, True, 143, "SIGTERM"),
     ],
     ids=["ctrl-c", "sigterm", "sigterm-to-the-group"],
