@@ -10,6 +10,11 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+def pytest_collection_modifyitems(items):
+    """What takes a minute begins first, so that nobody waits for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_interpreted.py")
+
+
 @pytest.fixture
 def read_only_folder():
     """A folder that this process may look into, and no more."""

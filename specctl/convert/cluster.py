@@ -114,6 +114,8 @@ class Cluster:
             self._client.run_on_scheduler(pickle.loads, pickle.dumps(run_here))
         except ImportError as error:
             raise self._elsewhere(error) from error
+        except OSError as error:
+            raise self._lost() from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -195,6 +197,9 @@ class Cluster:
         except ImportError as error:
             raise self._elsewhere(error) from error
         except Exception as error:  # the caller looks at it: a bug is raised there
+            if isinstance(error, OSError) and future.status != "error":
+                # on the way here, not where the task ran
+                raise self._lost() from error
             return Outcome(task, error=error)
         # a network's disk shows what others have written once the folder is read again
         with os.scandir(self._folder) as entries:
