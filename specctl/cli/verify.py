@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _HELP = """Read every byte of a store and check it; the exit code is 1 if anything is wrong.
 
 With --repair, the items that are damaged are converted again from their sources, which must not \
-have changed; all else is taken over, and the store replaced when the new one is complete.
+have changed; all else is taken over, and the store replaced when the new one is complete. With \
+--forget, damaged items that are not made again are taken out, and their sources listed as failed.
 """
 
 
@@ -46,6 +47,10 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Convert again the items that are damaged.")
     ] = False,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Take out damaged items that cannot be converted again."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     workers: o.Workers = None,
 ) -> None:
@@ -55,7 +60,9 @@ def verify(
             raise ParameterError("--repair and SOURCE must be given together")
         if workers is not None and not repair:
             raise ParameterError("workers has no effect without --repair")
-        repaired = _repaired(store, sources, workers) if sources else None
+        repaired = None
+        if repair or forget:
+            repaired = _repaired(store, sources or [], workers, forget=forget)
         problems = list(repaired.problems) if repaired is not None else _problems(store)
         n_items, n_frames = (None, None) if problems else _counts(store)
     if as_json:
@@ -70,10 +77,13 @@ def verify(
             report["found"] = [problem._asdict() for problem in repaired.found]
             report["repaired"] = list(repaired.repaired)
             report["differing"] = list(repaired.differing)
+            report["forgotten"] = list(repaired.forgotten)
         _print_line(json.dumps(report))
     else:
         _print_repair(repaired)
-        _print_problems(problems, "" if repair else _advice(store))
+        left = any(problem.key for problem in problems)
+        forgetting = "; --forget takes out what cannot be made again" * left
+        _print_problems(problems, forgetting if repair else _advice(store))
         if n_items is not None and n_frames is not None:
             _print_line(f"{counted(n_items, 'item')}, {counted(n_frames, 'frame')}: all good")
     if problems:
@@ -87,13 +97,15 @@ def _problems(store: Path) -> list[Problem]:
         return verify_store(store, progress)
 
 
-def _repaired(store: Path, sources: list[Path], workers: int | None) -> Repair:
+def _repaired(store: Path, sources: list[Path], workers: int | None, *, forget: bool) -> Repair:
     from specctl.convert import Options
     from specctl.convert.repair import repair_store
 
     with ConvertProgress(err, quiet=False) as bar, stoppable(bar) as control:
         options = Options(workers=workers)
-        return repair_store(store, sources, options=options, progress=bar, control=control)
+        return repair_store(
+            store, sources, forget=forget, options=options, progress=bar, control=control
+        )
 
 
 def _counts(store: Path) -> tuple[int, int]:
@@ -123,7 +135,8 @@ def _print_repair(repair: Repair | None) -> None:
     if repair is None or not repair.found:
         return
     _print_problems(list(repair.found))
-    _print_line(f"repaired: {counted(len(repair.repaired), 'item')} made again")
+    gone = f", {counted(len(repair.forgotten), 'item')} forgotten" if repair.forgotten else ""
+    _print_line(f"repaired: {counted(len(repair.repaired), 'item')} made again{gone}")
     for key in repair.differing:
         _print_line(printable(f"{key}: made with other last bits than those that were stored"))
 

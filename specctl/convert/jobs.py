@@ -15,7 +15,8 @@ class Job:
     """A conversion that was begun, as ``job.json`` keeps it.
 
     ``replaced`` are sources of the store that an update makes anew, ``relabelled`` the labels of
-    others that it changes; ``repaired`` are the sources of a repair, ``None`` if it is none.
+    others that it changes; ``repaired`` are the sources of a repair, ``None`` if it is none, and
+    ``forgotten`` the items that it takes out.
     ``base`` is the job of the store that is updated. ``overwrite`` is what was asked for when it
     was begun, ``kernel`` what computes.
     """
@@ -33,6 +34,7 @@ class Job:
     n_labels_unused: int
     patterns_unused: tuple[str, ...] = ()
     repaired: tuple[str, ...] | None = None
+    forgotten: tuple[str, ...] = ()
     base: str = ""
     overwrite: bool = False
     kernel: str = ""
@@ -58,6 +60,7 @@ class Job:
         values["patterns_unused"] = tuple(values.get("patterns_unused", ()))
         repaired = values.get("repaired")
         values["repaired"] = None if repaired is None else tuple(repaired)
+        values["forgotten"] = tuple(values.get("forgotten", ()))
         values["skipped"] = tuple((key, reason) for key, reason in values["skipped"])
         values["relabelled"] = dict(values.get("relabelled", {}))
         return cls(**values)

@@ -164,6 +164,7 @@ class Joining:
                     base=base,
                     replaced=self._replaced,
                     relabelled=self._relabelled,
+                    forgotten=self._job.forgotten,
                     # of a repair, statistics and items without a source may be damaged
                     is_trusted=self._job.repaired is None,
                 )

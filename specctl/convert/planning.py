@@ -38,7 +38,8 @@ class Found:
     ``labels`` are by key, ``n_labels_unused`` more are for files that were not found;
     ``patterns_unused`` are of none.
     ``relabelled`` are those of the unchanged files that the store has with another one.
-    ``is_repair`` has the store written anew even if there are no files.
+    ``is_repair`` has the store written anew even if there are no files, and without the items that
+    are ``forgotten``.
     """
 
     sources: tuple[Source, ...]
@@ -50,6 +51,7 @@ class Found:
     patterns_unused: tuple[str, ...] = ()
     relabelled: Mapping[str, str] = field(default_factory=dict)
     is_repair: bool = False
+    forgotten: tuple[str, ...] = ()
 
     @property
     def is_due(self) -> bool:
@@ -191,6 +193,7 @@ class Planner:
             n_labels_unused=found.n_labels_unused,
             patterns_unused=found.patterns_unused,
             repaired=found.replaced if found.is_repair else None,
+            forgotten=found.forgotten,
             relabelled=dict(found.relabelled),
             base="" if base is None else base.job,
             overwrite=self.options.overwrite,

@@ -42,6 +42,8 @@ class Repair:
     differing : tuple of str
         Those whose frames are not, bit for bit, what was stored once: another processor, kernel
         or version made them.
+    forgotten : tuple of str
+        Keys of the items that were taken out, since they could not be made again.
     problems : tuple of Problem
         What is wrong now; of an item that was left as it is, also why.
     """
@@ -49,6 +51,7 @@ class Repair:
     found: tuple[Problem, ...] = ()
     repaired: tuple[str, ...] = ()
     differing: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
@@ -67,7 +70,7 @@ class _Again(Request):
 class _Damaged:
     """What a repair needs to know of a store whose index is good.
 
-    ``records`` are the items of the damaged sources.
+    ``records`` are the items of the damaged sources, ``keys`` those that are damaged themselves.
     """
 
     config: ConvertConfig
@@ -76,16 +79,14 @@ class _Damaged:
     request: str
     made_with: tuple[str, str]
     records: tuple[ItemRecord, ...]
+    keys: frozenset[str]
 
     @classmethod
     def read(cls, path: Path, keys: set[str]) -> "_Damaged":
         with open_store(path) as store:
             config = _trusted_config(store)
-            damaged = {
-                store.record(key).source
-                for key in keys
-                if key in store and not store.matches_digest(key)
-            }
+            keys = {key for key in keys if key in store and not store.matches_digest(key)}
+            damaged = {store.record(key).source for key in keys}
             attributes = store.attributes
             return cls(
                 config=config,
@@ -94,6 +95,7 @@ class _Damaged:
                 request=str(attributes.get("request", "")),
                 made_with=(str(attributes.get("kernel")), str(attributes.get("device"))),
                 records=tuple(record for record in store.records if record.source in damaged),
+                keys=frozenset(keys),
             )
 
     def of_sources(self, chosen: Collection[str]) -> "_Damaged":
@@ -114,8 +116,9 @@ class _Damaged:
 
 def repair_store(
     store: str | Path,
-    sources: str | Path | Sequence[str | Path],
+    sources: str | Path | Sequence[str | Path] = (),
     *,
+    forget: bool = False,
     options: Options = Options(),  # noqa: B008 - frozen
     progress: Callable[[Progress], None] | None = None,
     control: Control | None = None,
@@ -127,7 +130,11 @@ def repair_store(
     store : path
     sources : path or sequence of paths
         Where the audio is, as it was given when the store was made. Only files that are, byte
-        for byte, what they were then are converted; items of others stay as they are.
+        for byte, what they were then are converted; items of others stay as they are. None are
+        needed to ``forget``.
+    forget : bool
+        Take out the damaged items that cannot be made again, rather than leave them as they are.
+        Their sources stand among the errors from then on, and an update tries them again.
     options : Options
         ``workers`` and ``timeout`` count; all else is as the store has it.
     progress : callable, optional
@@ -138,22 +145,30 @@ def repair_store(
     Raises
     ------
     AudioError
-        All sources are missing or have changed, or one cannot be converted; the store is as it
-        was.
+        All sources are missing or have changed, and nothing is to be forgotten, or one cannot be
+        converted; the store is as it was.
     StoreError
         The index or the settings are damaged, so that nothing says what is to be made.
     Stopped
         If ``control`` stopped the run.
     """
     path = real_place(store)
+    if sources or not forget:
+        request = Request.of(sources, Options())
+    else:
+        request = Request((), (), (), None)
     found = tuple(find_problems(path))
     tidy_up(path)
     if not found:
         return Repair()
     every = _Damaged.read(path, {problem.key for problem in found})
-    request = Request.of(sources, Options())
-    again, reasons = _unchanged_sources(path, request, every)
+    again, reasons = _unchanged_sources(request, every)
+    if reasons and not (again or forget):
+        named = _some(list(reasons.values()))
+        raise AudioError(f"cannot repair {path}: {named}; --forget takes such items out")
     damaged = every.of_sources({source.key for source in again})
+    left = {record.key: record.source for record in every.records if record.source in reasons}
+    forgotten = tuple(key for key in left if forget and key in every.keys)
     with ExitStack() as stack:
         basis_file = None
         if damaged.basis is not None:
@@ -166,13 +181,13 @@ def repair_store(
             options=_options(options, damaged.made_with, basis_file),
             control=control or Control(),
             report=progress or (lambda _: None),
-            find=lambda _, base: _found(again, damaged, base, path),
+            find=lambda _, base: _found(again, damaged, forgotten, base, path),
             repaired=tuple(damaged.hashes),
+            forgotten=forgotten,
             workplace=repair_folder,
         ).run()
-    source_of = {record.key: record.source for record in every.records}
-    left = {key: reasons[source] for key, source in source_of.items() if source in reasons}
-    return _outcome(path, found, damaged, left)
+    told = {key: reasons[source] for key, source in left.items()}
+    return replace(_outcome(path, found, damaged, told), forgotten=forgotten)
 
 
 def _told(problem: Problem, reason: str, found: tuple[Problem, ...]) -> Problem:
@@ -217,17 +232,10 @@ def _options(options: Options, made_with: tuple[str, str], basis_file: str | Non
     )
 
 
-def _unchanged_sources(
-    path: Path, request: Request, damaged: _Damaged
-) -> tuple[list[Source], dict[str, str]]:
-    """The files of the damaged items that have the bytes that they had, and why others have not.
-
-    Raises
-    ------
-    AudioError
-        If there are others only.
-    """
-    there = {source.key: source for source in request.discover().sources}
+def _unchanged_sources(request: Request, damaged: _Damaged) -> tuple[list[Source], dict[str, str]]:
+    """The files of the damaged items that have the bytes they had, and why others have not."""
+    discovered = request.discover().sources if request.paths else ()
+    there = {source.key: source for source in discovered}
     again, reasons = [], {}
     for key, sha256 in damaged.hashes.items():
         source = there.get(key)
@@ -236,15 +244,22 @@ def _unchanged_sources(
             reasons[key] = f"{key} {reason}"
         elif source is not None:
             again.append(source)
-    if reasons and not again:
-        wrong = list(reasons.values())
-        named = ", ".join(wrong[:_MAX_NAMED])
-        more = f" and {len(wrong) - _MAX_NAMED} more" if len(wrong) > _MAX_NAMED else ""
-        raise AudioError(f"cannot repair {path}: {named}{more}")
     return again, reasons
 
 
-def _found(again: Sequence[Source], damaged: _Damaged, base: Finished | None, path: Path) -> Found:
+def _some(reasons: Sequence[str]) -> str:
+    """The first of them, and how many there are more."""
+    n_more = len(reasons) - _MAX_NAMED
+    return ", ".join(reasons[:_MAX_NAMED]) + (f" and {n_more} more" if n_more > 0 else "")
+
+
+def _found(
+    again: Sequence[Source],
+    damaged: _Damaged,
+    forgotten: tuple[str, ...],
+    base: Finished | None,
+    path: Path,
+) -> Found:
     if base is None or base.job != damaged.job:
         raise StoreError(f"{path} was replaced meanwhile; give the command again")
     replaced = tuple(damaged.hashes)
@@ -255,6 +270,7 @@ def _found(again: Sequence[Source], damaged: _Damaged, base: Finished | None, pa
         replaced=replaced,
         labels=damaged.labels,
         is_repair=True,
+        forgotten=forgotten,
     )
 
 

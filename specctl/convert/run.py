@@ -36,7 +36,8 @@ _RUN_ANYWHERE = ("fft", "conv")
 class Conversion:
     """One conversion on its way; ``find`` says which files are to be converted.
 
-    ``repaired`` are the sources that a repair makes anew; ``None`` if this is none.
+    ``repaired`` are the sources that a repair makes anew, ``None`` if this is none; ``forgotten``
+    are the items that it takes out.
     ``workplace`` gives the folder to work in.
     """
 
@@ -48,6 +49,7 @@ class Conversion:
     report: Callable[[Progress], None]
     find: Callable[[Request, Finished | None], planning.Found] = planning.find
     repaired: tuple[str, ...] | None = None
+    forgotten: tuple[str, ...] = ()
     workplace: Callable[[Path], AbstractContextManager[WorkFolder]] = WorkFolder
     started: float = field(default_factory=time.perf_counter)
     _ready: float = field(init=False, default=0.0)
@@ -97,7 +99,8 @@ class Conversion:
 
     def target(self) -> Target:
         """The store, and what is asked for."""
-        return Target(self.store, self.request, self.given, self.options, self.repaired)
+        repair = self.repaired, self.forgotten
+        return Target(self.store, self.request, self.given, self.options, *repair)
 
     def limit_workers(self, executor: Executor, most: int) -> None:
         """Have no more workers than there are files, or room: those above would be for nothing."""

@@ -21,13 +21,17 @@ from specctl.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A store to be, and what is asked for; ``repaired`` as in `specctl.convert.run`."""
+    """A store to be, and what is asked for.
+
+    ``repaired`` and ``forgotten`` are as in `specctl.convert.run`.
+    """
 
     store: Path
     request: Request
     given: GivenSettings
     options: Options
     repaired: tuple[str, ...] | None = None
+    forgotten: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise StoreError where no store can be, or should be."""
@@ -123,7 +127,8 @@ class Target:
                 f"{folder.path} holds an unfinished conversion with other settings: {differing}; "
                 "repeat its command to finish it, or pass --overwrite to start anew"
             )
-        if job.repaired != self.repaired or (job.update and job.base != job_of(self.store)):
+        is_same = (job.repaired, job.forgotten) == (self.repaired, self.forgotten)
+        if not is_same or (job.update and job.base != job_of(self.store)):
             # between a repair and an update, of other damage, or for a store that is not there
             # any longer: nothing of it would help
             return None

@@ -3,6 +3,7 @@
 What leaves may be damaged: nothing is taken from it.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,20 +15,25 @@ from specctl.errors import StoreError
 from specctl.store.chunks import ChunkCodec, checksum
 from specctl.store.examine import Span, examine, spans
 from specctl.store.hdf5 import is_from_system
-from specctl.store.layout import FILL_VALUE, Layout
+from specctl.store.layout import FILL_VALUE, FailureRecord, Layout
 from specctl.store.stats import Moments
 from specctl.store.store_file import StoreFile
 from specctl.store.tables import (
+    ERROR_TYPES,
     Table,
     encode_text,
+    failure_table,
     is_among,
+    item_record,
+    join_tables,
     relabelled,
     select_rows,
 )
+from specctl.words import counted
 
 
 class Base:
-    """A finished store without the items of some sources; a context manager.
+    """A finished store without the items of some sources, or some items; a context manager.
 
     Parameters
     ----------
@@ -36,6 +42,9 @@ class Base:
         Sources whose items leave.
     relabelled : dict, optional
         Sources to the label that their items get.
+    forgotten : collection of str
+        Keys of items that leave as well. Their sources count as failed, so that an update makes
+        them again as soon as it can.
     is_trusted : bool
         Whether it is taken to be good. Of one that is not, what matches its digest is good, and
         statistics are made anew of that; a chunk that holds anything else stays as it is, with the
@@ -53,6 +62,7 @@ class Base:
         replaced: Collection[str],
         relabelled: Mapping[str, str] | None = None,
         *,
+        forgotten: Collection[str] = (),
         is_trusted: bool = True,
     ) -> None:
         self.path = path
@@ -69,7 +79,9 @@ class Base:
         self._labels = {
             encode_text(source, "source"): label for source, label in (relabelled or {}).items()
         }
-        self._is_gone = is_among(self._file.index["source"], self._replaced)
+        keys = {encode_text(key, "key") for key in forgotten}
+        self._is_forgotten = is_among(self._file.index["key"], keys)
+        self._is_gone = is_among(self._file.index["source"], self._replaced) | self._is_forgotten
         self._damaged: set[int] = set()
 
     def __enter__(self) -> Self:
@@ -98,7 +110,24 @@ class Base:
         gone = set(self._replaced)
         for table in new_items:
             gone.update(table["key"].tolist(), table["source"].tolist())
-        return select_rows(self._file.errors, ~is_among(self._file.errors["key"], gone))
+        kept = select_rows(self._file.errors, ~is_among(self._file.errors["key"], gone))
+        return join_tables([kept, failure_table(self._forgotten())], ERROR_TYPES)
+
+    def _forgotten(self) -> list[FailureRecord]:
+        """The sources of the items that are forgotten, as failures."""
+        rows = np.flatnonzero(self._is_forgotten)
+        records = [item_record(self._file.index, int(row)) for row in rows]
+        counts = Counter(record.source for record in records)
+        sources = {record.source: record for record in records}
+        return [
+            FailureRecord(
+                key=source,
+                reason=f"{counted(counts[source], 'item')} forgotten, damaged in the store",
+                size=record.size,
+                mtime_ns=record.mtime_ns,
+            )
+            for source, record in sources.items()
+        ]
 
     def kept_moments(self) -> tuple[Moments, int]:
         """Moments of the items that stay, and how many items leave.

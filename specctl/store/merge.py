@@ -182,6 +182,7 @@ def merging(
     base: Path | None = None,
     replaced: Collection[str] = (),
     relabelled: Mapping[str, str] | None = None,
+    forgotten: Collection[str] = (),
     is_trusted: bool = True,
 ) -> Iterator[Merger]:
     """Write a store to ``temporary``; `specctl.durable.publish` then gives it its name.
@@ -200,6 +201,8 @@ def merging(
         Sources of ``base`` whose items leave; their rows become padding.
     relabelled : dict, optional
         Sources of ``base`` to the label that their items get.
+    forgotten : collection of str
+        Keys of items of ``base`` that leave as well, each a failure of its source from now on.
     is_trusted : bool
         Whether ``base`` is taken to be good; otherwise its statistics are made anew, and what is
         damaged of it stays and stays known as such.
@@ -212,7 +215,9 @@ def merging(
     with contextlib.ExitStack() as stack:
         old = None
         if base is not None:
-            old = stack.enter_context(Base(base, replaced, relabelled, is_trusted=is_trusted))
+            old = stack.enter_context(
+                Base(base, replaced, relabelled, forgotten=forgotten, is_trusted=is_trusted)
+            )
         stack.enter_context(_removed_on_failure(temporary))
         with created_file(temporary) as (file, sink):
             merger = Merger(file, sink, layout, {"units": units, "long_name": long_name})
