@@ -115,6 +115,11 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
     ]
     if estimate.n_parts_done:
         lines.append(f"{estimate.n_parts_done:,} of {estimate.n_parts:,} parts are done before")
+    if estimate.free_bytes is not None and estimate.needed_bytes > estimate.free_bytes:
+        lines.append(
+            f"too little room: parts and store need {size(estimate.needed_bytes)} together, "
+            f"{size(estimate.free_bytes)} are free"
+        )
     for line in lines:
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 

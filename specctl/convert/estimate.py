@@ -1,6 +1,9 @@
 """What a conversion would do, how large its store and how long the work: for ``--dry-run``."""
 
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from specctl.convert import planning
 from specctl.convert.executors import Executor
@@ -70,6 +73,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
     sampled = sum(stored_bytes(source, config) for source in sample)
     share = expected / sampled if sampled else 0.0
     n_bytes = 0 if part is None else _n_bytes(left, config, part, share)
+    whole = n_bytes + sum(there.values())
     workers = max(1, conversion.options.n_workers)
     return Estimate(
         n_found=len(sources) + len(job.skipped) + job.n_unchanged,
@@ -82,14 +86,23 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
             source.seconds > 0 and not stored_bytes(source, config) for source in sources
         ),
         audio_hours=sum(source.seconds for source in sources) / 3600,
-        n_bytes=n_bytes + sum(there.values()),
+        n_bytes=whole,
         seconds=sum(receipt.seconds.values()) * share / workers,
         rates=job.rates,
         n_resampled=sum(source.sample_rate not in (0, config.sample_rate) for source in sources),
         n_parts=len(plan.parts),
         n_parts_done=len(there),
         patterns_unused=job.patterns_unused,
+        # the parts that are not there yet, and the store, which an update begins with a copy
+        needed_bytes=n_bytes + whole + (0 if base is None else base.n_bytes),
+        free_bytes=None if target is None else _free_bytes(target.store),
     )
+
+
+def _free_bytes(store: Path) -> int | None:
+    with suppress(OSError):
+        return shutil.disk_usage(store.absolute().parent).free
+    return None
 
 
 def _of_summary(summary: Summary) -> Estimate:

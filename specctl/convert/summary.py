@@ -89,7 +89,8 @@ class Estimate:
     are those of the others. ``n_relabelled`` of the unchanged ones get another label.
     ``n_unreadable`` and ``n_too_short`` of the others will fail, the latter as they give no frame
     or no segment. Of a conversion that was begun, ``n_parts_done`` of ``n_parts`` are done;
-    ``seconds`` are those of the rest. ``patterns_unused`` are of no file.
+    ``seconds`` are those of the rest. ``patterns_unused`` are of no file. Parts and store need
+    ``needed_bytes`` of the ``free_bytes`` that the disk has, ``None`` without a store.
     """
 
     n_found: int
@@ -107,6 +108,8 @@ class Estimate:
     n_parts: int = 0
     n_parts_done: int = 0
     patterns_unused: tuple[str, ...] = ()
+    needed_bytes: int = 0
+    free_bytes: int | None = None
 
     @property
     def is_nothing(self) -> bool:

@@ -48,6 +48,8 @@ class Target:
         with reported_os_errors(self.store):
             # the longer of the two names
             WorkFolder(self.store).path.exists()
+            if self.store.exists() and not (self.options.overwrite or self.store.stat().st_size):
+                raise StoreError(f"{self.store} is an empty file; pass --overwrite to replace it")
 
     @property
     def is_finished(self) -> bool:

@@ -104,10 +104,11 @@ def test_a_wrong_setting_is_a_usage_error_in_one_line(folder, store, flags, mess
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nope", "o.h5"], "no such file or folder: '{cwd}/nope'"),
-        (["{empty}", "o.h5"], "no audio files: {empty}"),
-        (["{cwd}/pipe", "o.h5"], "no audio files: {cwd}/pipe; skipped pipe: not a regular file"),
+        (["nope", "new.h5"], "no such file or folder: '{cwd}/nope'"),
+        (["{empty}", "new.h5"], "no audio files: {empty}"),
+        (["{cwd}/pipe", "new.h5"], "no audio files: {cwd}/pipe; skipped pipe: not a regular file"),
         (["{empty}", "a.wav"], "a.wav already exists and is no store; the store to make is given"),
+        (["{empty}", "o.h5"], "o.h5 is an empty file; pass --overwrite to replace it"),
         (["{empty}", "{empty}/no/o.h5"], "cannot write {empty}/no/o.h5: no such folder; make"),
         (["{empty}", "{empty}"], "cannot write {empty}: it is a folder"),
         (["{empty}", "."], "cannot write .: it is a folder"),
@@ -119,6 +120,7 @@ def test_a_wrong_setting_is_a_usage_error_in_one_line(folder, store, flags, mess
         "empty",
         "pipe",
         "no-store",
+        "empty-store",
         "no-folder",
         "a-folder",
         "this-folder",
@@ -132,13 +134,14 @@ def test_what_cannot_be_done_is_an_error_in_one_line(tmp_path, monkeypatch, argu
     empty.mkdir()
     os.mkfifo("pipe")
     (tmp_path / "a.wav").write_bytes(b"RIFF")
+    (tmp_path / "o.h5").touch()
     names = {"cwd": tmp_path, "empty": empty}
     result = invoke(*(each.format(**names) for each in arguments), "--workers", 0)
     assert result.exit_code == 1, result.output
     (line,) = result.stderr.splitlines()
     assert line.startswith("specctl: ")
     assert message.format(**names) in line
-    assert sorted(os.listdir(tmp_path)) == ["a.wav", "empty", "pipe"]
+    assert sorted(os.listdir(tmp_path)) == ["a.wav", "empty", "o.h5", "pipe"]
     assert os.listdir(empty) == []
 
 

@@ -3,10 +3,14 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
 from specctl import convert_audio
+from specctl.cli import convert  # noqa: F401 - registers the command
+from specctl.cli.app import app
 from specctl.convert import Options, estimate, estimate_conversion, plan
 from specctl.errors import StoreError
+from specctl.words import size
 from tests.convert.audio_files import write_noise
 from tests.convert.commands import run
 from tests.convert.unfinished import stop_after_parts
@@ -50,6 +54,27 @@ def test_parts_that_are_done_count_as_what_they_add_to_the_store(tmp_path, store
     assert 0 < half_done.n_parts_done < half_done.n_parts
     whole = estimate_conversion(tmp_path / "in", options=HERE, **settings)
     assert half_done.n_bytes == pytest.approx(whole.n_bytes, rel=0.02)
+
+
+def test_too_little_room_is_said(folder, store, monkeypatch):
+    def told(*flags):
+        given = ["convert", str(folder), str(store), *map(str, FLAGS), "--workers", "0", *flags]
+        return CliRunner().invoke(app, [*given, "--dry-run"]).stdout.splitlines()
+
+    monkeypatch.setattr(estimate, "_free_bytes", lambda _: 12_000)
+    wanted = estimate_conversion(folder, store, options=HERE, **SETTINGS)
+    assert (wanted.needed_bytes, wanted.free_bytes) == (2 * wanted.n_bytes, 12_000)
+    together = size(wanted.needed_bytes)
+    assert told()[-1] == (
+        f"too little room: parts and store need {together} together, 12 kB are free"
+    )
+    convert_audio(folder, store, options=HERE, **SETTINGS)
+    write_noise(folder / "x" / "new.wav")
+    updating = Options(workers=0, update=True)
+    wanted = estimate_conversion(folder, store, options=updating, **SETTINGS)
+    assert wanted.needed_bytes == 2 * wanted.n_bytes + store.stat().st_size
+    monkeypatch.undo()
+    assert "work on this machine" in told("--update")[-1]
 
 
 def test_a_list_of_files_is_enough(folder, store):
