@@ -1,11 +1,15 @@
 """What tests of several layers need; idle threads of torch leave their cores to other tests."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
+# hundreds of processes that start need not compile the program each time
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # libgomp reads it once, when torch is imported; as many threads compute the same numbers
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
