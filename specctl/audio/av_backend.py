@@ -111,7 +111,10 @@ class AvDecoder:
             PieceFile(self._source, Piece(b"", 0, self._source.size)), READ_AHEAD
         )
         name = HEADERLESS.get(extension(self._source.path))
-        return av.open(file, mode="r", format=name, metadata_errors="ignore")
+        # titles need not be UTF-8, which from PyAV 19 on is no error any more
+        major = int(av.__version__.partition(".")[0])
+        lenient = {"metadata_errors": "ignore"} if major < 19 else {}
+        return av.open(file, mode="r", format=name, **lenient)
 
     def _to_float(self, frame: Any) -> npt.NDArray[Any]:
         """Samples of one frame, (samples, channels), in [-1, 1)."""

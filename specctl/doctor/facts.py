@@ -27,7 +27,7 @@ PACKAGES = {
     "h5py": "3.12",
     "soundfile": "0.13",
     "soxr": "0.5",
-    "llvmlite": "0.44",
+    "llvmlite": "0.45",
     "isal": "1.7",
     "pydantic": "2.7",
     "safetensors": "0.4.3",

@@ -59,7 +59,7 @@ class ValueDecoder:
 
 
 def _check_range(
-    codes: np.ndarray, frames: np.ndarray, layout: Layout, limits: np.finfo[Any] | np.iinfo[Any]
+    codes: np.ndarray, frames: np.ndarray, layout: Layout, limits: "np.finfo[Any] | np.iinfo[Any]"
 ) -> None:
     if codes.size == 0:
         return

@@ -35,6 +35,7 @@ def encoded(tmp_path_factory):
         (folder / name).mkdir()
         paths[name] = folder / name / file_name
         with av.open(str(paths[name]), "w", options=options) as container:
+            container.metadata["title"] = "Maerz"
             stream = container.add_stream(codec, rate=RATE, layout="stereo")
             if codec in ("wavpack", "tta"):
                 stream.codec_context.format = SIXTEEN_BITS[codec]
@@ -62,6 +63,15 @@ def test_decodes_what_libsndfile_does_not_know(encoded, name):
     with open_audio(str(paths[name])) as reader:
         assert (reader.info.backend, reader.info.sample_rate) == ("av", RATE)
         assert reader.info == probe(str(paths[name]))
+
+
+@pytest.mark.parametrize("name", ["m4a-aac", "mka-pcm"])
+def test_a_title_need_not_be_utf_8(encoded, tmp_path, name):
+    paths, _ = encoded
+    content = paths[name].read_bytes()
+    assert b"Maerz" in content
+    (tmp_path / paths[name].name).write_bytes(content.replace(b"Maerz", b"M\xe4r\xff "))
+    np.testing.assert_array_equal(decode(tmp_path / paths[name].name), decode(paths[name]))
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
