@@ -23,11 +23,11 @@ install = $(bin)/python -m pip install --disable-pip-version-check --quiet $(PIP
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
-	@mkdir -p $(DEMO)
+	@mkdir -p "$(DEMO)"
 	@# 3: done, but for files that cannot be converted, which it names
-	$(bin)/specctl convert "$(AUDIO)" $(DEMO)/demo.h5 --overwrite || [ $$? -eq 3 ]
-	$(bin)/specctl info $(DEMO)/demo.h5
-	@$(bin)/specctl info $(DEMO)/demo.h5 "$$($(bin)/specctl info $(DEMO)/demo.h5 --keys | grep -m1 music || $(bin)/specctl info $(DEMO)/demo.h5 --keys | head -n 1)"
+	$(bin)/specctl convert "$(AUDIO)" "$(DEMO)/demo.h5" --overwrite || [ $$? -eq 3 ]
+	$(bin)/specctl info "$(DEMO)/demo.h5"
+	@$(bin)/specctl info "$(DEMO)/demo.h5" "$$($(bin)/specctl info "$(DEMO)/demo.h5" --keys | grep -m1 music || $(bin)/specctl info "$(DEMO)/demo.h5" --keys | head -n 1)"
 	@echo 'The store is $(DEMO)/demo.h5. Convert your own: make demo AUDIO=/my/folder'
 
 test: $(VENV)/.installed-test
