@@ -18,12 +18,11 @@ from specctl.kernels.gpu.jit.gradients import basis_gradient_kernel, waveform_gr
 from specctl.kernels.gpu.limbs import BACKWARD, Limbs, split
 from specctl.kernels.gpu.pieces import MAX_FRAMES, Piece
 from specctl.kernels.gpu.target import raise_name
-from specctl.kernels.gpu.tiles import is_interpreted, launch, tile_of
+from specctl.kernels.gpu.tiles import INTERPRETED_FRAMES, is_interpreted, launch, tile_of
 from specctl.kernels.precision import owned_precision
 
 _VALUES = 2**24
 """Gradients in parts that stand in memory at once: 64 MB in two limbs."""
-_CAPACITY_INTERPRETED = 100
 _PROGRAMS = 256
 """Programs that fill a GPU; sums over frames are split until there are as many."""
 _MAX_SPLITS = 8
@@ -55,7 +54,7 @@ class Backward:
     def capacity(self) -> int:
         """Frames that a piece may have."""
         if is_interpreted(self._padded.device):
-            return _CAPACITY_INTERPRETED
+            return INTERPRETED_FRAMES
         return max(1, min(_VALUES // self._columns, MAX_FRAMES))
 
     @property

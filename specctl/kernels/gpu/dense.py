@@ -18,10 +18,9 @@ from specctl.kernels.gpu.limbs import (
 )
 from specctl.kernels.gpu.pieces import Piece, frames_in, pieces
 from specctl.kernels.gpu.target import Target, blocks_of
-from specctl.kernels.gpu.tiles import Tile, is_interpreted, launch, tile_of
+from specctl.kernels.gpu.tiles import INTERPRETED_FRAMES, Tile, is_interpreted, launch, tile_of
 
 _CAPACITY = 2**16
-_CAPACITY_INTERPRETED = 200
 _SAMPLES = 2**25
 """Samples whose limbs stand in memory at once: 128 MB."""
 _ALIGNMENT = 16
@@ -51,7 +50,7 @@ def compute(padded: Tensor, chain: Chain) -> Tensor:
 def capacity(padded: Tensor, chain: Chain) -> int:
     """Frames whose samples' limbs fit the memory for them."""
     if is_interpreted(padded.device):
-        return _CAPACITY_INTERPRETED
+        return INTERPRETED_FRAMES
     # short items are as long as their frames overlap, long ones a hop a frame
     n_times = frames_in(padded, chain)
     for_each = max(1, padded.shape[-1] // n_times)

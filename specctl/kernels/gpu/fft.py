@@ -12,11 +12,10 @@ from specctl.kernels.gpu.banding import Layout, used_bins
 from specctl.kernels.gpu.jit.fft import frame_kernel, spectrum_kernel
 from specctl.kernels.gpu.pieces import MAX_FRAMES, Piece, frames_in, pieces
 from specctl.kernels.gpu.target import Target, blocks_of
-from specctl.kernels.gpu.tiles import is_interpreted, launch, tile_of
+from specctl.kernels.gpu.tiles import INTERPRETED_FRAMES, is_interpreted, launch, tile_of
 
 _SAMPLES = 2**24
 """Samples of all frames of a piece: 64 MB of frames, as much of spectra."""
-_SAMPLES_INTERPRETED = 2**13
 
 
 def compute(padded: Tensor, chain: Chain) -> Tensor:
@@ -41,8 +40,9 @@ def compute(padded: Tensor, chain: Chain) -> Tensor:
 
 
 def _capacity(device: torch.device, n_fft: int) -> int:
-    samples = _SAMPLES_INTERPRETED if is_interpreted(device) else _SAMPLES
-    return max(1, min(samples // n_fft, MAX_FRAMES))
+    if is_interpreted(device):
+        return INTERPRETED_FRAMES
+    return max(1, min(_SAMPLES // n_fft, MAX_FRAMES))
 
 
 def _write_frames(samples: Tensor, chain: Chain, piece: Piece, frames: Tensor) -> None:

@@ -17,11 +17,10 @@ from specctl.kernels.gpu.jit.fold import folded_kernel, folding_kernel
 from specctl.kernels.gpu.limbs import FORWARD, exponents_of, peaks_of, power_of_two
 from specctl.kernels.gpu.pieces import MAX_FRAMES, Piece, frames_in, pieces
 from specctl.kernels.gpu.target import Target
-from specctl.kernels.gpu.tiles import is_interpreted, launch, tile_of
+from specctl.kernels.gpu.tiles import INTERPRETED_FRAMES, is_interpreted, launch, tile_of
 
 _SAMPLES = 2**23
 """Samples of all frames of a piece; folded, four bytes each."""
-_SAMPLES_INTERPRETED = 2**13
 _BASIS_TOP = 13
 """A cosine times ``2 ** 13`` has all its bits in two fp16 limbs."""
 _HEADROOM = 2
@@ -58,10 +57,10 @@ def compute(padded: Tensor, chain: Chain) -> Tensor:
     depth = -(-(chain.n_fft // 4) // tile.depth) * tile.depth
     basis = _fold_basis(chain.n_fft // 4, depth, padded.device)
     exponents = exponents_of(peaks_of(padded), FORWARD["fp32"]) - _HEADROOM
-    most = _SAMPLES_INTERPRETED if is_interpreted(padded.device) else _SAMPLES
-    for piece in pieces(
-        len(padded), n_times, target.capacity(min(most // chain.n_fft, MAX_FRAMES))
-    ):
+    most = min(_SAMPLES // chain.n_fft, MAX_FRAMES)
+    if is_interpreted(padded.device):
+        most = INTERPRETED_FRAMES
+    for piece in pieces(len(padded), n_times, target.capacity(most)):
         by = exponents[piece.items]
         folded = _fold(piece.samples(padded, chain), chain, piece, by, depth)
         _multiply(folded, basis, pairs, by, piece, target)

@@ -9,6 +9,9 @@ import torch
 INTERPRETED = 0
 """Stands for Triton's interpreter on a CPU."""
 
+INTERPRETED_FRAMES = 96
+"""Frames of a piece there: several pieces and tiles of little audio."""
+
 
 class Tile(NamedTuple):
     """How much one program computes, and with how many threads.
@@ -28,14 +31,14 @@ class Tile(NamedTuple):
 TILES: Mapping[str, Mapping[int, Tile]] = {
     # frames x bins x taps; a bin is two columns of the product
     "dense_bands": {
-        INTERPRETED: Tile(128, 32, 64),
+        INTERPRETED: Tile(64, 32, 64, bands=16),
         80: Tile(128, 64, 32, warps=8, stages=3, bands=32),
         90: Tile(128, 128, 32, warps=8, stages=3),
         100: Tile(128, 64, 32, warps=8, stages=3, bands=32),
     },
     # stores more than a few bands, or has more bands than are multiplied at once
     "dense": {
-        INTERPRETED: Tile(128, 32, 64),
+        INTERPRETED: Tile(64, 32, 64, bands=16),
         80: Tile(128, 64, 32, warps=8, stages=3, bands=32),
         90: Tile(128, 64, 32, warps=8, stages=4),
         120: Tile(128, 64, 32, warps=8, stages=3, bands=32),
@@ -61,7 +64,7 @@ TILES: Mapping[str, Mapping[int, Tile]] = {
     },
     # frames x bins of one parity x folded taps
     "folded": {
-        INTERPRETED: Tile(64, 32, 32),
+        INTERPRETED: Tile(64, 32, 32, bands=16),
         80: Tile(64, 64, 32, warps=4, stages=2, bands=32),
         90: Tile(128, 64, 32, warps=8, stages=2),
         120: Tile(64, 64, 32, warps=8, stages=2, bands=32),
@@ -72,12 +75,12 @@ TILES: Mapping[str, Mapping[int, Tile]] = {
     },
     # frames x samples
     "frames": {
-        INTERPRETED: Tile(32, 128),
+        INTERPRETED: Tile(64, 128),
         80: Tile(8, 256),
     },
     # frames x bins
     "spectrum": {
-        INTERPRETED: Tile(32, 16),
+        INTERPRETED: Tile(64, 32, bands=16),
         80: Tile(32, 64),
     },
 }

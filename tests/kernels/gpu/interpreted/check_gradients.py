@@ -13,20 +13,16 @@ from tests.kernels.gpu.chains import (
     transform_of,
 )
 
-SMALL = {"sample_rate": 8000, "n_fft": 128, "hop_length": 37}
+# both parts of its bins, 62 columns, fit one tile
+SMALL = {"sample_rate": 8000, "n_fft": 60, "hop_length": 19}
 CASES = {
     "magnitude": {**SMALL, "feature": "magnitude"},
     "power, 100": {"feature": "power", "n_fft": 100, "hop_length": 33},
-    "mel": {**SMALL, "n_mels": 20, "scale": "none"},
-    "mel in dB": {**SMALL, "n_mels": 20},
-    "mel, ln, 400": {
-        "sample_rate": 16000,
-        "n_fft": 400,
-        "hop_length": 160,
-        "n_mels": 40,
-        "scale": "ln",
-    },
-    "mel of an uneven power": {**SMALL, "n_mels": 20, "power": 1.5},
+    "mel": {**SMALL, "n_mels": 9, "scale": "none"},
+    # more bands than are multiplied at once
+    "mel in dB": {**SMALL, "n_mels": 18},
+    "mel, ln, 144": {**SMALL, "n_fft": 144, "hop_length": 60, "n_mels": 9, "scale": "ln"},
+    "mel of an uneven power": {**SMALL, "n_mels": 9, "power": 1.5},
     "mel, hop longer than a frame": {"n_fft": 64, "hop_length": 80, "n_mels": 7, "center": False},
 }
 every_case = pytest.mark.parametrize("settings", CASES.values(), ids=CASES)
@@ -51,7 +47,7 @@ def loud_and_soft(n_samples):
 @every_case
 def test_dense_gradients_are_those_of_float64(settings):
     trained = ("waveform", "basis", "mel") if "n_mels" in settings else ("waveform", "basis")
-    pairs = both_gradients("dense", settings, loud_and_soft(901), trained)
+    pairs = both_gradients("dense", settings, loud_and_soft(301), trained)
     for name in ("basis", "mel"):
         if name in pairs:
             assert_close(*pairs[name])
@@ -61,13 +57,13 @@ def test_dense_gradients_are_those_of_float64(settings):
 
 @pytest.mark.parametrize("trained", ["waveform", "basis"])
 def test_dense_gradients_with_fixed_bands_are_those_of_float64(trained):
-    settings = {**SMALL, "n_mels": 20, "fmin": 500.0, "fmax": 3000.0}
-    assert_close(*both_gradients("dense", settings, noise(2, 1500), (trained,))[trained])
+    settings = {**SMALL, "n_mels": 9, "fmin": 500.0, "fmax": 3000.0}
+    assert_close(*both_gradients("dense", settings, noise(2, 500), (trained,))[trained])
 
 
 def test_dense_gradients_of_a_long_item_are_those_of_float64():
     # several pieces, each beginning in the middle of the item
-    pairs = both_gradients("dense", CASES["mel in dB"], noise(1, 37 * 250), ("waveform", "basis"))
+    pairs = both_gradients("dense", CASES["mel in dB"], noise(1, 19 * 230), ("waveform", "basis"))
     for got, wanted in pairs.values():
         assert_close(got, wanted)
 
@@ -77,7 +73,7 @@ def test_dense_gradients_of_a_long_item_are_those_of_float64():
 def test_gradients_of_the_fourier_basis_are_those_of_float64(name, case):
     settings = CASES[case]
     trained = ("waveform", "window", "mel") if "n_mels" in settings else ("waveform", "window")
-    for got, wanted in both_gradients(name, settings, noise(2, 900), trained).values():
+    for got, wanted in both_gradients(name, settings, noise(2, 300), trained).values():
         assert_close(got, wanted)
 
 
@@ -86,36 +82,36 @@ def test_gradients_of_complex_spectra_are_those_of_float64(name):
     settings = {**SMALL, "feature": "complex"}
     weight = "basis" if name == "dense" else "window"
     for got, wanted in both_gradients(
-        name, settings, noise(2, 900), ("waveform", weight)
+        name, settings, noise(2, 300), ("waveform", weight)
     ).values():
         assert_close(got, wanted)
 
 
-@pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_gradients_at_cheaper_precisions_point_the_same_way(precision):
+def test_gradients_at_cheaper_precisions_point_the_same_way():
     settings = {**SMALL, "feature": "power"}
-    pairs = both_gradients("dense", settings, noise(1, 900), ("basis",))
-    exact = pairs["basis"][1].flatten()
-    rough = both_gradients("dense", settings, noise(1, 900), ("basis",), precision=precision)[
-        "basis"
-    ][0].flatten()
-    assert not torch.equal(rough, pairs["basis"][0].flatten())
-    assert torch.cosine_similarity(rough.double(), exact, dim=0) > 0.9999
+    full, exact = both_gradients("dense", settings, noise(1, 500), ("basis",))["basis"]
+    for precision in ("tf32", "bf16"):
+        rough, _ = both_gradients(
+            "dense", settings, noise(1, 500), ("basis",), precision=precision
+        )["basis"]
+        assert not torch.equal(rough, full)
+        similar = torch.cosine_similarity(rough.double().flatten(), exact.flatten(), dim=0)
+        assert similar > 0.9999
 
 
-@pytest.mark.parametrize("case", ["magnitude", "mel", "mel in dB", "mel of an uneven power"])
+@pytest.mark.parametrize("case", ["magnitude", "mel in dB", "mel of an uneven power"])
 def test_gradients_of_silence_are_zero(case):
     transform = transform_of("dense", CASES[case])
     trained = ("waveform", "basis", *(("mel",) if "n_mels" in CASES[case] else ()))
     chain, leaves = chain_and_weights(transform, torch.float32, trained)
-    padded = padded_for(transform, torch.zeros(2, 500))
+    padded = padded_for(transform, torch.zeros(2, 200))
     for gradient in gradients(RUN["dense"], padded, chain, leaves, trained).values():
         assert (gradient == 0).all()
 
 
 def test_two_runs_give_the_same_gradients_to_the_last_bit():
     transform = transform_of("dense", CASES["mel in dB"])
-    padded = padded_for(transform, noise(2, 901))
+    padded = padded_for(transform, noise(2, 301))
     trained = ("waveform", "basis", "mel")
     first, second = (
         gradients(
@@ -130,7 +126,7 @@ def test_two_runs_give_the_same_gradients_to_the_last_bit():
 def test_a_waveform_gradient_does_not_depend_on_the_batch():
     transform = transform_of("dense", CASES["mel in dB"])
     chain, _ = chain_and_weights(transform, torch.float32, ())
-    waveform = noise(4, 700)
+    waveform = noise(4, 300)
     waveform[2] = math.nan
     padded = padded_for(transform, waveform)
 
@@ -140,14 +136,14 @@ def test_a_waveform_gradient_does_not_depend_on_the_batch():
         return batch.grad
 
     together = gradient(padded)
-    for item in (0, 1, 3):
-        assert torch.equal(together[item], gradient(padded[item : item + 1])[0])
+    for items in ([0], [3, 1]):
+        assert torch.equal(together[items], gradient(padded[items]))
 
 
 def test_nothing_but_inputs_and_result_is_kept():
     transform = transform_of("dense", CASES["mel in dB"])
     chain, leaves = chain_and_weights(transform, torch.float32, ("basis",))
-    padded = padded_for(transform, noise(2, 1999))
+    padded = padded_for(transform, noise(2, 501))
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         spec = RUN["dense"](padded, chain)
