@@ -7,7 +7,8 @@ from specctl.kernels import recompute
 from specctl.transforms import MelSpectrogram, Spectrogram
 from tests.dsp.signals import noise
 
-TINY = {"sample_rate": 8000, "n_fft": 16, "hop_length": 5}
+# every number of a basis is moved by itself
+TINY = {"sample_rate": 8000, "n_fft": 8, "hop_length": 3}
 BANDS = {**TINY, "n_mels": 4, "amin": 1e-6}
 
 
@@ -40,7 +41,7 @@ def kept_bytes(module, waveform):
 def test_gradients_are_true_derivatives_for_every_exponent_and_padding(power, pad_mode, scale):
     settings = {**TINY, "n_mels": 4, "pad_mode": pad_mode, "power": power, "scale": scale}
     transform = MelSpectrogram(**settings, kernel="conv", trainable=("basis", "mel")).double()
-    waveform = 10 * noise(2, 37).double()
+    waveform = 10 * noise(2, 19).double()
     # a step away from zeros and symmetries, where one-sided derivatives differ
     start = [
         (weight + 0.05 * noise(*weight.shape).abs()).detach().requires_grad_()
@@ -54,11 +55,11 @@ def test_gradients_are_true_derivatives_for_every_exponent_and_padding(power, pa
     assert torch.autograd.gradcheck(values, (*start, waveform.requires_grad_()))
 
 
-@pytest.mark.parametrize("hop_length", [1, 16, 23])
+@pytest.mark.parametrize("hop_length", [1, 8, 11])
 def test_gradients_are_true_derivatives_for_steps_of_any_length(hop_length):
     settings = {**BANDS, "hop_length": hop_length, "center": False}
     transform = MelSpectrogram(**settings, kernel="conv").double()
-    waveform = 10 * noise(2, 60).double()
+    waveform = 10 * noise(2, 30).double()
     assert torch.autograd.gradcheck(transform, (waveform.requires_grad_(),))
 
 
@@ -181,7 +182,7 @@ def test_every_derivative_is_right(trainable, scale):
 
     # a step away from zeros and symmetries, where one-sided derivatives differ
     starts = [weight + 0.05 * noise(*weight.shape).abs() for weight in weights.values()]
-    inputs = [each.detach().requires_grad_() for each in (10 * noise(2, 17).double(), *starts)]
+    inputs = [each.detach().requires_grad_() for each in (10 * noise(2, 9).double(), *starts)]
     assert torch.autograd.gradcheck(values, inputs, check_forward_ad=True, check_batched_grad=True)
     assert torch.autograd.gradgradcheck(values, inputs)
 
