@@ -70,10 +70,11 @@ def threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("n_threads", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("dtype", "n_threads"), [(torch.float32, 1), (torch.float32, 3), (torch.float64, 3)]
+)
 # from 30,000 numbers on, torch shares a batch among its threads
-@pytest.mark.parametrize("length", [333, 5000, 40_001])
+@pytest.mark.parametrize("length", [333, 5000, 31_001])
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_clip_is_the_same_however_many_are_in_its_batch(name, length, dtype, n_threads, threads):
     change = CHANGES[name]

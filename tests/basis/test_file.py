@@ -143,9 +143,10 @@ def test_training_goes_on_from_a_file(tmp_path):
 
 @pytest.mark.parametrize("names", [(), ("mel",), ("window",), ("frequencies",)], ids=str)
 @pytest.mark.parametrize("init", ["fourier", "mel-fourier"])
-@pytest.mark.parametrize("n_fft", [64, 2048])
-def test_rows_of_one_frequency_each_are_known_as_such_in_a_file(n_fft, init, names, tmp_path):
+def test_rows_of_one_frequency_each_are_known_as_such_in_a_file(init, names, tmp_path):
     path = tmp_path / "b.safetensors"
+    # the longest have the least exact rows
+    n_fft = 2048 if names == ("frequencies",) else 64
     transform = trained({**MEL, "n_fft": n_fft}, *names, init=init)
     transform.save_basis(path)
     again = MelSpectrogram.from_basis(path, trainable=("frequencies", "window"))

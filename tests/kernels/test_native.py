@@ -48,8 +48,16 @@ def complex_of(values):
     return values[..., 0] + 1j * values[..., 1]
 
 
-@pytest.mark.parametrize("lanes", [4, 8, 16])
-@pytest.mark.parametrize("n_fft", LENGTHS)
+@pytest.mark.parametrize(
+    ("n_fft", "lanes"),
+    [
+        pytest.param(n_fft, lanes, marks=[] if is_needed else pytest.mark.thorough)
+        for place, n_fft in enumerate(LENGTHS)
+        for turn, lanes in enumerate((4, 8, 16))
+        # 210 and 286 have all odd factors between them
+        for is_needed in [n_fft in (210, 286) or place % 3 == turn]
+    ],
+)
 def test_every_length_equals_numpys_fft_in_float64(n_fft, lanes):
     samples = noise(n_fft + 40 * 13)
     spectrogram = NativeSpectrogram(window(n_fft), 13, power=None, lanes=lanes)
@@ -78,7 +86,7 @@ def test_long_transforms_equal_numpys_fft(n_fft):
     ],
 )
 def test_no_number_depends_on_lanes_layout_or_place(power, n_mels, log):
-    n_fft, hop_length = 400, 77
+    n_fft, hop_length = 100, 17
     samples = noise(n_fft + 100 * hop_length)
     mel = None if n_mels is None else bands(n_mels, n_fft)
 
@@ -88,14 +96,13 @@ def test_no_number_depends_on_lanes_layout_or_place(power, n_mels, log):
         )
 
     wanted = made(4, "bins")(samples)
-    for lanes in (4, 8, 16):
-        for layout in ("bins", "frames"):
-            spectrogram = made(lanes, layout)
-            for first, end in ((0, 101), (0, 1), (3, 5), (1, 50), (60, 101)):
-                stretch = samples[first * hop_length : (end - 1) * hop_length + n_fft]
-                got = spectrogram(stretch)
-                got = got if layout == "bins" else got.swapaxes(0, 1)
-                assert np.array_equal(got, wanted[:, first:end])
+    for lanes, layout in ((4, "frames"), (8, "bins"), (8, "frames"), (16, "bins"), (16, "frames")):
+        spectrogram = made(lanes, layout)
+        for first, end in ((0, 101), (0, 1), (3, 5), (1, 50), (60, 101)):
+            stretch = samples[first * hop_length : (end - 1) * hop_length + n_fft]
+            got = spectrogram(stretch)
+            got = got if layout == "bins" else got.swapaxes(0, 1)
+            assert np.array_equal(got, wanted[:, first:end])
 
 
 def test_writes_into_part_of_a_larger_array_and_nowhere_else():

@@ -141,13 +141,14 @@ LIMITS = ((-60, 0.001), (-80, 0.01))
 @pytest.mark.parametrize(
     ("n_fft", "hop_length", "n_mels"),
     [
-        *[(n_fft, n_fft // 4, n_mels) for n_fft in (1024, 2048) for n_mels in (40, 128)],
+        (1024, 256, 128),
+        (2048, 512, 40),
         # with a rest
         *[(400, 160, 40), (1024, 300, 128)],
     ],
 )
 def test_decibels_while_training_are_as_exact_as_in_conversion(n_fft, hop_length, n_mels):
-    for name, samples in signals(22050, 5 * 22050).items():
+    for name, samples in signals(22050, 3 * 22050).items():
         waveform = torch.from_numpy(samples)
         settings = {"n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels, "scale": "db"}
         single, double = (
