@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typer.testing import CliRunner
 
+from specctl.cli.commands import app
 from specctl.store.reader import open_store
 from specctl.store.verify import verify_store
 
@@ -77,6 +79,13 @@ def run(
         timeout=LIMIT,
         **{"env": environment(), **options},
     )
+
+
+def invoke(*arguments: object, command: str = "convert") -> subprocess.CompletedProcess[str]:
+    """Run a command in this process, which is much less work; ``small_parts`` is a fixture here."""
+    given = [command, *map(str, arguments)]
+    done = CliRunner().invoke(app, given, env={"COLUMNS": "1000"}, catch_exceptions=False)
+    return subprocess.CompletedProcess(given, done.exit_code, done.stdout, done.stderr)
 
 
 def run_script(*arguments: object, **options: object) -> "subprocess.CompletedProcess[Any]":

@@ -15,6 +15,7 @@ from tests.convert.commands import (
     assert_nothing_beside,
     assert_same,
     group_members,
+    invoke,
     parts_of,
     run,
     seen_parts,
@@ -61,20 +62,30 @@ def store(tmp_path):
     return tmp_path / "o.h5"
 
 
-def finish(folder: Path, store: Path, wanted: Path) -> None:
-    """Run the same command to its end; no finished part may be touched."""
+def finish(folder: Path, store: Path, wanted: Path, *, by_command: bool) -> None:
+    """Run the same job to its end, by the command or in here; no finished part may be touched."""
     before = parts_of(store)
     was_published = store.exists()
-    done = run(folder, store, *FLAGS, small_parts=True, tell_parts=True)
-    assert done.returncode == 0, done.stderr
+    seen = {}
+
+    def look(progress):
+        if progress.stage == "writing the store":
+            seen.update(parts_of(store))
+
+    if by_command:
+        done = run(folder, store, *FLAGS, small_parts=True, tell_parts=True)
+        assert done.returncode == 0, done.stderr
+        seen = {} if was_published else seen_parts(store)
+    else:
+        convert_audio(folder, store, options=Options(workers=0), progress=look, **SETTINGS)
     if not was_published:
-        after = seen_parts(store)
-        assert {name: after[name] for name in before} == before
+        assert {name: seen[name] for name in before} == before
     assert_same(store, wanted)
     assert_nothing_beside(store)
 
 
 @pytest.mark.parametrize("number", range(N_KILLS))
+@pytest.mark.usefixtures("small_parts")
 def test_a_kill_at_any_time_loses_nothing(folder, store, wanted, durations, number):
     planned, total = durations
     chance = random.Random(number)
@@ -88,34 +99,59 @@ def test_a_kill_at_any_time_loses_nothing(folder, store, wanted, durations, numb
             work = store.parent / "o.h5.parts" / "job.json"
             wait_for(lambda: work.exists() or process.poll() is not None, "the plan")
             time.sleep(max(0.0, share * (total - planned)))
-    finish(folder, store, wanted)
+    finish(folder, store, wanted, by_command=number % 5 == 0)
 
 
 def test_a_run_that_is_killed_again_and_again_ends_all_the_same(folder, store, wanted):
     n_parts = []
-    for number in range(4):
-        enough = 8 * number + 4
+    for n_enough in (1, 12, 24):
         with started(folder, store, *FLAGS) as process:
-            wait_for(lambda enough=enough: len(parts_of(store)) >= enough, "more parts", process)
+            wait_for(lambda n=n_enough: len(parts_of(store)) >= n, "more parts", process)
+            if n_enough == 1:
+                # its workers end with it
+                assert len(list(group_members(process.pid))) >= 4
+                process.kill()
+                process.wait()
+                wait_for(lambda: not list(group_members(process.pid)), "the workers", seconds=5)
         n_parts.append(len(parts_of(store)))
     assert n_parts == sorted(n_parts)
-    finish(folder, store, wanted)
+    finish(folder, store, wanted, by_command=True)
 
 
-def test_half_written_parts_are_swept_and_damaged_ones_made_again(folder, store, wanted):
+@pytest.mark.usefixtures("small_parts")
+def test_what_a_kill_leaves_may_be_damaged_and_may_stand_beside_the_finished_store(
+    folder, store, wanted
+):
     with started(folder, store, *FLAGS) as process:
         wait_for(lambda: len(parts_of(store)) >= 6, "some parts", process)
-    parts = sorted((store.parent / "o.h5.parts").glob("*.part"))
-    (store.parent / "o.h5.parts" / "000099.part.tmp-1").write_bytes(b"half")
-    (store.parent / "o.h5.parts" / "merged.h5").write_bytes(b"half")
+    work = store.parent / "o.h5.parts"
+    copy = {path.name: path.read_bytes() for path in work.iterdir()}
+    parts = sorted(work.glob("*.part"))
+    (work / "000099.part.tmp-1").write_bytes(b"half")
+    (work / "merged.h5").write_bytes(b"half")
     parts[0].write_bytes(parts[0].read_bytes()[:-1])
     parts[1].write_bytes(b"")
     damaged = bytearray(parts[2].read_bytes())
     damaged[-100] ^= 1
     parts[2].write_bytes(damaged)
-    done = run(folder, store, *FLAGS, small_parts=True)
-    assert done.returncode == 0, done.stderr
+    summary = convert_audio(folder, store, options=Options(workers=0), **SETTINGS)
+    assert summary.n_resumed == len(parts) - 3
     assert_same(store, wanted)
+    assert_nothing_beside(store)
+
+    # as if it had been killed between publishing and tidying up
+    before = store.stat()
+    work.mkdir()
+    for name, content in copy.items():
+        (work / name).write_bytes(content)
+    asked = invoke(folder, store, *FLAGS, "--dry-run")
+    assert asked.stdout == "nothing to do\n"
+    assert {path.name for path in work.iterdir()} == set(copy)
+    done = invoke(folder, store, *FLAGS)
+    assert done.returncode == 0
+    assert "is complete: 40 items, nothing to do" in done.stderr
+    after = store.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert_nothing_beside(store)
 
 
@@ -132,35 +168,4 @@ def test_a_killed_worker_costs_nothing(folder, store, wanted):
     assert process.returncode == 0, errors
     assert "failed" not in errors
     assert_same(store, wanted)
-    assert_nothing_beside(store)
-
-
-def test_no_process_outlives_a_killed_parent(folder, store, wanted):
-    with started(folder, store, *FLAGS) as process:
-        wait_for(lambda: parts_of(store), "the first part", process)
-        assert len(list(group_members(process.pid))) >= 4
-        process.kill()
-        process.wait()
-        wait_for(lambda: not list(group_members(process.pid)), "the workers to end", seconds=5)
-    finish(folder, store, wanted)
-
-
-def test_a_kill_between_publishing_and_tidying_up_is_mended(folder, store, wanted):
-    with started(folder, store, *FLAGS) as process:
-        wait_for(lambda: parts_of(store), "the first part", process)
-    work = store.parent / "o.h5.parts"
-    copy = {path.name: path.read_bytes() for path in work.iterdir()}
-    finish(folder, store, wanted)
-    before = store.stat()
-    work.mkdir()
-    for name, content in copy.items():
-        (work / name).write_bytes(content)
-    asked = run(folder, store, *FLAGS, "--dry-run")
-    assert asked.stdout == "nothing to do\n"
-    assert {path.name for path in work.iterdir()} == set(copy)
-    done = run(folder, store, *FLAGS)
-    assert done.returncode == 0
-    assert "is complete: 40 items, nothing to do" in done.stderr
-    after = store.stat()
-    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert_nothing_beside(store)
