@@ -82,7 +82,7 @@ def run(
 
 
 def invoke(*arguments: object, command: str = "convert") -> subprocess.CompletedProcess[str]:
-    """Run a command in this process, which is much less work; ``small_parts`` is a fixture here."""
+    """Run a command in this process, which is much less work."""
     given = [command, *map(str, arguments)]
     done = CliRunner().invoke(app, given, env={"COLUMNS": "1000"}, catch_exceptions=False)
     return subprocess.CompletedProcess(given, done.exit_code, done.stdout, done.stderr)
@@ -145,11 +145,12 @@ def group_members(group: int) -> Iterator[tuple[int, list[str]]]:
             continue
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[2]) != group or fields[0] in "ZX":
+                continue
             command = os.fsdecode((folder / "cmdline").read_bytes()).split("\0")
         except OSError:
             continue
-        if int(fields[2]) == group and fields[0] not in "ZX":
-            yield int(folder.name), command
+        yield int(folder.name), command
 
 
 def worker_pids(process: "subprocess.Popen[str]") -> list[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.convert.commands import environment
 
 _PACKAGE = """\
-import os, pathlib, time
+import ctypes, os, pathlib, time
 from fractions import Fraction
 from types import SimpleNamespace as Made
 
@@ -48,8 +48,9 @@ def open(file, **_):
         if action == "slow":
             time.sleep(5.3)
             raise FFmpegError
-        while action == "loop":
-            pass
+        if action == "loop":
+            # as code in C that lets no other thread of Python run, nor a handler of signals
+            ctypes.PyDLL(None).sleep(3600)
         time.sleep(3600)
     codec = Made(sample_rate=16000, channels=1, name="stub")
     stream = Made(codec_context=codec, duration=16000, time_base=Fraction(1, 16000))
@@ -69,7 +70,7 @@ class StubDecoder:
 
     def write(self, path: Path, action: str, n_good: int = 0) -> None:
         """A file whose decoder does something after ``n_good`` openings: ``segv``, ``abort``,
-        ``exit``, ``hang``, ``loop``, ``grow`` or ``talk``."""
+        ``exit``, ``hang``, ``loop``, ``grow``, ``slow`` or ``talk``."""
         path.write_text(f"{action}\n{n_good}\n{self._folder / path.name}")
 
     def n_opened(self, path: Path) -> int:

@@ -25,7 +25,7 @@ from tests.convert.audio_files import (
     write,
     write_noise,
 )
-from tests.convert.commands import assert_nothing_beside, run
+from tests.convert.commands import assert_nothing_beside, invoke, run
 
 HERE = Options(workers=0)
 SETTINGS = {"n_fft": 512, "n_mels": 40, "sample_rate": RATE}
@@ -80,7 +80,7 @@ def test_all_bad_is_an_error_and_leaves_nothing(tmp_path):
     n_files = len(bad_files(tmp_path / "bad", tmp_path))
     out = tmp_path / "out"
     out.mkdir()
-    done = run(tmp_path / "bad", out / "o.h5", *FLAGS, "--json")
+    done = invoke(tmp_path / "bad", out / "o.h5", *FLAGS, "--workers", 0, "--json")
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"specctl: none of {n_files} files could be converted; claims 2^36.f")
@@ -309,7 +309,7 @@ def test_names_that_climb_stay_in_the_store_as_plain_keys(tmp_path):
     for name in ("in/deep/a.wav", "in/b.wav", "c.wav"):
         write_noise(tmp_path / name, 0.3)
     (tmp_path / "list").write_text("in/deep/../b.wav\n./in/deep/../../c.wav\nin/deep/a.wav\n")
-    done = run("--files-from", tmp_path / "list", tmp_path / "o.h5", *FLAGS, "--workers", 0)
+    done = invoke("--files-from", tmp_path / "list", tmp_path / "o.h5", *FLAGS, "--workers", 0)
     assert done.returncode == 0, done.stderr
     with open_store(tmp_path / "o.h5") as store:
         assert list(store) == ["c.wav", "in/b.wav", "in/deep/a.wav"]
@@ -320,7 +320,7 @@ def test_names_with_line_breaks_and_brackets_do_not_break_the_report(tmp_path):
     write_noise(folder / "good.wav")
     bad = "[red]a\nb\x1b[31m\udcff.wav"
     (folder / bad).write_bytes(b"")
-    done = run(folder, tmp_path / "o.h5", *FLAGS)
+    done = invoke(folder, tmp_path / "o.h5", *FLAGS, "--workers", 0)
     assert done.returncode == 3
     assert "failed: [red]a\\nb\\x1b[31m%FF.wav: empty file" in done.stderr.splitlines()
     shutil.rmtree(folder)

@@ -16,7 +16,7 @@ from specctl.errors import BasisError, ParameterError, StoreError
 from specctl.store.verify import verify_store
 from specctl.transforms import MelSpectrogram, Spectrogram
 from tests.convert.audio_files import RATE, corpus, noise, write, write_noise
-from tests.convert.commands import assert_same, run
+from tests.convert.commands import assert_same, invoke, run
 
 MEL = {"sample_rate": RATE, "n_fft": 256, "hop_length": 100, "n_mels": 20}
 # float32 in dB over sums of 256 products
@@ -325,7 +325,7 @@ def test_workers_and_the_command_line_give_the_same_store(tmp_path, folder, stor
 
 def test_a_file_that_is_no_basis_is_one_line(tmp_path, folder, store):
     (tmp_path / "b").write_text("no basis")
-    done = run(folder, store, "--basis", tmp_path / "b")
+    done = invoke(folder, store, "--basis", tmp_path / "b")
     assert done.returncode == 2
     assert "is not a specctl basis file" in done.stderr
     assert "Traceback" not in done.stderr

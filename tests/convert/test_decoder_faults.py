@@ -31,13 +31,11 @@ ENDS = {
     "exit": "ended its process with exit code 7",
     "hang": "no progress for too long",
     "loop": "no progress for too long",
+    "grow": "not enough memory",
+    "talk": "the decoder says: said enough",
 }
-MODES = {
-    "compiled": (),
-    "with torch": ("--power", 1.5),
-    "in this process": ("--workers", 0),
-    "in this process with torch": ("--power", 1.5, "--workers", 0),
-}
+COUNTS_DATA = sys.platform == "linux"
+limiting_data = pytest.mark.skipif(not COUNTS_DATA, reason="no other system counts data segments")
 
 
 @pytest.fixture
@@ -50,30 +48,45 @@ def stub(tmp_path):
     return StubDecoder(tmp_path / "stub")
 
 
-@pytest.mark.parametrize(
-    ("n_good", "stuck"), [(0, "hang"), (1, "loop")], ids=["at-its-header", "at-its-samples"]
-)
-def test_crashes_and_hangs_cost_their_files_alone(folder, tmp_path, stub, n_good, stuck):
+def failed_reasons(done):
+    """Key to reason, as told to programs; how much memory there was is left out."""
+    return {key: why.partition(" (")[0] for key, why in json.loads(done.stdout)["failures"]}
+
+
+def test_faults_of_decoders_cost_their_files_alone(folder, tmp_path, stub):
     store = tmp_path / "out" / "o.h5"
     store.parent.mkdir()
-    assert run(folder, tmp_path / "clean.h5", *FLAGS).returncode == 0
-    actions = ["segv", "abort", "exit", stuck]
-    for action in actions:
-        stub.write(folder / f"bb {action}.m4a", action, n_good)
+    convert_audio(folder, tmp_path / "clean.h5", options=Options(workers=0), n_fft=512, n_mels=20)
+    # at its header, and at its samples
+    crashing = {0: ["segv", "abort", "exit", "hang"], 1: ["segv", "abort", "exit", "loop"]}
+    said, deaths = {}, {}
+    for n_good, actions in crashing.items():
+        for action in actions:
+            key = f"bb {n_good} {action}.m4a"
+            deaths[key] = ENDS[action] if n_good else f"cannot be read: {ENDS[action]}"
+            stub.write(folder / key, action, n_good)
+        for action in ("talk", "grow") if COUNTS_DATA else ("talk",):
+            key = f"c {n_good} {action}.m4a"
+            said[key] = ENDS[action]
+            stub.write(folder / key, action, n_good)
     done = run(folder, store, *FLAGS, "--json", env=stub.environment)
     assert done.returncode == 3, done.stderr
     summary = json.loads(done.stdout)
-    expected = {f"bb {action}.m4a": ENDS[action] for action in actions}
-    if n_good == 0:
-        expected = {key: f"cannot be read: {reason}" for key, reason in expected.items()}
-    assert dict(summary["failures"]) == expected
-    assert (summary["n_converted"], summary["n_failed"], summary["n_found"]) == (5, 4, 9)
-    for key, reason in expected.items():
+    assert failed_reasons(done) == {**deaths, **said}
+    n_bad = len(deaths) + len(said)
+    assert (summary["n_converted"], summary["n_failed"], summary["n_found"]) == (
+        5,
+        n_bad,
+        5 + n_bad,
+    )
+    for key, reason in deaths.items():
         assert f"failed: {key}: {reason}" in done.stderr.splitlines()
+    # what a decoder says goes nowhere
+    assert "decoding" not in done.stdout + done.stderr
     # found guilty the second time at the latest, not opened after that
-    assert all(stub.n_opened(folder / key) <= n_good + 2 for key in expected)
+    assert all(stub.n_opened(folder / key) <= int(key.split()[1]) + 2 for key in deaths)
     with open_store(store) as made, open_store(tmp_path / "clean.h5") as clean:
-        assert dict(made.errors) == expected
+        assert dict(made.errors) == dict(summary["failures"])
         assert list(made) == list(clean)
         for key in clean:
             assert made[key].tobytes() == clean[key].tobytes()
@@ -118,25 +131,21 @@ def test_what_killed_a_worker_twice_is_not_opened_again_after_a_kill(folder, tmp
         }
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system counts data segments")
-@pytest.mark.parametrize("mode", MODES)
-def test_a_decoder_that_takes_memory_without_end_costs_its_file_alone(
-    folder, tmp_path, stub, mode
-):
-    stub.write(folder / "b1.m4a", "grow", 0)
-    stub.write(folder / "b2.m4a", "grow", 1)
-    flags = (*FLAGS, *MODES[mode], "--json")
+@limiting_data
+@pytest.mark.parametrize(
+    "workers", [2, pytest.param(0, marks=pytest.mark.thorough)], ids=["workers", "here"]
+)
+def test_a_decoder_beside_torch_may_take_as_little_memory(folder, tmp_path, stub, workers):
+    for n_good in (0, 1):
+        stub.write(folder / f"b{n_good}.m4a", "grow", n_good)
+    flags = (*FLAGS, "--power", 1.5, "--workers", workers, "--json")
     done = run(folder, tmp_path / "o.h5", *flags, env=stub.environment)
     assert done.returncode == 3, done.stderr
-    summary = json.loads(done.stdout)
-    assert {key: why.partition(" (")[0] for key, why in summary["failures"]} == {
-        "b1.m4a": "not enough memory",
-        "b2.m4a": "not enough memory",
-    }
-    assert summary["n_converted"] == 5
+    assert failed_reasons(done) == dict.fromkeys(["b0.m4a", "b1.m4a"], ENDS["grow"])
+    assert json.loads(done.stdout)["n_converted"] == 5
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system counts data segments")
+@limiting_data
 def test_the_limit_is_gone_when_a_file_is_read(tmp_path):
     good_files(tmp_path / "in")
     before = resource.getrlimit(resource.RLIMIT_DATA)
@@ -144,16 +153,18 @@ def test_the_limit_is_gone_when_a_file_is_read(tmp_path):
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system counts data segments")
-def test_the_limit_holds_while_parts_are_being_joined(folder, tmp_path, stub):
+@limiting_data
+def test_the_limit_holds_in_the_commands_own_process_and_while_parts_are_being_joined(
+    folder, tmp_path, stub
+):
     for number in range(8):
         write_noise(folder / f"c{number}.wav", seed=number)
-    stub.write(folder / "z.m4a", "grow", 0)
+    for n_good, name in enumerate(["y.m4a", "z.m4a"]):
+        stub.write(folder / name, "grow", n_good)
     flags = (*FLAGS, "--workers", 0, "--json")
     done = run(folder, tmp_path / "o.h5", *flags, env=stub.environment, small_parts=True)
     assert done.returncode == 3, done.stderr
-    ((key, reason),) = json.loads(done.stdout)["failures"]
-    assert (key, reason.partition(" (")[0]) == ("z.m4a", "not enough memory")
+    assert failed_reasons(done) == dict.fromkeys(["y.m4a", "z.m4a"], ENDS["grow"])
 
 
 WITH_THREADS = """
@@ -170,20 +181,11 @@ stop.set()
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system counts data segments")
+@limiting_data
 def test_a_caller_with_threads_is_spared_the_limit():
     command = [sys.executable, "-c", WITH_THREADS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["True", "False"], done.stderr
-
-
-def test_what_a_decoder_says_goes_nowhere(folder, tmp_path, stub):
-    stub.write(folder / "b1.m4a", "talk", 0)
-    stub.write(folder / "b2.m4a", "talk", 1)
-    done = run(folder, tmp_path / "o.h5", *FLAGS, "--json", env=stub.environment)
-    assert done.returncode == 3
-    assert len(json.loads(done.stdout)["failures"]) == 2
-    assert "decoding" not in done.stdout + done.stderr
 
 
 def test_strict_stops_at_a_crash(folder, tmp_path, stub):

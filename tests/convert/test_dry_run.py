@@ -12,7 +12,7 @@ from specctl.convert import Options, estimate, estimate_conversion, plan
 from specctl.errors import StoreError
 from specctl.words import size
 from tests.convert.audio_files import write_noise
-from tests.convert.commands import run
+from tests.convert.commands import invoke
 from tests.convert.unfinished import stop_after_parts
 
 pytestmark = pytest.mark.usefixtures("small_parts")
@@ -35,7 +35,7 @@ def test_a_dry_run_tells_how_much_is_done_and_touches_nothing(folder, store):
         estimate_conversion(folder, store, options=HERE, n_fft=256)
     assert {path: path.read_bytes() for path in before} == before
     assert set(before) == {path for path in store.parent.rglob("*") if path.is_file()}
-    told = run(folder, store, *FLAGS, "--dry-run")
+    told = invoke(folder, store, *FLAGS, "--dry-run")
     assert told.stdout.splitlines()[-1] == "4 of 9 parts are done before"
     convert_audio(folder, store, options=HERE, **SETTINGS)
     size = store.stat().st_size
@@ -80,7 +80,7 @@ def test_too_little_room_is_said(folder, store, monkeypatch):
 def test_a_list_of_files_is_enough(folder, store):
     (folder / "list").write_text("x/000.wav\ny/001.flac\n")
     for paths in ((), (store,), (folder / "x" / "003.flac",)):
-        told = run("--files-from", folder / "list", *paths, *FLAGS, "--dry-run", "--json")
+        told = invoke("--files-from", folder / "list", *paths, *FLAGS, "--dry-run", "--json")
         n_found = 3 if paths and paths[0] != store else 2
         assert (told.returncode, json.loads(told.stdout)["n_found"]) == (0, n_found), told.stderr
 

@@ -11,7 +11,7 @@ from specctl.convert.repair import repair_store
 from specctl.errors import ParameterError
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus
-from tests.convert.commands import assert_nothing_beside, run_script
+from tests.convert.commands import assert_nothing_beside, invoke
 from tests.convert.test_repair import contents, flip, flip_all
 
 HERE = Options(workers=0)
@@ -130,15 +130,15 @@ def test_the_command_names_the_flag_where_it_helps(folder, tmp_path):
     keys, (first, *others) = damaged_in(store)
     for source in others:
         (folder / source).unlink()
-    done = run_script("verify", store, folder, "--repair")
+    done = invoke(store, folder, "--repair", command="verify")
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.endswith("; --forget takes out what cannot be made again\n")
     (folder / first).rename(folder / "again.wav")
-    done = run_script("verify", store, folder, "--repair")
+    done = invoke(store, folder, "--repair", command="verify")
     assert done.returncode == 1
     assert done.stderr.endswith(" is missing; --forget takes such items out\n")
     keys, _ = damaged_in(store)
-    done = run_script("verify", store, "--forget", "--json")
+    done = invoke(store, "--forget", "--json", command="verify")
     report = json.loads(done.stdout)
     assert (done.returncode, report["ok"], report["forgotten"]) == (0, True, keys), done.stderr
-    assert run_script("verify", store, "--forget").stdout.endswith("all good\n")
+    assert invoke(store, "--forget", command="verify").stdout.endswith("all good\n")

@@ -19,7 +19,7 @@ from specctl.store.spill import UnnamedFile
 from specctl.store.verify import verify_store
 from specctl.training.labels import find_labelled
 from tests.convert.audio_files import RATE, corpus, noise, write, write_noise
-from tests.convert.commands import run
+from tests.convert.commands import invoke, run
 
 HERE = Options(workers=0)
 STFT = {"feature": "magnitude", "n_fft": 256, "hop_length": 64}
@@ -31,45 +31,52 @@ def convert(sources, store, options=HERE, **job):
         return summary, {key: opened[key] for key in opened}
 
 
-def whole(samples, folder):
-    """Spectrogram of an array, by way of a file."""
-    path = write(folder / "piece.wav", samples, subtype="FLOAT")
-    (values,) = convert(path, folder / "piece.h5", **STFT)[1].values()
-    (folder / "piece.h5").unlink()
-    return values
+def stretches(n_samples, overlap, tail):
+    """Where segments of 8000 samples begin."""
+    length, step = 8000, 8000 - round(overlap * RATE)
+    kept = [start for start in range(0, n_samples, step) if start + length <= n_samples]
+    last_end = kept[-1] + length if kept else 0
+    if tail == "pad" and last_end < n_samples:
+        kept.append(kept[-1] + step if kept else 0)
+    return kept
 
 
 @pytest.mark.parametrize("tail", ["pad", "drop"])
 @pytest.mark.parametrize("overlap", [0.0, 0.25])
-@pytest.mark.parametrize("n_samples", [1, 7999, 8000, 8001, 12_000, 20_000, 20_001, 50_000])
-def test_segments_are_stretches_of_the_file(tmp_path, tail, overlap, n_samples):
-    samples = noise(n_samples, seed=6)
-    path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
-    length, step = 8000, 8000 - round(overlap * RATE)
-    starts = range(0, max(1, n_samples), step)
-    kept = [start for start in starts if start + length <= n_samples]
-    last_end = kept[-1] + length if kept else 0
-    if tail == "pad" and last_end < n_samples:
-        kept.append(kept[-1] + step if kept else 0)
+def test_segments_are_stretches_of_the_file(tmp_path, tail, overlap):
     job = {"segment": 0.5, "overlap": overlap, "tail": tail, **STFT}
     config = ConvertConfig.resolve(sample_rate=RATE, **job)
-    source = PlannedSource("a.wav", "", 0, 0, RATE, 1, n_samples / RATE, "")
-    assert stored_bytes(source, config) == len(kept) * 126 * row_bytes(config)
-    if not kept:
-        with pytest.raises(AudioError, match=r"a\.wav: shorter than a segment of 0\.5 s"):
-            convert(path, tmp_path / "o.h5", **job)
-        return
-    summary, values = convert(path, tmp_path / "o.h5", **job)
-    assert summary.n_items == len(kept)
-    assert list(values) == [f"a.wav#s{number:05d}" for number in range(len(kept))]
+    wanted, too_short = {}, {}
+    for n_samples in (1, 7999, 8000, 8001, 12_000, 20_000, 20_001, 50_000):
+        samples = noise(n_samples, seed=6)
+        name = f"{n_samples}.wav"
+        write(tmp_path / "in" / name, samples, subtype="FLOAT")
+        kept = stretches(n_samples, overlap, tail)
+        source = PlannedSource(name, "", 0, 0, RATE, 1, n_samples / RATE, "")
+        assert stored_bytes(source, config) == len(kept) * 126 * row_bytes(config)
+        if not kept:
+            too_short[name] = "shorter than a segment of 0.5 s; convert with tail pad to keep it"
+        for number, start in enumerate(kept):
+            piece = samples[start : start + 8000]
+            padded = np.pad(piece, ((0, 8000 - len(piece)), (0, 0)))
+            write(
+                tmp_path / "pieces" / f"{name}#s{number:05d}",
+                padded,
+                format="WAV",
+                subtype="FLOAT",
+            )
+            wanted[f"{name}#s{number:05d}"] = start
+    summary, values = convert(tmp_path / "in", tmp_path / "o.h5", **job)
+    assert (summary.n_items, dict(summary.failures)) == (len(wanted), too_short)
     with open_store(tmp_path / "o.h5") as store:
-        assert [record.offset for record in store.records] == kept
-        assert {record.n_samples for record in store.records} == {length}
-    assert {spec.shape for spec in values.values()} == {(129, 126)}
-    for start, spec in zip(kept, values.values(), strict=True):
-        piece = samples[start : start + length]
-        padded = np.pad(piece, ((0, length - len(piece)), (0, 0)))
-        np.testing.assert_array_equal(spec, whole(padded, tmp_path))
+        assert {record.key: record.offset for record in store.records} == wanted
+        assert {record.n_samples for record in store.records} == {8000}
+    pieces = sorted((tmp_path / "pieces").iterdir())
+    _, alone = convert(pieces, tmp_path / "pieces.h5", **STFT)
+    assert alone.keys() == values.keys()
+    for key, spec in values.items():
+        assert spec.shape == (129, 126)
+        np.testing.assert_array_equal(spec, alone[key])
 
 
 @pytest.mark.parametrize(
@@ -147,39 +154,41 @@ def test_a_name_that_looks_like_a_segment_stays_apart(tmp_path):
     assert len(values) == 9
 
 
-@pytest.mark.parametrize("compression", ["none", "gzip"])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int16", "uint8"])
 @pytest.mark.parametrize(
-    "job",
+    ("job", "compressions"),
     [
-        {},
-        {"ref": "max", "top_db": 80.0},
-        {"scale": "ln", "feature": "power"},
-        {"scale": "log10", "feature": "magnitude", "amin": 1e-3},
+        ({}, ("none", "gzip")),
+        ({"ref": "max", "top_db": 80.0}, ("gzip", "none")),
+        ({"scale": "ln", "feature": "power"}, ("none", "gzip")),
+        ({"scale": "log10", "feature": "magnitude", "amin": 1e-3}, ("gzip", "none")),
     ],
     ids=["db", "ref-max", "ln", "log10"],
 )
-def test_a_stored_type_keeps_the_error_it_states(tmp_path, dtype, job, compression):
+def test_a_stored_type_keeps_the_error_it_states(tmp_path, job, compressions):
     write(tmp_path / "in" / "full.wav", np.sign(noise(RATE, seed=1)), subtype="FLOAT")
     write(tmp_path / "in" / "silent.wav", noise(RATE) * 0, subtype="FLOAT")
     write_noise(tmp_path / "in" / "usual.wav", seed=2)
     job = {"n_fft": 512, **job}
     _, exact = convert(tmp_path / "in", tmp_path / "exact.h5", **job)
-    stored = {"dtype": dtype, "compression": compression}
-    _, values = convert(tmp_path / "in", tmp_path / "o.h5", **job, **stored)
-    with h5py.File(tmp_path / "o.h5") as file:
-        dataset = file["spectrogram"]
-        assert dataset.dtype == dtype
-        assert dataset.compression == {"none": None, "gzip": "gzip"}[compression]
-        max_error = dataset.attrs["max_error"]
-        # by the two attributes alone, as any reader of CF conventions would
-        scale, offset = dataset.attrs.get("scale_factor", 1.0), dataset.attrs.get("add_offset", 0)
-        first = dataset[: exact["full.wav"].shape[1]] * float(scale) + float(offset)
-    assert max_error == 0 if dtype == "float32" else 0 < max_error < 0.3
-    for key, wanted in exact.items():
-        assert np.abs(values[key] - wanted).max() <= max_error
-    assert np.abs(first.T - exact["full.wav"]).max() <= max_error * (1 + 1e-6)
-    assert verify_store(tmp_path / "o.h5") == []
+    dtypes = ("float32", "float16", "int16", "uint8")
+    for dtype, compression in zip(dtypes, 2 * compressions, strict=True):
+        path = tmp_path / f"{dtype}.h5"
+        stored = {"dtype": dtype, "compression": compression}
+        _, values = convert(tmp_path / "in", path, **job, **stored)
+        with h5py.File(path) as file:
+            dataset = file["spectrogram"]
+            assert dataset.dtype == dtype
+            assert dataset.compression == {"none": None, "gzip": "gzip"}[compression]
+            max_error = dataset.attrs["max_error"]
+            # by the two attributes alone, as any reader of CF conventions would
+            scale = float(dataset.attrs.get("scale_factor", 1.0))
+            offset = dataset.attrs.get("add_offset", 0)
+            first = dataset[: exact["full.wav"].shape[1]] * scale + float(offset)
+        assert max_error == 0 if dtype == "float32" else 0 < max_error < 0.3
+        for key, wanted in exact.items():
+            assert np.abs(values[key] - wanted).max() <= max_error
+        assert np.abs(first.T - exact["full.wav"]).max() <= max_error * (1 + 1e-6)
+        assert verify_store(path) == []
 
 
 def test_a_type_that_cannot_hold_the_values_is_refused_before_anything_is_begun(tmp_path):
@@ -351,38 +360,46 @@ def test_names_of_all_kinds_are_kept_reversibly(tmp_path):
     assert {"ü.wav", "u\u0308.wav", "a\nb.wav", "100%.wav", "b/1.wav", "b/a/1.wav"} < set(values)
 
 
+LISTED = [b"x/000.wav", b"z/002.wav"]
+LIST_FLAGS = ("--n-fft", 256, "--workers", 0)
+
+
 @pytest.mark.parametrize("separator", [b"\n", b"\0", b"\r\n"], ids=["lines", "nul", "windows"])
-@pytest.mark.parametrize("place", ["file", "stdin", "pipe"])
-def test_files_from_a_list(tmp_path, separator, place):
+@pytest.mark.parametrize("place", ["", "/dev/fd", "/proc/self/fd"], ids=["file", "fd", "proc"])
+def test_files_from_a_list(tmp_path, monkeypatch, separator, place):
     folder = corpus(tmp_path / "in", 5)
-    names = [b"x/000.wav", b"z/002.wav"]
+    names = list(LISTED)
     if separator == b"\0":
         names.append(b"y/new\nline.wav")
         write_noise(folder / "y" / "new\nline.wav")
-    listed = separator.join(names) + separator
-    (folder / "list").write_bytes(listed)
-    flags = ("--n-fft", 256, "--workers", 0)
-    if place == "file":
-        done = run("--files-from", folder / "list", tmp_path / "o.h5", *flags)
-    else:
+    given = folder / "list"
+    given.write_bytes(separator.join(names) + separator)
+    receiver, sender = os.pipe()
+    os.write(sender, given.read_bytes())
+    os.close(sender)
+    if place:
         # the shell gives <(...) such a name
-        given = "-" if place == "stdin" else "/dev/fd/0"
-        command = ("--files-from", given, tmp_path / "o.h5", *flags)
-        done = run(*command, input=listed.decode(), cwd=folder, env=None)
+        given = f"{place}/{receiver}"
+        monkeypatch.chdir(folder)
+    done = invoke("--files-from", given, tmp_path / "o.h5", *LIST_FLAGS)
+    os.close(receiver)
     assert done.returncode == 0, done.stderr
     with open_store(tmp_path / "o.h5") as store:
         assert set(store) == {os.fsdecode(name) for name in names}
 
 
-@pytest.mark.parametrize("given", ["/dev/stdin", "/proc/self/fd/0"])
+@pytest.mark.parametrize("given", ["-", "/dev/stdin"])
 def test_names_of_a_list_that_the_shell_opened_are_relative_to_the_current_folder(tmp_path, given):
-    folder = corpus(tmp_path / "in", 2)
+    folder = corpus(tmp_path / "in", 3)
     listed = tmp_path / "list"
-    listed.write_text("x/000.wav\n")
-    command = ("--files-from", given, tmp_path / "o.h5", "--n-fft", 256, "--workers", 0)
+    listed.write_bytes(b"\n".join(LISTED))
     with listed.open() as stdin:
-        done = run(*command, stdin=stdin, cwd=folder, env=None)
+        done = run(
+            *("--files-from", given, tmp_path / "o.h5", *LIST_FLAGS), stdin=stdin, cwd=folder
+        )
     assert done.returncode == 0, done.stderr
+    with open_store(tmp_path / "o.h5") as store:
+        assert set(store) == {os.fsdecode(name) for name in LISTED}
 
 
 def test_several_folders_and_files_have_keys_from_what_they_share(tmp_path):

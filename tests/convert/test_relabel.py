@@ -10,7 +10,7 @@ from specctl import convert_audio, open_store
 from specctl.convert import Options, estimate_conversion
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
-from tests.convert.commands import assert_nothing_beside, run
+from tests.convert.commands import assert_nothing_beside, invoke
 from tests.convert.unfinished import stop_after_parts
 
 SETTINGS = {"n_fft": 512, "n_mels": 20}
@@ -145,14 +145,14 @@ def test_the_command_and_its_dry_run_say_how_many(folder, store, table):
     flags = ("--n-fft", 512, "--n-mels", 20, "--labels", table, "--update", "--workers", 0)
     assert (
         ", 6 unchanged (2 with another label than before)"
-        in run(folder, store, *flags, "--dry-run").stdout
+        in invoke(folder, store, *flags, "--dry-run").stdout
     )
-    done = run(folder, store, *flags)
+    done = invoke(folder, store, *flags)
     assert done.returncode == 3
     assert ", 6 unchanged (2 with another label than before)" in done.stderr
     # most of the time went into what is there already
     assert "real time" not in done.stderr
-    report = json.loads(run(folder, store, *flags, "--json").stdout)
+    report = json.loads(invoke(folder, store, *flags, "--json").stdout)
     assert (report["status"], report["n_relabelled"]) == ("complete", 0)
 
 

@@ -15,7 +15,7 @@ from specctl.convert.repair import Repair, repair_store
 from specctl.errors import AudioError, StoreError
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
-from tests.convert.commands import assert_nothing_beside, run_script
+from tests.convert.commands import assert_nothing_beside, invoke, run_script
 from tests.store.test_verify import compressed_again, seal_again
 
 HERE = Options(workers=0)
@@ -343,7 +343,7 @@ def test_the_command_repairs_and_says_so(folder, store):
     assert report["repaired"]
     assert report["differing"] == []
     assert contents(store) == before
-    done = run_script("verify", store, folder, "--repair")
+    done = invoke(store, folder, "--repair", command="verify")
     assert done.stdout.splitlines()[-1].endswith("all good")
 
 
@@ -352,12 +352,12 @@ def test_the_command_repairs_what_it_can_and_fails_where_sources_are_gone(folder
     damaged = sorted({problem.key for problem in verify_store(store)} - {""})
     for key in damaged[1:]:
         (folder / key).rename(folder / f"{key}.away")
-    some = run_script("verify", store, folder, "--repair")
+    some = invoke(store, folder, "--repair", command="verify")
     assert (some.returncode, some.stderr) == (1, "")
     assert "repaired: 1 item made again" in some.stdout.splitlines()
     assert f"; {damaged[1]} is missing\n" in some.stdout
     (folder / damaged[0]).unlink()
-    none = run_script("verify", store, folder, "--repair")
+    none = invoke(store, folder, "--repair", command="verify")
     assert none.returncode == 1
     assert none.stderr.startswith(f"specctl: cannot repair {store}: {damaged[1]} is missing, ")
 

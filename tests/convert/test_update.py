@@ -14,6 +14,7 @@ from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
 from tests.convert.commands import (
     assert_nothing_beside,
+    invoke,
     parts_of,
     run,
     seen_parts,
@@ -100,7 +101,7 @@ def test_nothing_new_touches_nothing(folder, store):
     (folder / "x" / "bad.wav").unlink()
     (folder / "z" / "worse.wav").unlink()
     before = store.stat()
-    done = run(folder, store, *FLAGS, "--update")
+    done = invoke(folder, store, *FLAGS, "--update")
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
         f"{store} is complete: 6 items, nothing to do",
@@ -113,7 +114,7 @@ def test_nothing_new_touches_nothing(folder, store):
 
 def test_files_that_fail_as_before_leave_the_store_alone(folder, store):
     before = store.stat()
-    done = run(folder, store, *FLAGS, "--update")
+    done = invoke(folder, store, *FLAGS, "--update")
     assert done.returncode == 3
     *failed, complete, counts = done.stderr.splitlines()
     assert [line.split(": ")[:2] for line in failed] == [
@@ -300,7 +301,7 @@ def test_a_killed_update_leaves_the_old_store_and_is_finished(folder, store, tmp
         wait_for(lambda: len(parts_of(store)) > 3, "some parts", process)
     assert store.read_bytes() == before
     parts = parts_of(store)
-    refused = run(folder, store, *FLAGS)
+    refused = invoke(folder, store, *FLAGS)
     assert refused.returncode == 1
     assert "--update there" in refused.stderr
     kept = tmp_path / "kept"
@@ -315,7 +316,7 @@ def test_a_killed_update_leaves_the_old_store_and_is_finished(folder, store, tmp
     shutil.copytree(kept, store.parent / "o.h5.parts")
     updated = store.stat()
     (folder / "z" / "worse.wav").unlink()
-    again = run(folder, store, *flags)
+    again = invoke(folder, store, *flags)
     assert again.returncode == 0, again.stderr
     assert "nothing to do" in again.stderr
     assert store.stat().st_mtime_ns == updated.st_mtime_ns
