@@ -127,6 +127,7 @@ def wait_for(
     what: str,
     process: "subprocess.Popen[str] | None" = None,
     seconds: float = 60,
+    pause: float = 0.005,
 ) -> None:
     """Look again and again until something is true; pointless when ``process`` has ended."""
     end = time.monotonic() + seconds
@@ -135,7 +136,7 @@ def wait_for(
         if time.monotonic() > end or (has_ended and not condition()):
             errors = process.communicate()[1] if has_ended else ""
             raise AssertionError(f"waited for {what}: {errors}")
-        time.sleep(0.005)
+        time.sleep(pause)
 
 
 def group_members(group: int) -> Iterator[tuple[int, list[str]]]:

@@ -13,7 +13,11 @@ from distributed import Client
 from tests.convert.commands import group_members, kill_group, wait_for
 
 DASK = Path(sys.executable).with_name("dask")
-_IMPATIENT = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}
+_SETTINGS = {
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+}
+_PAUSE = 0.1  # seconds; each look is a connection of its own
 
 
 class Machines:
@@ -29,10 +33,16 @@ class Machines:
         self._start("scheduler", *flags)
         wait_for(lambda: self.file.exists() and self.file.stat().st_size, "the scheduler")
 
-    def add_worker(self, environment: dict[str, str] | None = None) -> None:
-        """Start one, in another environment, perhaps; does not wait for it."""
+    def add_worker(
+        self, environment: dict[str, str] | None = None, *, has_nanny: bool = True
+    ) -> None:
+        """Start one, in another environment, perhaps; does not wait for it.
+
+        Its nanny, a process of its own, would start another one in its place.
+        """
         flags = ("--scheduler-file", self.file, "--nthreads", "1")
         flags = (*flags, "--local-directory", self._folder)
+        flags = (*flags, "--nanny" if has_nanny else "--no-nanny")
         self._start("worker", *flags, environment=environment)
 
     def kill_scheduler(self) -> None:
@@ -52,18 +62,25 @@ class Machines:
         kill_group(self._processes.pop())
         self.add_worker()
 
-    def n_wanted(self) -> int:
-        """Workers that a cluster which adapts to its work would have at the most, those that
-        there are included."""
-        with self._client() as client:
-            return client.run_on_scheduler(
-                lambda dask_scheduler: dask_scheduler.adaptive_target("1 ms")
-            )
+    def await_wanted(self, n_workers: int, process: "subprocess.Popen[str]") -> None:
+        """Wait until a cluster that adapts to its work would have so many workers, or more."""
 
-    def n_in_hand(self) -> int:
-        """Tasks that workers have begun and not ended."""
-        with self._client() as client:
-            return sum(map(len, client.call_stack().values()))
+        def n_wanted() -> int:
+            with self._client() as client:
+                return client.run_on_scheduler(
+                    lambda dask_scheduler: dask_scheduler.adaptive_target("1 ms")
+                )
+
+        wait_for(lambda: n_wanted() >= n_workers, "tasks for workers", process, pause=_PAUSE)
+
+    def await_in_hand(self, n_tasks: int) -> None:
+        """Wait until workers have begun so many tasks and not ended them."""
+
+        def n_in_hand() -> int:
+            with self._client() as client:
+                return sum(map(len, client.call_stack().values()))
+
+        wait_for(lambda: n_in_hand() == n_tasks, "tasks in hand", pause=_PAUSE)
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -78,7 +95,7 @@ class Machines:
         with self._client() as client:
             try:
                 waiting = client.map(wait, range(sum(client.nthreads().values())))
-                wait_for(lambda: self.n_in_hand() == len(waiting), "the workers to be busy")
+                self.await_in_hand(len(waiting))
                 yield
             finally:
                 sign.unlink()
@@ -102,7 +119,7 @@ class Machines:
                 [DASK, kind, *map(str, flags), "--no-dashboard"],
                 stdout=log,
                 stderr=log,
-                env={**(environment or self._environment), **_IMPATIENT},
+                env={**(environment or self._environment), **_SETTINGS},
                 cwd=self._folder,
                 start_new_session=True,
             )
@@ -115,7 +132,7 @@ def machines(folder: Path, n_workers: int, environment: dict[str, str]) -> Itera
     made = Machines(folder, environment)
     try:
         for _ in range(n_workers):
-            made.add_worker()
+            made.add_worker(has_nanny=False)
         wait_for(lambda: made.log().count("Registered to:") == n_workers, "the workers")
         yield made
     finally:

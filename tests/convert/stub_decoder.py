@@ -77,7 +77,3 @@ class StubDecoder:
         """How often a file was opened."""
         counter = self._folder / path.name
         return len(counter.read_text()) if counter.exists() else 0
-
-    def forget(self, path: Path) -> None:
-        """Count the openings of a file anew."""
-        (self._folder / path.name).unlink()

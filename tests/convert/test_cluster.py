@@ -8,18 +8,21 @@ import subprocess
 import sys
 import threading
 
+import dask
 import pytest
 
-from specctl import convert_audio
+from specctl import convert_audio, open_store
 from specctl.convert import Control, Options, Stopped, work_names
 from specctl.convert.executors import Task
 from specctl.convert.node import Terms, run_here, told_elsewhere
 from specctl.errors import AudioError, KernelError, ParameterError, StoreError
+from specctl.store.verify import verify_store
 from specctl.version import __version__
 from tests.convert.commands import (
     assert_nothing_beside,
     assert_same,
     environment,
+    invoke,
     run,
     started,
     wait_for,
@@ -31,6 +34,7 @@ from tests.convert.unfinished import stop_after_parts
 CURE = "allow more there, or fewer threads of Dask workers"
 FLAGS = ("--n-fft", 512, "--n-mels", 20)
 SETTINGS = {"n_fft": 512, "n_mels": 20}
+TIMEOUT = "distributed.comm.timeouts.connect"
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +71,13 @@ def test_machines_make_the_same_store_and_bad_files_cost_themselves(
     assert_nothing_beside(store)
 
     for path in folder.glob("*.m4a"):
-        stub.forget(path)
-    alone = run(folder, tmp_path / "alone.h5", *flags, small_parts=True, env=stub.environment)
-    assert json.loads(alone.stdout)["failures"] == summary["failures"]
-    assert_same(store, tmp_path / "alone.h5")
+        path.unlink()
+    convert_audio(folder, tmp_path / "alone.h5", options=Options(workers=0), **SETTINGS)
+    with open_store(store) as made, open_store(tmp_path / "alone.h5") as alone:
+        assert made.records == alone.records
+        for key in alone:
+            assert made[key].tobytes() == alone[key].tobytes()
+    assert verify_store(store) == []
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -94,10 +101,11 @@ def test_a_file_that_is_gone_meanwhile_costs_itself(folder, store, two_machines)
     assert summary.failures == ((last.relative_to(folder).as_posix(), "no such file"),)
 
 
-def test_a_machine_without_the_disk_is_named(folder, store, two_machines):
+def test_a_machine_without_the_disk_is_named(folder, store, two_machines, monkeypatch):
     # every process has its own
     source = f"/proc/self/cwd/{folder.name}"
-    done = run(source, store, *FLAGS, "--scheduler", two_machines.file, cwd=folder.parent)
+    monkeypatch.chdir(folder.parent)
+    done = invoke(source, store, *FLAGS, "--scheduler", two_machines.file)
     assert done.returncode == 1
     assert f" does not see {source}" in done.stderr
     assert "all machines need SOURCE and STORE under the same paths" in done.stderr
@@ -111,14 +119,14 @@ def test_workers_may_come_when_they_are_wanted_and_die_and_a_lost_scheduler_cost
     with machines(tmp_path / "dask", 0, on_machines) as some:
         flags = (*FLAGS, "--scheduler", some.file)
         with started(folder, store, *flags, env=stub.environment) as process:
-            wait_for(lambda: some.n_wanted() == 1, "a task for the first worker", process)
+            some.await_wanted(1, process)
             some.add_worker()
             for n_opened in (2, 3):
                 wait_for(
                     lambda n=n_opened: stub.n_opened(folder / "y.m4a") == n, "a part", process
                 )
                 if n_opened == 2:
-                    wait_for(lambda: some.n_wanted() > 1, "tasks for more workers", process)
+                    some.await_wanted(2, process)
                     os.kill(some.pid_of("worker"), signal.SIGKILL)
                 else:
                     some.kill_scheduler()
@@ -142,7 +150,7 @@ def test_what_nobody_waits_for_any_longer_ends(folder, store, stub, two_machines
     with started(folder, store, *flags, env=stub.environment) as process:
         wait_for(lambda: stub.n_opened(file) == 2, "the part", process)
         process.kill()
-    wait_for(lambda: two_machines.n_in_hand() == 0, "the end of the part")
+    two_machines.await_in_hand(0)
 
 
 @pytest.fixture
@@ -155,31 +163,28 @@ def without_specctl(tmp_path):
 
 def test_a_scheduler_without_specctl_is_named(folder, store, tmp_path, without_specctl):
     with machines(tmp_path / "dask", 0, without_specctl) as some:
-        done = run(folder, store, "--scheduler", some.file)
+        done = invoke(folder, store, "--scheduler", some.file)
     assert done.returncode == 1
     assert "and its workers need the specctl that runs here: not installed" in done.stderr
 
 
-def test_a_worker_without_specctl_is_named_and_lives(folder, store, tmp_path, without_specctl):
+def test_waiting_for_a_worker_ends_with_a_signal_and_one_without_specctl_is_named_and_lives(
+    folder, store, tmp_path, without_specctl
+):
     with machines(tmp_path / "dask", 0, environment()) as some:
+        with started(folder, store, "--scheduler", some.file) as process:
+            wait_for(lambda: "client connection" in some.log(), "the connection", process)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "specctl: stopped before the first file" in errors
+        assert not any(store.parent.iterdir())
+
         some.add_worker(without_specctl)
-        done = run(folder, store, "--scheduler", some.file)
+        done = invoke(folder, store, "--scheduler", some.file)
         assert "Closing Nanny" not in some.log()
     assert done.returncode == 1
     assert "and its workers need the specctl that runs here: not installed" in done.stderr
-
-
-def test_waiting_for_a_worker_ends_with_a_signal(folder, store, tmp_path):
-    with (
-        machines(tmp_path / "dask", 0, environment()) as some,
-        started(folder, store, "--scheduler", some.file) as process,
-    ):
-        wait_for(lambda: "client connection" in some.log(), "the connection", process)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "specctl: stopped before the first file" in errors
-    assert not any(store.parent.iterdir())
 
 
 def test_waiting_for_a_busy_worker_is_said_and_may_be_ended(folder, store, two_machines):
@@ -196,10 +201,10 @@ def test_waiting_for_a_busy_worker_is_said_and_may_be_ended(folder, store, two_m
 
 
 def test_a_scheduler_that_does_not_answer_is_named_and_a_signal_ends_the_wait(folder, store):
-    impatient = environment(DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="0.2s")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
-        done = run(folder, store, "--scheduler", address, env=impatient)
+        with dask.config.set({TIMEOUT: "0.2s"}):
+            done = invoke(folder, store, "--scheduler", address)
         assert done.returncode == 1
         assert f"cannot reach scheduler {address}: no answer" in done.stderr
         silent.accept()[0].close()
@@ -305,14 +310,14 @@ def test_what_a_scheduler_decides_is_refused(folder, store, options, reason):
 
 
 def test_a_dry_run_on_a_cluster_is_refused(folder, store):
-    done = run(folder, store, "--scheduler", "tcp://127.0.0.1:9", "--dry-run")
+    done = invoke(folder, store, "--scheduler", "tcp://127.0.0.1:9", "--dry-run")
     assert done.returncode == 2
     assert "a dry run must be without a scheduler: it measures this machine" in done.stderr
 
 
 def test_a_scheduler_that_cannot_be_reached_is_named(folder, store):
-    impatient = environment(DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s")
-    done = run(folder, store, "--scheduler", "tcp://127.0.0.1:9", env=impatient)
+    with dask.config.set({TIMEOUT: "1s"}):
+        done = invoke(folder, store, "--scheduler", "tcp://127.0.0.1:9")
     assert done.returncode == 1
     assert "cannot reach scheduler tcp://127.0.0.1:9: " in done.stderr
     assert not any(store.parent.iterdir())
