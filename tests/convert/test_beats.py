@@ -9,7 +9,7 @@ import pytest
 
 from specctl.convert.beats import Beats
 
-SECONDS = 2.0
+SECONDS = 1.0
 WORKER = """
 import sys
 from pathlib import Path

@@ -4,6 +4,7 @@ import resource
 import sys
 import threading
 import time
+from functools import cache
 
 import pytest
 
@@ -20,11 +21,12 @@ MODES = {
     "in this process": ("--workers", 0),
 }
 FLAGS = ("--feature", "mel", "--n-fft", 512, "--hop-length", 512, "--n-mels", 20)
-CHANNELS, SECONDS = 8, 300
+CHANNELS, SECONDS = 8, 150
 UNPACKED = CHANNELS * SECONDS * 48_000 * 4
 MOST_MORE = 96 << 20
-"""Bytes that a file which unpacks to 460 MB may take beyond one of some seconds: tiles and blocks
+"""Bytes that a file which unpacks to 230 MB may take beyond one of some seconds: tiles and blocks
 of some megabytes, several at a time."""
+reading_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 def peak_bytes(process):
@@ -39,53 +41,58 @@ def peak_bytes(process):
             except (OSError, ValueError):
                 continue
             peaks[pid] = int(line.split()[1]) * 1024
-        time.sleep(0.01)
+        time.sleep(0.02)
     return max(peaks.values())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def converted(folder, name, content, *flags):
+    """Peak of a conversion of a file, and its store."""
+    path, store = folder / f"{name}.flac", folder / f"{name}.h5"
+    path.write_bytes(content)
+    with started(path, store, *FLAGS, *flags, small_parts=False) as process:
+        peak = peak_bytes(process)
+    assert process.returncode == 0
+    return peak, store
+
+
+@pytest.fixture(scope="module")
+def small_peak(tmp_path_factory):
+    """Peak of a conversion of some seconds in a mode."""
+
+    @cache
+    def measured(mode):
+        folder = tmp_path_factory.mktemp("small")
+        return converted(folder, "small", silent_flac(10, CHANNELS), *MODES[mode])[0]
+
+    return measured
+
+
+@reading_proc
 @pytest.mark.parametrize("mode", MODES)
-def test_a_file_that_unpacks_hugely_takes_no_more_than_a_small_one(tmp_path, mode):
-    peaks = []
-    for name, content in {
-        "small": silent_flac(10, CHANNELS),
-        "huge": silent_flac(SECONDS, CHANNELS),
-    }.items():
-        path = tmp_path / f"{name}.flac"
-        path.write_bytes(content)
-        assert len(content) < 40_000
-        flags = (*FLAGS, *MODES[mode])
-        with started(path, tmp_path / f"{name}.h5", *flags, small_parts=False) as process:
-            peaks.append(peak_bytes(process))
-        assert process.returncode == 0
-    assert UNPACKED > 4 * MOST_MORE
-    assert peaks[1] - peaks[0] < MOST_MORE
-    with open_store(tmp_path / "huge.h5") as store:
+def test_a_file_that_unpacks_hugely_takes_no_more_than_a_small_one(tmp_path, small_peak, mode):
+    content = silent_flac(SECONDS, CHANNELS)
+    assert len(content) < 40_000
+    peak, path = converted(tmp_path, "huge", content, *MODES[mode])
+    assert UNPACKED > 2 * MOST_MORE
+    assert peak - small_peak(mode) < MOST_MORE
+    with open_store(path) as store:
         n_samples = SECONDS * 48_000 // BLOCK * BLOCK
         assert store["huge.flac"].shape == (20, 1 + n_samples // 512)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("mode", ["compiled", "in this process"])
+@reading_proc
 @pytest.mark.parametrize(
-    "settings", [(), ("--overlap", 500, "--top-db", 60)], ids=["once", "more"]
+    ("mode", "settings"),
+    [("in this process", ()), ("compiled", ("--overlap", 500, "--top-db", 60))],
+    ids=["once", "more"],
 )
-def test_a_long_segment_takes_no_more_than_a_short_file(tmp_path, mode, settings):
+def test_a_long_segment_takes_no_more_than_a_short_file(tmp_path, small_peak, mode, settings):
     seconds, segment = 1000, 900
-    peaks = []
-    for name, flags, n_seconds in [
-        ("small", (), 10),
-        ("huge", ("--segment", segment, *settings), seconds),
-    ]:
-        path = tmp_path / f"{name}.flac"
-        path.write_bytes(silent_flac(n_seconds, 1))
-        command = (path, tmp_path / f"{name}.h5", *FLAGS, *flags, *MODES[mode])
-        with started(*command, small_parts=False) as process:
-            peaks.append(peak_bytes(process))
-        assert process.returncode == 0
+    flags = ("--segment", segment, *settings, *MODES[mode])
+    peak, path = converted(tmp_path, "huge", silent_flac(seconds, 1), *flags)
     assert segment * 48_000 * 4 > 1.5 * MOST_MORE
-    assert peaks[1] - peaks[0] < MOST_MORE
-    with open_store(tmp_path / "huge.h5") as store:
+    assert peak - small_peak(mode) < MOST_MORE
+    with open_store(path) as store:
         assert [spec.shape for spec in map(store.__getitem__, store)] == [(20, 84376)] * 2
 
 

@@ -39,8 +39,14 @@ def assert_near(values, wanted, tolerance=MAGNITUDE_TOLERANCE):
     assert np.abs(values - wanted).max() <= tolerance * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])
-@pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize(
+    ("ending", "rate"),
+    [
+        *(("wav", rate) for rate in (8_000, 11_025, 16_000, 22_050, 44_100, 48_000)),
+        *(("flac", 16_000), ("flac", 44_100), ("ogg", 11_025), ("ogg", 48_000)),
+        *(("mp3", 8_000), ("mp3", 22_050), ("aiff", 16_000), ("aiff", 44_100)),
+    ],
+)
 def test_values_are_those_of_librosa_load_and_stft(tmp_path, rate, ending):
     path = write(tmp_path / f"a.{ending}", noise(rate + 77, 2, seed=rate % 100), rate)
     values = convert(path, tmp_path / "o.h5", feature="magnitude", n_fft=512, sample_rate=RATE)
@@ -221,7 +227,7 @@ def jobs(draw):
     return job
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(jobs(), st.integers(1, 6000), st.integers(0, 1000))
 def test_any_settings_and_length_give_the_transform_of_the_samples(
     tmp_path_factory, job, n_samples, seed

@@ -20,7 +20,7 @@ def ask(pool):
 
 
 def test_a_fork_server_that_is_killed_costs_one_task_at_most():
-    for _ in range(4):
+    for _ in range(2):
         with Pool(["cpu"], 1, PRELOAD) as pool:
             (reason,) = ask(pool)
             server = forkserver._forkserver._forkserver_pid
