@@ -19,11 +19,14 @@ def without_header(path):
 
 @pytest.mark.parametrize("rate", [8_000, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000])
 @pytest.mark.parametrize("n_channels", [1, 2])
-@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
-def test_decodes_all_frames_of_a_file_without_header(tmp_path, rate, n_channels, mode):
-    samples = noise(3 * rate, n_channels)
+def test_decodes_all_frames_of_a_file_without_header(tmp_path, rate, n_channels):
+    samples = noise(2 * rate, n_channels)
     # quiet first makes libsndfile guess far too much, loud first far too little
-    for part in (samples, samples[::-1]):
+    for part, mode in [
+        (samples, "VARIABLE"),
+        (samples[::-1], "VARIABLE"),
+        (samples[: rate // 2], "CONSTANT"),
+    ]:
         path = write(tmp_path / "a.mp3", part, rate=rate, bitrate_mode=mode)
         without_header(path)
         known = read(path)

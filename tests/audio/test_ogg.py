@@ -25,12 +25,12 @@ def test_follows_each_page_to_the_end(originals, name):
     assert [page.sequence for page in pages] == list(range(len(pages)))
 
 
-@pytest.mark.parametrize("window", [70_000, 2**20])
-def test_pages_do_not_depend_on_the_window(tmp_path, monkeypatch, window):
-    path = write(tmp_path / "a.ogg", noise(60 * 44_100, 2), rate=44_100)
+def test_pages_do_not_depend_on_the_window(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.ogg", noise(30 * 44_100, 2), rate=44_100)
     whole = pages_of(path)
-    monkeypatch.setattr("specctl.audio.ogg.WINDOW", window)
-    assert pages_of(path) == whole
+    for window in (70_000, path.stat().st_size * 2 // 3):
+        monkeypatch.setattr("specctl.audio.ogg.WINDOW", window)
+        assert pages_of(path) == whole
 
 
 @pytest.mark.parametrize("name", NAMES)
