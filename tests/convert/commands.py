@@ -15,6 +15,7 @@ import numpy as np
 from typer.testing import CliRunner
 
 from specctl.cli.commands import app
+from specctl.convert.summary import Progress
 from specctl.store.reader import open_store
 from specctl.store.verify import verify_store
 
@@ -189,6 +190,18 @@ def seen_parts(store: Path) -> dict[str, list[int]]:
     seen: dict[str, list[int]] = json.loads(path.read_text())
     path.unlink()
     return seen
+
+
+class PartsSeen:
+    """What ``tell_parts`` leaves, for conversions in this process: shows progress to itself."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self.parts: dict[str, list[int]] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage == "writing the store":
+            self.parts = parts_of(self._store)
 
 
 def assert_same(store: Path, wanted: Path) -> None:

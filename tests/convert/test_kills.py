@@ -12,6 +12,7 @@ from specctl import convert_audio
 from specctl.convert import Options
 from tests.convert.audio_files import corpus
 from tests.convert.commands import (
+    PartsSeen,
     assert_nothing_beside,
     assert_same,
     group_members,
@@ -67,20 +68,15 @@ def finish(folder: Path, store: Path, wanted: Path, *, by_command: bool) -> None
     """Run the same job to its end, by the command or in here; no finished part may be touched."""
     before = parts_of(store)
     was_published = store.exists()
-    seen = {}
-
-    def look(progress):
-        if progress.stage == "writing the store":
-            seen.update(parts_of(store))
-
+    seen = PartsSeen(store)
     if by_command:
         done = run(folder, store, *FLAGS, small_parts=True, tell_parts=True)
         assert done.returncode == 0, done.stderr
-        seen = {} if was_published else seen_parts(store)
+        seen.parts = {} if was_published else seen_parts(store)
     else:
-        convert_audio(folder, store, options=Options(workers=0), progress=look, **SETTINGS)
+        convert_audio(folder, store, options=Options(workers=0), progress=seen, **SETTINGS)
     if not was_published:
-        assert {name: seen[name] for name in before} == before
+        assert {name: seen.parts[name] for name in before} == before
     assert_same(store, wanted)
     assert_nothing_beside(store)
 

@@ -11,6 +11,7 @@ from specctl.convert import Options
 from specctl.words import counted
 from tests.convert.audio_files import corpus
 from tests.convert.commands import (
+    PartsSeen,
     assert_nothing_beside,
     assert_same,
     group_members,
@@ -84,15 +85,15 @@ def test_a_signal_finishes_the_parts_in_hand(folder, tmp_path, wanted, number, t
     # finished, not cut off
     assert not list((tmp_path / "o.h5.parts").glob("*.tmp-*"))
     assert not store.exists()
+    seen = PartsSeen(store)
     if number == signal.SIGINT:
         done = run(*resume.split()[6:], small_parts=True, tell_parts=True)
         assert done.returncode == 0, done.stderr
-        seen = seen_parts(store)
-        assert {part: seen[part] for part in parts} == parts
         assert f"({counted(len(parts), 'part')} done before)" in done.stderr
+        seen.parts = seen_parts(store)
     else:
-        made = convert_audio(folder, store, options=Options(workers=0), **SETTINGS)
-        assert made.n_resumed == len(parts)
+        convert_audio(folder, store, options=Options(workers=0), progress=seen, **SETTINGS)
+    assert {part: seen.parts[part] for part in parts} == parts
     assert_same(store, wanted)
     assert_nothing_beside(store)
 

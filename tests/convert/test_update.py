@@ -13,11 +13,10 @@ from specctl.errors import AudioError, StoreError
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
 from tests.convert.commands import (
+    PartsSeen,
     assert_nothing_beside,
     invoke,
     parts_of,
-    run,
-    seen_parts,
     started,
     wait_for,
 )
@@ -306,10 +305,10 @@ def test_a_killed_update_leaves_the_old_store_and_is_finished(folder, store, tmp
     assert "--update there" in refused.stderr
     kept = tmp_path / "kept"
     shutil.copytree(store.parent / "o.h5.parts", kept)
-    done = run(folder, store, *flags, tell_parts=True)
-    assert done.returncode == 3, done.stderr
-    seen = seen_parts(store)
-    assert {name: seen[name] for name in parts} == parts
+    seen = PartsSeen(store)
+    done = convert_audio(folder, store, options=UPDATE, progress=seen, **SETTINGS)
+    assert done.n_resumed == len(parts)
+    assert {name: seen.parts[name] for name in parts} == parts
     assert_is_updated(store, folder, tmp_path)
     assert_nothing_beside(store)
     # killed after the store had its name and before the rest was tidied up
