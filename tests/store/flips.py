@@ -41,15 +41,22 @@ def store_of(name, folder):
     ).path
 
 
-def missed_flips(path, n_flips, seed=0):
-    """Bytes of which a flipped bit is not found, or not with all the items it is in."""
+def missed_flips(path, n_flips, seed=0, share=0.5):
+    """Bytes of which a flipped bit is not found, or not with all the items it is in.
+
+    A ``share`` of the flips is in the chunks, the others are anywhere.
+    """
     whole = path.read_bytes()
     chunks = [(*place, items_in(path, place[2])) for place in chunk_places(path)]
     random = np.random.default_rng(seed)
     inside = [byte for start, stop, *_ in chunks for byte in range(start, stop)]
-    places = [*random.choice(inside, n_flips // 2), *random.integers(len(whole), size=n_flips)]
+    n_inside = int(n_flips * share)
+    places = [
+        *random.choice(inside, n_inside),
+        *random.integers(len(whole), size=n_flips - n_inside),
+    ]
     missed = []
-    for place in places[:n_flips]:
+    for place in places:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << int(random.integers(8))
         path.write_bytes(damaged)

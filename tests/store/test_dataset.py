@@ -72,9 +72,11 @@ def test_batches_are_read_in_the_order_on_disk(made, monkeypatch):
         assert read == ["anna/0.wav", "ben/0.wav", "ben/2.wav"]
 
 
-@pytest.mark.parametrize("method", [None, "fork", "spawn"])
+@pytest.mark.parametrize(
+    ("method", "n_workers"), [(None, 0), ("fork", 2), ("spawn", 1)], ids=["none", "fork", "spawn"]
+)
 @pytest.mark.filterwarnings(FORK_WARNING)
-def test_workers_read_every_item_once(made, method):
+def test_workers_read_every_item_once(made, method, n_workers):
     with open_store(made.path) as store:
         expected = {key: store[key] for key in store}
         dataset = store.dataset(pad_value=-100.0)
@@ -82,7 +84,7 @@ def test_workers_read_every_item_once(made, method):
             dataset,
             batch_size=4,
             shuffle=True,
-            num_workers=2 if method else 0,
+            num_workers=n_workers,
             multiprocessing_context=method,
             collate_fn=dataset.collate,
         )

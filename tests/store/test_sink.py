@@ -13,67 +13,61 @@ from .stores import merge, random_values, small_layout, write_part
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """Mount a tmpfs of any size in place of the one before."""
+def disk(tmp_path):
+    """Folder of a file system in memory."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = []
-
-    def mount(n_bytes):
-        if mounted:
-            subprocess.run(["umount", place], check=True)
-            mounted.clear()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", place]
-        try:
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
-        except OSError as error:
-            pytest.skip(f"needs to mount a small tmpfs: {error}")
-        if done.returncode:
-            pytest.skip(f"needs to mount a small tmpfs: {done.stderr.strip()}")
-        mounted.append(place)
-        return place
-
-    yield mount
-    if mounted:
-        subprocess.run(["umount", place], check=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", place]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    except OSError as error:
+        pytest.skip(f"needs to mount a small tmpfs: {error}")
+    if done.returncode:
+        pytest.skip(f"needs to mount a small tmpfs: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
 
 
 FULL_DISK = """
-import sys
+import os, subprocess, sys
 from pathlib import Path
 from specctl.errors import StoreError
 from tests.store.stores import merge, small_layout
-try:
-    merge([Path(sys.argv[1])], Path(sys.argv[2]), small_layout())
-except StoreError as error:
-    print(error)
+
+part, disk, compression = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+for n_bytes in map(int, sys.argv[4:]):
+    subprocess.run(["mount", "-o", f"remount,size={n_bytes}", disk], check=True)
+    # HDF5 may also crash when the process ends
+    child = os.fork()
+    if child == 0:
+        try:
+            layout = small_layout().for_values(80, compression=compression)
+            merge([part], disk / "out.h5", layout)
+            sys.exit(0)
+        except StoreError as error:
+            sys.exit(3 if "cannot write" in str(error) else str(error))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), *os.listdir(disk), flush=True)
+    (disk / "out.h5").unlink(missing_ok=True)
 """
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_a_full_disk_is_an_error_and_no_crash(tmp_path, small_disk, compression):
+def test_a_full_disk_is_an_error_and_no_crash(tmp_path, disk, compression):
     layout = type(small_layout()).for_values(80, compression=compression)
     part = write_part(tmp_path / "a", layout, {"k": random_values(layout, 3000, 0)})
-    code = FULL_DISK.replace(
-        "small_layout()", f"small_layout().for_values(80, compression={compression!r})"
-    )
     whole = merge([part], tmp_path / "whole.h5", layout).n_bytes
-    outcomes = []
-    for n_bytes in range(4096, whole + 150_000, max((whole // 12) // 4096, 1) * 4096):
-        disk = small_disk(n_bytes)
-        done = subprocess.run(
-            [sys.executable, "-c", code, part, disk / "out.h5"],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.getcwd()},
-        )
-        assert done.returncode == 0, (n_bytes, done.stderr[-500:])
-        outcomes.append(done.stdout)
-        left = [path.name for path in disk.iterdir()]
-        assert left == ([] if done.stdout else ["out.h5"])
-    assert sum("cannot write" in text for text in outcomes) > 5
-    assert outcomes[-1] == ""
+    sizes = range(4096, whole + 150_000, max((whole // 12) // 4096, 1) * 4096)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, part, disk, compression, *map(str, sizes)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    outcomes = done.stdout.splitlines()
+    n_full = outcomes.count("3")
+    assert outcomes == ["3"] * n_full + ["0 out.h5"] * (len(sizes) - n_full), done.stderr[-500:]
+    assert 5 < n_full < len(sizes)
 
 
 @pytest.mark.parametrize("call", ["pwrite", "ftruncate", "fsync"])
