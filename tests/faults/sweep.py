@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -192,6 +193,23 @@ class Sweep:
         shim = {"place": str(scenario.start), "point": point, "fault": "kill"}
         if self._run_in(scenario, shim=shim).code != -9:
             raise RuntimeError(f"{scenario.name} was not killed")
+
+
+def kinds_of(points: list[str]) -> dict[str, list[int]]:
+    """Numbers of the calls of each kind, in the order of the first of them.
+
+    Of a kind are calls of one name on the same file, or on any part, after names of the same kind
+    have changed last.
+    """
+    kinds: dict[str, list[int]] = {}
+    after = ""
+    for number, point in enumerate(points):
+        call = re.sub(r"\d+", "N", point)
+        is_quiet = call.startswith(("look", "close"))
+        kinds.setdefault(call if is_quiet else call + after, []).append(number)
+        if call.startswith(("rename", "unlink")):
+            after = f" after {call}"
+    return kinds
 
 
 def begun(scenario: Scenario, place: Path) -> Path:
