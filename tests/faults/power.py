@@ -70,28 +70,28 @@ class Lab:
 
     Parameters
     ----------
-    scratch : Path
-        An empty folder.
+    folder : Path
+        An empty one.
     sweep : Sweep
         Has the scenarios.
     kind : str
         Of file system.
     """
 
-    def __init__(self, scratch: Path, sweep: Sweep, kind: str = "ext4") -> None:
+    def __init__(self, folder: Path, sweep: Sweep, kind: str = "ext4") -> None:
         self.kind, self.sweep, self.refused = kind, sweep, _missing(kind)
-        self._scratch = scratch
+        self.folder = folder
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         if self.refused:
             return self
-        (self._scratch / "scenarios").write_bytes(pickle.dumps(self.sweep.scenarios))
+        (self.folder / "scenarios").write_bytes(pickle.dumps(self.sweep.scenarios))
         program = [
             sys.executable,
             "-m",
             "tests.faults.power_trials",
-            str(self._scratch),
+            str(self.folder),
             self.kind,
         ]
         self.process = subprocess.Popen(

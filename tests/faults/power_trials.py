@@ -23,7 +23,7 @@ from specctl.store.part import read_part
 from specctl.store.reader import open_store
 from tests.convert.commands import LIMIT
 from tests.faults.power import KINDS, Cut
-from tests.faults.real_trials import run_workers, with_shim
+from tests.faults.real_trials import run_workers
 from tests.faults.runner import Ended, Runner
 from tests.faults.shim import cut_power
 from tests.faults.sweep import (
@@ -181,7 +181,7 @@ class Trials:
             shim.update(point=cut.point, fault="outage" if cut.lives else "power")
         if not cut.has_workers:
             return self.runner.run(*scenario.command(place), shim=shim)
-        return run_workers(scenario, place, with_shim(shim))
+        return run_workers(self.runner, scenario, place, shim)
 
 
 def acknowledged(acks: Path) -> set[str]:

@@ -1,7 +1,6 @@
 """Trials with real processes: a parent and its workers, killed or made to fail."""
 
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -17,13 +16,12 @@ from tests.convert.commands import (
     argv,
     environment,
     kill_group,
-    run,
     started,
     wait_for,
     worker_pids,
 )
 from tests.faults.ledger import Section
-from tests.faults.runner import ROOT, Ended
+from tests.faults.runner import Ended, Runner
 from tests.faults.sweep import (
     Fault,
     Scenario,
@@ -34,7 +32,6 @@ from tests.faults.sweep import (
     wrong_state,
 )
 
-SITE = Path(__file__).parent / "site"
 REAL = ("convert", "resume", "update", "overwrite", "repair")
 TARGETS = ("group", "parent", "worker")
 N_KILLS = 300
@@ -47,7 +44,9 @@ CALLS = {"pwrite64": 75, "fsync": 14, "rename": 6, "unlink": 8, "ftruncate": 2, 
 INJECTED = {"kill": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
 
 
-def run_with(scenario: Scenario, place: Path, role: str, point: int | str, fault: Fault) -> Ended:
+def run_with(
+    runner: Runner, scenario: Scenario, place: Path, role: str, point: int | str, fault: Fault
+) -> Ended:
     """A conversion by two workers; of all processes with a role one has the fault."""
     settings = {
         "place": str(place),
@@ -57,24 +56,14 @@ def run_with(scenario: Scenario, place: Path, role: str, point: int | str, fault
         "role": role,
         "token": str(place.parent / "token"),
     }
-    env = with_shim(settings)
-    return run_workers(scenario, place, env)
+    return run_workers(runner, scenario, place, settings)
 
 
-def run_workers(scenario: Scenario, place: Path, env: dict[str, str]) -> Ended:
-    """A conversion by two workers, to its end."""
-    command, *arguments = with_workers(scenario, place)
-    done = run(*arguments, command=command, small_parts=True, env=env, start_new_session=True)
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
-def with_shim(settings: dict[str, Any]) -> dict[str, str]:
-    """The environment that puts a `Shim` into all processes of a conversion."""
-    return environment(
-        SPECCTL_TEST_FAULT=json.dumps(settings),
-        SPECCTL_TEST_ROOT=str(ROOT),
-        PYTHONPATH=os.pathsep.join([str(SITE), os.environ.get("PYTHONPATH", "")]),
-    )
+def run_workers(
+    runner: Runner, scenario: Scenario, place: Path, settings: dict[str, Any]
+) -> Ended:
+    """A conversion by two workers, to its end; a `Shim` is in all of its processes."""
+    return runner.run(*with_workers(scenario, place), shim=settings, with_workers=True)
 
 
 def with_workers(scenario: Scenario, place: Path) -> tuple[object, ...]:
@@ -206,7 +195,7 @@ def fault(sweep: Sweep, number: int) -> list[str]:
     (sweep.folder / "token").unlink(missing_ok=True)
     place = sweep.begin(scenario)
     point = chance.randrange(16 if role == "worker" else len(scenario.points) - 45)
-    ended = run_with(scenario, place, role, point, wanted)
+    ended = run_with(sweep.runner, scenario, place, role, point, wanted)
     has_struck = (sweep.folder / "token").exists()
     is_quiet = not has_struck or (role == "worker" and name in ("kill", "torn"))
     wrong = [] if is_quiet and ended.code == 0 else wrong_ending(ended, wanted, place)

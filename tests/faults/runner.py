@@ -21,6 +21,7 @@ from tests.convert.audio_files import corpus
 LIMIT = 60
 """Seconds; nothing here may hang."""
 ROOT = Path(__file__).parents[2]
+SITE = Path(__file__).parent / "site"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Runner:
         shim: dict[str, Any] | None = None,
         kill_after: float = LIMIT,
         user: int | None = None,
+        with_workers: bool = False,
     ) -> list[Ended]:
         """Run several commands at once, to their ends or until their time is over.
 
@@ -83,6 +85,8 @@ class Runner:
         kill_after : float, seconds
         user : int, optional
             Whose processes they are, if not ours.
+        with_workers : bool
+            Whether the `Shim` goes into the processes that they start, too.
         """
         self._order(
             {
@@ -90,6 +94,7 @@ class Runner:
                 "shim": shim,
                 "kill_after": kill_after,
                 "user": user,
+                "with_workers": with_workers,
                 "said": str(self._scratch),
             }
         )
@@ -109,7 +114,8 @@ def _serve() -> None:
     from typer.main import get_command
 
     from specctl.cli.commands import app
-    from specctl.convert import merging, part_worker, plan, run, work  # noqa: F401
+    from specctl.convert import merging, part_worker, plan, repair, run, work  # noqa: F401
+    from specctl.store import verify  # noqa: F401
 
     plan._SMALLEST_PART = 1
     command = get_command(app)
@@ -166,7 +172,13 @@ def _be_child(order: dict[str, Any], place: int, command: Any) -> None:
             os.setgroups([])
             os.setgid(order["user"])
             os.setuid(order["user"])
-        if order["shim"] is not None:
+        if order["with_workers"]:
+            os.environ["SPECCTL_TEST_FAULT"] = json.dumps(order["shim"])
+            os.environ["SPECCTL_TEST_ROOT"] = str(ROOT)
+            # where the processes look for modules that the command starts
+            sys.path.insert(0, str(SITE))
+            import tests.faults.site.sitecustomize  # noqa: F401
+        elif order["shim"] is not None:
             from tests.faults.shim import Shim
 
             Shim(**order["shim"]).install()

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from errno import errorcode
+from functools import lru_cache
 from pathlib import Path
 
 import h5py
@@ -204,7 +205,7 @@ def kinds_of(points: list[str]) -> dict[str, list[int]]:
     kinds: dict[str, list[int]] = {}
     after = ""
     for number, point in enumerate(points):
-        call = re.sub(r"\d+", "N", point)
+        call = re.sub(r"\d{6}", "N", point)
         is_quiet = call.startswith(("look", "close"))
         kinds.setdefault(call if is_quiet else call + after, []).append(number)
         if call.startswith(("rename", "unlink")):
@@ -231,6 +232,11 @@ def contents(store: Path) -> dict[str, bytes] | None:
     """All arrays and attributes of a store by name, but for those that differ each time."""
     if not store.exists():
         return None
+    return _contents(store, hashlib.sha256(store.read_bytes()).digest())
+
+
+@lru_cache
+def _contents(store: Path, digest: bytes) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
 
     def take(name: str, owner: h5py.Group | h5py.Dataset) -> None:
@@ -245,7 +251,7 @@ def contents(store: Path) -> dict[str, bytes] | None:
             take("", file)
             file.visititems(take)
     except (OSError, RuntimeError, KeyError) as error:
-        return {"unreadable": str(error).encode() + hashlib.sha256(store.read_bytes()).digest()}
+        return {"unreadable": str(error).encode() + digest}
     return found
 
 

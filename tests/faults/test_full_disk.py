@@ -1,4 +1,4 @@
-"""A disk that is full at each of its pages in turn."""
+"""A disk that is full at one of its pages after another."""
 
 import errno
 import os
@@ -38,11 +38,14 @@ def n_used(folder):
     return (status.f_blocks - status.f_bfree) * status.f_frsize
 
 
+@pytest.mark.parametrize(
+    "step", [3, pytest.param(1, marks=pytest.mark.thorough)], ids=["some pages", "each page"]
+)
 @pytest.mark.parametrize("name", ["convert", "update"])
-def test_whatever_does_not_fit_is_one_line_and_done_later(sweep, disk, name):
+def test_whatever_does_not_fit_is_one_line_and_done_later(sweep, disk, name, step):
     folder, resize = disk
     scenario = sweep.scenarios[name]
-    for n_free in count(1):
+    for n_free in count(1, step):
         place = begun(scenario, folder / "place")
         resize(n_used(folder) + n_free * PAGE)
         ended = sweep.runner.run(*scenario.command(place))

@@ -8,6 +8,11 @@ from tests.faults.sweep import Fault, contents, wrong_end, wrong_ending, wrong_s
 FSYNC, RENAME = "fsync o.h5.parts/0", "rename o.h5.parts/0"
 
 
+def more(*values, name):
+    """A case of the same kind as one that is tried with every change."""
+    return pytest.param(*values, id=name, marks=pytest.mark.thorough)
+
+
 @pytest.fixture
 def scenario(sweep):
     return sweep.scenarios["convert"]
@@ -28,11 +33,16 @@ def assert_can_be_finished(sweep, scenario, place):
 
 @pytest.mark.parametrize(
     ("point", "fault"),
-    [(0, "kill"), (5, "torn"), (FSYNC, "kill"), (RENAME, "torn"), (13, "kill")],
-    ids=["first", "writing", "fsync", "rename", "folder"],
+    [
+        pytest.param(0, "kill", id="first"),
+        pytest.param(5, "torn", id="writing"),
+        pytest.param(RENAME, "torn", id="rename"),
+        more(FSYNC, "kill", name="fsync"),
+        more(13, "kill", name="folder"),
+    ],
 )
 def test_a_worker_that_dies_at_a_call_costs_nothing(sweep, scenario, place, point, fault):
-    ended = run_with(scenario, place, "worker", point, Fault(fault))
+    ended = run_with(sweep.runner, scenario, place, "worker", point, Fault(fault))
     assert (place.parent / "token").exists()
     assert ended.code == 0, ended.errors
     assert wrong_end(scenario, place) == []
@@ -41,15 +51,14 @@ def test_a_worker_that_dies_at_a_call_costs_nothing(sweep, scenario, place, poin
 @pytest.mark.parametrize(
     ("point", "fault"),
     [
-        (0, Fault("ENOSPC", lasting=True)),
-        (4, Fault("EIO")),
-        (FSYNC, Fault("EIO")),
-        (RENAME, Fault("EIO")),
+        pytest.param(0, Fault("ENOSPC", lasting=True), id="open"),
+        pytest.param(FSYNC, Fault("EIO"), id="fsync"),
+        more(4, Fault("EIO"), name="write"),
+        more(RENAME, Fault("EIO"), name="rename"),
     ],
-    ids=["open", "write", "fsync", "rename"],
 )
 def test_an_error_in_a_worker_is_one_line_of_the_parent(sweep, scenario, place, point, fault):
-    ended = run_with(scenario, place, "worker", point, fault)
+    ended = run_with(sweep.runner, scenario, place, "worker", point, fault)
     assert (place.parent / "token").exists()
     assert ended.code == 1
     assert wrong_ending(ended, fault, place) == []
@@ -59,16 +68,15 @@ def test_an_error_in_a_worker_is_one_line_of_the_parent(sweep, scenario, place, 
 @pytest.mark.parametrize(
     ("call", "fault"),
     [
-        ("rename o.h5.parts/job.json", Fault("kill")),
-        ("open o.h5.parts/merged.h5", Fault("EIO", lasting=True)),
-        ("fsync o.h5.parts/merged.h5", Fault("EIO")),
-        ("rename o.h5.parts/merged.h5", Fault("torn")),
-        ("unlink o.h5.parts/job.json", Fault("kill")),
+        pytest.param("rename o.h5.parts/job.json", Fault("kill"), id="plan"),
+        pytest.param("open o.h5.parts/merged.h5", Fault("EIO", lasting=True), id="joining"),
+        pytest.param("rename o.h5.parts/merged.h5", Fault("torn"), id="publishing"),
+        more("fsync o.h5.parts/merged.h5", Fault("EIO"), name="fsync"),
+        more("unlink o.h5.parts/job.json", Fault("kill"), name="tidying"),
     ],
-    ids=["plan", "joining", "fsync", "publishing", "tidying"],
 )
 def test_a_fault_in_the_parent_of_workers_loses_nothing(sweep, scenario, place, call, fault):
-    ended = run_with(scenario, place, "parent", call, fault)
+    ended = run_with(sweep.runner, scenario, place, "parent", call, fault)
     assert (place.parent / "token").exists()
     assert wrong_ending(ended, fault, place) == []
     assert_can_be_finished(sweep, scenario, place)
