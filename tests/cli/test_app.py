@@ -28,12 +28,11 @@ def run(*command, **options):
 @pytest.mark.parametrize(
     ("arguments", "asked"),
     [
-        (("convert", "-h"), {}),
         (("no-such-command",), {}),
         # completion of ``python -m specctl`` would be that of all Python
         ((), COMPLETE),
     ],
-    ids=["help", "mistake", "completion"],
+    ids=["mistake", "completion"],
 )
 def test_as_a_module_it_is_the_same_command(arguments, asked):
     env = environment(**asked)

@@ -1,5 +1,4 @@
 import json
-import subprocess
 
 import h5py
 import pytest
@@ -7,24 +6,13 @@ from typer.testing import CliRunner
 
 from specctl.cli import doctor  # noqa: F401 - registers the command
 from specctl.cli.app import app
-from tests.convert.commands import LIMIT, SPECCTL, environment
+from tests.convert.commands import environment, run_script
 
 
 @pytest.fixture(autouse=True)
 def no_switches(monkeypatch):
     monkeypatch.delenv("HDF5_USE_FILE_LOCKING", raising=False)
     monkeypatch.delenv("HDF5_PLUGIN_PRELOAD", raising=False)
-
-
-def run_apart(*arguments, env):
-    return subprocess.run(
-        [SPECCTL, *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        env=env,
-    )
 
 
 def run(*arguments):
@@ -85,7 +73,7 @@ def test_without_a_home_nobody_else_speaks(tmp_path):
     env = environment(HOME=str(tmp_path / "file" / "home"))
     for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         env.pop(name, None)
-    done = run_apart("doctor", tmp_path, env=env)
+    done = run_script("doctor", tmp_path, env=env)
     assert done.stderr == ""
     assert "matplotlib" in done.stdout
 

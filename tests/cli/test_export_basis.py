@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -55,12 +57,16 @@ def test_says_what_the_module_leaves_to_do(tmp_path, kind, settings, library, le
     assert result.stderr.endswith(f"){left}\n")
 
 
-def test_writes_a_graph(basis, tmp_path):
+def test_writes_a_graph_and_replaces_it(basis, tmp_path, monkeypatch):
     pytest.importorskip("onnxscript")
-    result = run(basis, tmp_path / "out.onnx", "--to", "onnx")
-    assert result.exit_code == 0
-    assert (tmp_path / "out.onnx").stat().st_size > 66 * 64 * 4
-    assert run(basis, tmp_path / "out.onnx", "--to", "onnx", "--overwrite").exit_code == 0
+    path = tmp_path / "out.onnx"
+    assert run(basis, path, "--to", "onnx").exit_code == 0
+    assert path.stat().st_size > 66 * 64 * 4
+    another = SimpleNamespace(model_proto=SimpleNamespace(SerializeToString=lambda: b"another"))
+    monkeypatch.setattr(torch.onnx, "export", lambda *args, **kwargs: another)
+    assert run(basis, path, "--to", "onnx").exit_code == 1
+    assert run(basis, path, "--to", "onnx", "--overwrite").exit_code == 0
+    assert path.read_bytes() == b"another"
 
 
 def test_overwrites_when_asked_only(basis, tmp_path):

@@ -2,11 +2,7 @@
 
 import json
 import re
-import shlex
-import signal
-import subprocess
 import sys
-import time
 from contextlib import chdir
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +16,7 @@ from specctl import open_store
 from specctl.basis import load_basis
 from specctl.cli.commands import app
 from specctl.transforms import MelSpectrogram
-from tests.convert.commands import SPECCTL, environment, run_script
+from tests.convert.commands import environment, run_script
 from tests.training.audio import write_tones
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,10 +24,6 @@ SETTINGS = ("--n-fft", 64, "--n-mels", 8, "--crop", 0.08, "--model", "linear", "
 QUICK = (*SETTINGS, "--epochs", 3, "--batch-size", 5)
 ONE = (*QUICK, "--runs", 1, "--no-verdict")
 ENVIRONMENT = environment(OMP_NUM_THREADS="1", COLUMNS="100")
-
-
-def run(*arguments, **options):
-    return run_script(*arguments, env=ENVIRONMENT, **options)
 
 
 def invoke(*arguments):
@@ -70,10 +62,11 @@ class Tags(HTMLParser):
 
 
 def test_from_a_folder_to_a_verdict_a_report_and_a_store(folder, tmp_path):
-    done = run(
+    done = run_script(
         *("train-basis", folder, "b.safetensors", *QUICK, "--augment", "gain"),
         *("--augment", "shift:max_shift=0.1", "--report", "r.html", "--metrics", "m.jsonl"),
         cwd=tmp_path,
+        env=ENVIRONMENT,
     )
     assert done.returncode == 0, done.stderr
     # the verdict alone is a result
@@ -108,8 +101,8 @@ def test_from_a_folder_to_a_verdict_a_report_and_a_store(folder, tmp_path):
 
 
 def test_json_is_one_object(folder, tmp_path):
-    done = run("train-basis", folder, tmp_path / "b", *ONE, "--json", "--quiet")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = invoke("train-basis", folder, tmp_path / "b", *ONE, "--json", "--quiet")
+    assert (done.exit_code, done.stderr) == (0, "")
     result = json.loads(done.stdout)
     assert result["n_trained"] == 4224
     assert result["runs"][0]["arm"] == "trained"
@@ -336,52 +329,6 @@ def test_some_files_that_fail_end_with_3(tmp_path):
     done = invoke("train-basis", folder, tmp_path / "b", *ONE)
     assert done.exit_code == 3
     assert "failed: low/bad.wav: " in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("number", "code", "flags"),
-    [
-        pytest.param(signal.SIGINT, 130, (), id="ctrl-c", marks=pytest.mark.thorough),
-        pytest.param(signal.SIGTERM, 143, (), id="sigterm"),
-        pytest.param(signal.SIGINT, 130, ("--overwrite",), id="in-place-of-another"),
-    ],
-)
-def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(number, code, flags, folder, tmp_path):
-    if flags:
-        MelSpectrogram(n_fft=64, n_mels=8, trainable=("basis",)).save_basis(tmp_path / "b")
-    long = (*SETTINGS, "--epochs", 2000, *flags, "--no-verdict", "--runs", 1)
-    command = ["train-basis", folder, "b", *long, "--metrics", "m.jsonl"]
-    process = subprocess.Popen(
-        [SPECCTL, *map(str, command)],
-        cwd=tmp_path,
-        env=ENVIRONMENT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    metrics = tmp_path / "m.jsonl"
-    while not (metrics.exists() and metrics.read_text().count('"step"') > 3):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert list((tmp_path / "b.work").glob("*.checkpoint"))
-    line = re.search(r"^specctl: to go on: (.*)$", said, re.MULTILINE)[1]
-    assert shlex.split(line)[-1] == "--resume"
-    n_before = len(metrics.read_text().splitlines())
-    again = subprocess.Popen(
-        [SPECCTL, *shlex.split(line)[1:]], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE
-    )
-    while len(lines := metrics.read_text().splitlines()) < n_before + 3:
-        assert again.poll() is None, again.stderr.read()
-        time.sleep(0.05)
-    again.kill()
-    again.wait()
-    again.stderr.close()
-    steps = [json.loads(line) for line in lines]
-    steps = [each["step"] for each in steps if each["event"] == "step"]
-    # it goes on where it stopped, with nothing lost
-    assert steps == list(range(1, len(steps) + 1))
 
 
 def test_bands_without_a_bin_are_told_of(folder, tmp_path):

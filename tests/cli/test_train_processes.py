@@ -6,24 +6,29 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from specctl import MelSpectrogram
 from specctl.basis import load_basis
+from specctl.cli.commands import app
+from specctl.training import train_basis
 from tests.training.audio import write_tones
+from tests.training.conftest import one_thread  # noqa: F401 - sums are in the order of one
 
 BIN = Path(sys.executable).parent
 TORCHRUN = (BIN / "torchrun", "--standalone", "--nproc-per-node", 2, BIN / "specctl")
+GIVEN = {"n_fft": 64, "n_mels": 16, "crop": 0.08, "model": "cnn", "lr": 0.001, "batch_size": 32}
 SETTINGS = (
-    *("--n-fft", 64, "--n-mels", 16, "--crop", 0.08, "--model", "cnn", "--lr", 0.001),
-    *("--batch-size", 32, "--augment", "noise", "--augment", "mixup", "--device", "cpu"),
-    *("--runs", 1, "--no-verdict"),
+    *(f"--{name.replace('_', '-')}={value}" for name, value in GIVEN.items()),
+    *("--augment", "noise", "--augment", "mixup", "--device", "cpu", "--runs", 1, "--no-verdict"),
 )
 LONG = ("train-basis", *SETTINGS, "--epochs", 5000, "--checkpoint-every", 5)
 # gradients are sums in another order; after six steps of Adam weights of 0.4 differ by as little
@@ -92,32 +97,44 @@ def steps(metrics):
     return [each["step"] for each in events if each["event"] == "step"]
 
 
+def variables(rank):
+    """What torchrun sets."""
+    return {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+
+
 def test_two_processes_give_the_basis_of_one(folder, tmp_path):
     """Of 36 training clips a batch is of 32: two processes have two groups of eight each."""
-    given = ("train-basis", folder, *SETTINGS, "--epochs", 6)
-    alone = finished(BIN / "specctl", *given, "one", "--metrics", "one.jsonl", cwd=tmp_path)
-    both = finished(*TORCHRUN, *given, "two", "--metrics", "two.jsonl", cwd=tmp_path)
-    assert (alone, both) == ((0, []), (0, []))
-    one, two = (torch.from_numpy(load_basis(tmp_path / name).basis) for name in ("one", "two"))
-    torch.testing.assert_close(two, one, **ROUNDING)
-    start = torch.from_numpy(MelSpectrogram(n_fft=64, n_mels=16).to_basis().basis)
-    assert (one - start).abs().max() > 50 * ROUNDING["atol"]
-    one, two = (epochs(tmp_path / f"{name}.jsonl") for name in ("one", "two"))
+    given = (BIN / "specctl", "train-basis", folder, *SETTINGS, "--epochs", 6)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    both = [
+        start(*given, "b", "--metrics", "m", cwd=tmp_path, env={**ENVIRONMENT, **address, **rank})
+        for rank in map(variables, range(2))
+    ]
+    augment = {"augment": ("noise", "mixup"), "runs": 1, "verdict": False}
+    alone = train_basis(folder, tmp_path / "alone", epochs=6, **GIVEN, **augment)
+    for process in both:
+        assert process.communicate(timeout=120)[0] == ""
+        assert process.returncode == 0
+    two = torch.from_numpy(load_basis(tmp_path / "b").basis)
+    torch.testing.assert_close(two, alone.trained, **ROUNDING)
+    assert (alone.trained - alone.start).abs().max() > 50 * ROUNDING["atol"]
+    one, two = alone.kept.history, epochs(tmp_path / "m")
     assert len(one) == 6
     for a, b in zip(one, two, strict=True):
         for name in ("train_loss", "validation_loss", "validation_accuracy"):
             assert a[name] == pytest.approx(b[name], abs=1e-3)
-    assert {path.name for path in tmp_path.iterdir()} == {"one", "one.jsonl", "two", "two.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == {"alone", "b", "m"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (("--batch-size", 1), "specctl: batches must have a clip for each of 2 processes, they"),
-        (("--labels", "none.csv"), "specctl: cannot read labels: none.csv: No such file"),
         *(
             pytest.param(*case, marks=pytest.mark.thorough)
             for case in [
+                (("--labels", "none.csv"), "specctl: cannot read labels: none.csv: No such file"),
                 (("--batch-size", 0), "specctl: batch_size must be greater than 0, got 0"),
                 (
                     ("--device", "cuda:99"),
@@ -144,39 +161,35 @@ def test_an_error_of_both_is_said_once(arguments, text, folder, tmp_path_factory
     assert not list(tmp_path.iterdir())
 
 
-def long_training(folder, tmp_path):
-    process = start(*TORCHRUN, *LONG, folder, "b", "--metrics", "m.jsonl", cwd=tmp_path)
-    wait_for_steps(tmp_path / "m.jsonl", 12, process)
-    return process
-
-
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.thorough)])
-def test_the_end_of_one_ends_the_other_with_one_line(victim, folder, tmp_path):
-    process = long_training(folder, tmp_path)
-    os.kill(ranks(process)[victim], signal.SIGKILL)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode != 0
-    said = [line for line in stderr.splitlines() if "specctl:" in line]
-    if said:  # torchrun may end the other before it notices
-        (line,) = said
-        assert re.search("another process of this training has ended|to go on", line)
-    # the only traceback is that of torchrun
-    assert "specctl/training/" not in stderr
-    assert list((tmp_path / "b.work").glob("*.checkpoint"))
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_before_they_meet_is_said_by_the_first_at_once(rank, folder, monkeypatch):
+    waited = []
+    monkeypatch.setattr("specctl.cli.train_basis.time.sleep", waited.append)
+    for name, value in variables(rank).items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(app, ["train-basis", str(folder), "b", "--config", "none.toml"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith("specctl: cannot read settings: none.toml: No such file")
+    # the other waits until torchrun has ended it
+    assert waited == [10.0] * rank
 
 
 @pytest.fixture(scope="module")
 def stopped(folder, tmp_path_factory):
     """A folder in which Ctrl-C has stopped a training, and what was said; not to be changed."""
     place = tmp_path_factory.mktemp("stopped")
-    process = long_training(folder, place)
+    process = start(*TORCHRUN, *LONG, folder, "b", "--metrics", "m.jsonl", cwd=place)
+    wait_for_steps(place / "m.jsonl", 12, process)
     # as a terminal does: to torchrun and both processes at once
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     return place, stderr
 
 
-def test_ctrl_c_saves_once_and_resume_goes_on_in_two_processes(stopped, tmp_path):
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.thorough)])
+def test_resume_goes_on_in_two_processes_and_the_end_of_one_ends_the_other(
+    victim, stopped, tmp_path
+):
     place, stderr = stopped
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     said = [line for line in stderr.splitlines() if line.startswith("specctl:")]
@@ -188,14 +201,23 @@ def test_ctrl_c_saves_once_and_resume_goes_on_in_two_processes(stopped, tmp_path
     n_before = len(steps(tmp_path / "m.jsonl"))
     again = start(*TORCHRUN, *shlex.split(line[1]), cwd=tmp_path)
     wait_for_steps(tmp_path / "m.jsonl", n_before + 5, again)
-    os.killpg(again.pid, signal.SIGTERM)
-    again.communicate(timeout=60)
+    os.kill(ranks(again)[victim], signal.SIGKILL)
+    _, stderr = again.communicate(timeout=60)
+    assert again.returncode != 0
+    said = [line for line in stderr.splitlines() if "specctl:" in line]
+    if said:  # torchrun may end the other before it notices
+        (line,) = said
+        assert re.search("another process of this training has ended|to go on", line)
+    # the only traceback is that of torchrun
+    assert "specctl/training/" not in stderr
+    assert list((tmp_path / "b.work").glob("*.checkpoint"))
     taken = steps(tmp_path / "m.jsonl")
     assert taken == list(range(1, len(taken) + 1))
 
 
 def test_resume_with_another_number_of_processes_is_refused(stopped, folder, tmp_path):
     shutil.copytree(stopped[0], tmp_path, dirs_exist_ok=True)
-    code, said = finished(BIN / "specctl", *LONG, folder, "b", "--resume", cwd=tmp_path)
-    assert code == 1
-    assert "another number of processes (there 2, here 1); resume it" in said[0]
+    with chdir(tmp_path):
+        done = CliRunner().invoke(app, [*map(str, LONG), str(folder), "b", "--resume"])
+    assert done.exit_code == 1
+    assert "another number of processes (there 2, here 1); resume it" in done.stderr
