@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 import torch
 
@@ -11,6 +13,14 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_search_for_garbage_in_libraries():
+    """Every training collects garbage once; looking through torch takes longer than it does."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

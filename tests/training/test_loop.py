@@ -127,25 +127,32 @@ CPU_PROBLEM = RuntimeError(
 )
 
 
+OF_32 = {**TINY, "batch_size": 32, "epochs": 6, "augment": ("noise", "mixup")}
+
+
+@pytest.fixture(scope="module")
+def with_room(more_tones, tmp_path_factory):
+    """A training in which memory does not run out."""
+    return train_basis(more_tones, tmp_path_factory.mktemp("room") / "b", **OF_32)
+
+
 @pytest.mark.parametrize(
     "problem",
     [torch.OutOfMemoryError("no room"), CPU_PROBLEM, MemoryError()],
     ids=["cuda", "cpu", "python"],
 )
 def test_out_of_memory_halves_what_is_computed_at_once_and_changes_nothing(
-    problem, more_tones, tmp_path, monkeypatch
+    problem, with_room, more_tones, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(Small, "problem", problem)
-    given = {**TINY, "batch_size": 32, "epochs": 6, "augment": ("noise", "mixup")}
     events = []
-    whole = train_basis(more_tones, tmp_path / "whole", **{**given, "model": Linear})
     cut = train_basis(
-        more_tones, tmp_path / "cut", report=events.append, **{**given, "model": Small}
+        more_tones, tmp_path / "cut", report=events.append, **{**OF_32, "model": Small}
     )
     said = [event["clips_at_once"] for event in events if event["event"] == "out of memory"]
     assert said == [16, 8]
-    torch.testing.assert_close(whole.trained, cut.trained, **ROUNDING)
-    for one, other in zip(whole.results[0].history, cut.results[0].history, strict=True):
+    torch.testing.assert_close(with_room.trained, cut.trained, **ROUNDING)
+    for one, other in zip(with_room.results[0].history, cut.results[0].history, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], abs=1e-4)
 
 
@@ -217,12 +224,25 @@ import os, signal, sys, torch
 torch.set_num_threads(1)
 from specctl.training import train_basis
 from tests.training.audio import TINY
-folder, output, last = sys.argv[1:]
-def report(event):
-    if event["event"] == "step" and event["step"] == int(last):
-        os.kill(os.getpid(), signal.SIGKILL)
-train_basis(folder, output, report=report, **{**TINY, "checkpoint_every": 3})
+folder, output = sys.argv[1:]
+for last in (3, 5, 9):
+    def report(event):
+        if event["event"] == "step" and event["step"] == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+    # a process each, all of which have imported what takes seconds
+    if (child := os.fork()) == 0:
+        train_basis(folder, f"{output}/{last}", report=report, **{**TINY, "checkpoint_every": 3})
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
 """
+
+
+@pytest.fixture(scope="module")
+def killed(tones, tmp_path_factory):
+    """Outputs, by their names, of trainings that were killed at that step."""
+    folder = tmp_path_factory.mktemp("killed")
+    command = [sys.executable, "-c", KILLED, str(tones), str(folder)]
+    subprocess.run(command, env=environment(), check=True, timeout=120)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -232,17 +252,11 @@ def whole(tones, tmp_path_factory):
 
 
 @pytest.mark.parametrize("killed_at", [3, 5, 9])
-def test_a_kill_loses_at_most_the_steps_since_the_last_checkpoint(
-    killed_at, whole, tones, tmp_path
-):
-    output = tmp_path / "b"
-    command = [sys.executable, "-c", KILLED, str(tones), str(output), str(killed_at)]
-    done = subprocess.run(command, env=environment(), check=False, timeout=120)
-    assert done.returncode == -9
+def test_a_kill_loses_at_most_the_steps_since_the_last_checkpoint(killed_at, whole, tones, killed):
     steps = []
     resumed = train_basis(
         tones,
-        output,
+        killed / f"{killed_at}",
         options=Options(resume=True),
         report=lambda event: steps.append(event.get("step")),
         **{**TINY, "checkpoint_every": 3},
@@ -261,11 +275,9 @@ def test_a_kill_loses_at_most_the_steps_since_the_last_checkpoint(
         ("orthogonality", lambda basis, start: orthogonality_penalty(basis)),
     ],
 )
-def test_a_penalty_holds_what_it_is_for(name, measure, tones, tmp_path):
-    free, held = (
-        train_basis(tones, tmp_path / f"{weight}", **{**TINY, name: weight}) for weight in (0, 10)
-    )
-    assert measure(held.trained, held.start) < measure(free.trained, free.start)
+def test_a_penalty_holds_what_it_is_for(name, measure, whole, tones, tmp_path):
+    held = train_basis(tones, tmp_path / "b", **{**TINY, name: 10})
+    assert measure(held.trained, held.start) < measure(whole.trained, whole.start)
 
 
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):

@@ -7,7 +7,7 @@ from specctl.training import train_basis
 from specctl.training.page import write_page
 from tests.training.audio import TINY
 
-COMPARED = {**TINY, "epochs": 2, "runs": 3, "verdict": True}
+COMPARED = {**TINY, "epochs": 2, "runs": 2, "verdict": True}
 
 
 def page_of(summary, path):
