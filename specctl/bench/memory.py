@@ -84,7 +84,8 @@ def _apart(contender: Contender, workload: Workload, timeout: float, *, mapped: 
 @lru_cache(maxsize=1)
 def _context() -> ForkServerContext:
     """Processes from one that has imported what takes seconds, and done nothing."""
-    begin_fork_server("torch", "librosa", "specctl.bench.memory")
+    # torch's compiler, which its profiler and its optimisers import, though they need it not
+    begin_fork_server("torch._dynamo", "librosa", "specctl.bench.memory")
     return multiprocessing.get_context("forkserver")
 
 
