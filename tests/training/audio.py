@@ -58,8 +58,8 @@ PHASE_SETTINGS = {
     "crop": 512 / SAMPLE_RATE,
     "model": "linear",
     "lr": 1e-2,
-    "basis_lr": 6e-3,
-    "epochs": 12,
+    "basis_lr": 3e-3,
+    "epochs": 15,
     "batch_size": 16,
 }
 

@@ -221,6 +221,7 @@ def environment():
 
 KILLED = """
 import os, signal, sys, torch
+import torch._dynamo  # as the first optimiser does
 torch.set_num_threads(1)
 from specctl.training import train_basis
 from tests.training.audio import TINY

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import socket
 
 import pytest
@@ -26,16 +27,23 @@ def test_an_option_of_the_wrong_kind_is_named():
     assert Options(device=torch.device("cpu")) == Options(device="cpu")
 
 
-@pytest.fixture
-def stopped(tones, tmp_path):
-    """The output of a training that was stopped after its second step."""
-    seen = []
+@pytest.fixture(scope="module")
+def left(tones, tmp_path_factory):
+    """The folder of a training that was stopped after its second step; not to be changed."""
+    output, seen = tmp_path_factory.mktemp("stopped") / "b", []
 
     def report(event):
         seen.extend([event] * (event["event"] == "step"))
 
     with pytest.raises(Stopped):
-        train(tones, tmp_path / "b", report=report, should_stop=lambda: len(seen) > 1)
+        train(tones, output, report=report, should_stop=lambda: len(seen) > 1)
+    return output.with_name("b.work")
+
+
+@pytest.fixture
+def stopped(left, tmp_path):
+    """The output of such a training."""
+    shutil.copytree(left, tmp_path / "b.work")
     return tmp_path / "b"
 
 
