@@ -110,6 +110,11 @@ def importing() -> Iterator[None]:
         gc.enable()
 
 
+def print_line(text: str) -> None:
+    """A line of the answer as it is: no markup, no colours, no wrapping."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_error(error: SpecctlError) -> None:
     """One line on stderr."""
     from specctl.cli.draw import printable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from specctl.cli.app import ExitCode, command, err, out, reported_errors
+from specctl.cli.app import ExitCode, command, err, print_line, reported_errors
 from specctl.cli.bench_options import (
     Batch,
     Budget,
@@ -99,9 +99,7 @@ def bench(  # one flag for each setting
         _check_files(json, report)
         found = _run(request, json, report, quiet=quiet)
     if json is not None and str(json) == "-":
-        out.print(
-            json_module.dumps(found.to_dict()), markup=False, highlight=False, soft_wrap=True
-        )
+        print_line(json_module.dumps(found.to_dict()))
     else:
         print_report(found, quiet=quiet, verbose=verbose)
     _exit_if_bad(found, verify=verify, fail_below=fail_below)

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from specctl.cli.app import ExitCode, command, out
+from specctl.cli.app import ExitCode, command, print_line
 from specctl.cli.options import given_path
 from specctl.cli.streams import hush_matplotlib
 from specctl.words import size
@@ -49,7 +48,7 @@ def doctor(
             "machine": machine.to_dict(),
             "findings": [finding.to_dict() for finding in found],
         }
-        _print_line(json.dumps(report))
+        print_line(json.dumps(report))
     else:
         _print_machine(machine)
         _print_findings(found)
@@ -79,17 +78,17 @@ def _print_machine(machine: Machine) -> None:
         "switches": ", ".join(switches) or "none set",
     }
     for name, value in rows.items():
-        _print_line(f"{name:{_NAME_WIDTH}}{value}")
+        print_line(f"{name:{_NAME_WIDTH}}{value}")
 
 
 def _print_findings(found: list[Finding]) -> None:
-    _print_line("")
+    print_line("")
     for finding in found:
-        _print_line(f"{finding.level}: {finding.message}; {finding.cure}")
+        print_line(f"{finding.level}: {finding.message}; {finding.cure}")
     n_problems = sum(finding.level == "problem" for finding in found)
     problems = f"{n_problems or 'no'} problem{'s' if n_problems != 1 else ''}"
     n_notes = len(found) - n_problems
-    _print_line(f"{problems}, {n_notes or 'no'} note{'s' if n_notes != 1 else ''}")
+    print_line(f"{problems}, {n_notes or 'no'} note{'s' if n_notes != 1 else ''}")
 
 
 def _cores(machine: Machine) -> str:
@@ -99,8 +98,3 @@ def _cores(machine: Machine) -> str:
 
 def _size(n_bytes: int | None) -> str:
     return "unknown" if n_bytes is None else size(n_bytes)
-
-
-def _print_line(text: str) -> None:
-    """One line as it is: no markup, no emoji, no wrapping."""
-    out.print(Text(text), soft_wrap=True, highlight=False)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
-from specctl.cli.app import command, out, reported_errors
+from specctl.cli.app import command, out, print_line, reported_errors
 from specctl.cli.draw import MAX_PNG_COLUMNS, picture, printable, text_lines, write_png
 from specctl.cli.options import given_path
 from specctl.errors import ParameterError, StoreError
@@ -73,7 +72,7 @@ def _check_options(key: str | None, png: Path | None, as_json: bool, keys: bool)
 def _print_store(store: Store, as_json: bool) -> None:
     facts = _store_facts(store)
     if as_json:
-        _print_line(json.dumps(facts))
+        print_line(json.dumps(facts))
         return
     lines = {
         "store": f"{printable(str(store.path))}, {size(facts['n_bytes'])}",
@@ -91,16 +90,16 @@ def _print_store(store: Store, as_json: bool) -> None:
     }
     for name, text in lines.items():
         first, *others = _wrapped(printable(text)) or [""]
-        _print_line(f"{name:{_NAME_WIDTH}}{first}")
+        print_line(f"{name:{_NAME_WIDTH}}{first}")
         for other in others:
-            _print_line(f"{'':{_NAME_WIDTH}}{other}")
+            print_line(f"{'':{_NAME_WIDTH}}{other}")
     for failure in facts["failures"][:_MAX_SHOWN_FAILURES]:
-        _print_line(
+        print_line(
             f"{'':{_NAME_WIDTH}}{printable(failure['key'])}: {printable(failure['reason'])}"
         )
     if facts["n_failures"] > _MAX_SHOWN_FAILURES:
         rest = facts["n_failures"] - _MAX_SHOWN_FAILURES
-        _print_line(f"{'':{_NAME_WIDTH}}and {rest:,} more; --json lists them all")
+        print_line(f"{'':{_NAME_WIDTH}}and {rest:,} more; --json lists them all")
 
 
 def _wrapped(text: str) -> list[str]:
@@ -249,14 +248,14 @@ def _print_item(store: Store, key: str, png: Path | None, as_json: bool) -> None
     if png is not None:
         write_png(picture(store, key, MAX_PNG_COLUMNS), png)
     if as_json:
-        _print_line(json.dumps(record.to_dict()))
+        print_line(json.dumps(record.to_dict()))
         return
     for name, value in record.to_dict().items():
         note = " (all of them, mixed down)" if (name, value) == ("channel", -1) else ""
-        _print_line(f"{name:{_NAME_WIDTH}}{printable(str(value))}{note}".rstrip())
+        print_line(f"{name:{_NAME_WIDTH}}{printable(str(value))}{note}".rstrip())
     if png is not None or record.n_frames == 0:
         return
-    _print_line("")
+    print_line("")
     # nothing wraps: a line less than the window is wide
     width = out.width - 1
     room = out.height - len(record.to_dict()) - 3
@@ -265,11 +264,6 @@ def _print_item(store: Store, key: str, png: Path | None, as_json: bool) -> None
     shown = picture(store, key, width)
     for line in text_lines(shown, width, max(height, 8), colour=colour):
         out.print(line, soft_wrap=True)
-
-
-def _print_line(text: str) -> None:
-    """One line as it is: no markup, no emoji, no wrapping."""
-    out.print(Text(text), soft_wrap=True, highlight=False)
 
 
 def _span(limits: list[float]) -> str:

@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 from specctl.audio.reasons import CUT_SHORT, NO_LAST_PAGE, unmatched
-from specctl.cli.app import err, out
+from specctl.cli.app import err, print_line
 from specctl.cli.draw import printable
 from specctl.words import counted, duration, ratio, size
 
@@ -31,7 +31,7 @@ def print_summary(
         _say_some(what, files, "/index/truncated", summary, "yellow")
     _say_some("failed", summary.failures, "/errors", summary, "red")
     if as_json:
-        out.print(json.dumps(summary.to_dict()), markup=False, highlight=False, soft_wrap=True)
+        print_line(json.dumps(summary.to_dict()))
     if quiet:
         return
     if verbose:
@@ -100,10 +100,10 @@ def print_unused_patterns(patterns: "Sequence[str]") -> None:
 def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
     """What a conversion would do."""
     if as_json:
-        out.print(json.dumps(estimate.to_dict()), markup=False, highlight=False, soft_wrap=True)
+        print_line(json.dumps(estimate.to_dict()))
         return
     if estimate.is_nothing:
-        out.print(f"nothing to do{_and(estimate.n_unchanged, 'unchanged')}", highlight=False)
+        print_line(f"nothing to do{_and(estimate.n_unchanged, 'unchanged')}")
         return
     lines = [
         f"{counted(estimate.n_found, 'file')}, {duration(estimate.audio_hours * 3600)} of audio"
@@ -121,7 +121,7 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
             f"{size(estimate.free_bytes)} are free"
         )
     for line in lines:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_line(line)
 
 
 def _complete_lines(summary: "Summary") -> list[str]:

@@ -11,7 +11,7 @@ import typer
 
 from specctl.cli import options as o
 from specctl.cli import train_options as t
-from specctl.cli.app import ExitCode, command, err, importing, out, reported_errors
+from specctl.cli.app import ExitCode, command, err, importing, print_line, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.report import print_empty_bands
 from specctl.cli.stopping import stoppable_training
@@ -315,9 +315,9 @@ def _print(summary: "Summary", *, as_json: bool, quiet: bool) -> None:
     if as_json:
         from specctl.training.metrics import to_json
 
-        out.print(to_json(summary.to_dict()), markup=False, soft_wrap=True)
+        print_line(to_json(summary.to_dict()))
     elif summary.verdict is not None:
-        out.print(summary.verdict.sentence, markup=False, highlight=False, soft_wrap=True)
+        print_line(summary.verdict.sentence)
 
 
 def _say(text: str, style: str | None = None) -> None:

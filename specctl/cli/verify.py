@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from specctl.cli import options as o
-from specctl.cli.app import ExitCode, command, err, out, reported_errors
+from specctl.cli.app import ExitCode, command, err, print_line, reported_errors
 from specctl.cli.draw import printable
 from specctl.cli.progress import ConvertProgress
 from specctl.cli.stopping import stoppable
@@ -78,14 +77,14 @@ def verify(
             report["repaired"] = list(repaired.repaired)
             report["differing"] = list(repaired.differing)
             report["forgotten"] = list(repaired.forgotten)
-        _print_line(json.dumps(report))
+        print_line(json.dumps(report))
     else:
         _print_repair(repaired)
         left = any(problem.key for problem in problems)
         forgetting = "; --forget takes out what cannot be made again" * left
         _print_problems(problems, forgetting if repair else _advice(store))
         if n_items is not None and n_frames is not None:
-            _print_line(f"{counted(n_items, 'item')}, {counted(n_frames, 'frame')}: all good")
+            print_line(f"{counted(n_items, 'item')}, {counted(n_frames, 'frame')}: all good")
     if problems:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -126,9 +125,9 @@ def _advice(store: Path) -> str:
 
 def _print_problems(problems: list[Problem], advice: str = "") -> None:
     for problem in problems:
-        _print_line(printable(f"{problem.key}: " * bool(problem.key) + problem.message))
+        print_line(printable(f"{problem.key}: " * bool(problem.key) + problem.message))
     if problems:
-        _print_line(printable(counted(len(problems), "problem") + advice))
+        print_line(printable(counted(len(problems), "problem") + advice))
 
 
 def _print_repair(repair: Repair | None) -> None:
@@ -136,9 +135,9 @@ def _print_repair(repair: Repair | None) -> None:
         return
     _print_problems(list(repair.found))
     gone = f", {counted(len(repair.forgotten), 'item')} forgotten" if repair.forgotten else ""
-    _print_line(f"repaired: {counted(len(repair.repaired), 'item')} made again{gone}")
+    print_line(f"repaired: {counted(len(repair.repaired), 'item')} made again{gone}")
     for key in repair.differing:
-        _print_line(printable(f"{key}: made with other last bits than those that were stored"))
+        print_line(printable(f"{key}: made with other last bits than those that were stored"))
 
 
 @contextmanager
@@ -152,8 +151,3 @@ def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
     with Progress(console=err, transient=True) as bar:
         task = bar.add_task("verify", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _print_line(text: str) -> None:
-    """One line as it is: no markup, no emoji, no wrapping."""
-    out.print(Text(text), soft_wrap=True, highlight=False)

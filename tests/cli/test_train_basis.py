@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from rich.color import ColorSystem
 from typer.testing import CliRunner
 
 from specctl import open_store
@@ -100,7 +101,9 @@ def test_from_a_folder_to_a_verdict_a_report_and_a_store(folder, tmp_path):
     assert held.metadata["training"]["augment"] == ["gain", "shift:max_shift=0.1"]
 
 
-def test_json_is_one_object(folder, tmp_path):
+def test_json_is_one_object_without_colours(folder, tmp_path, monkeypatch):
+    # as FORCE_COLOR does
+    monkeypatch.setattr("specctl.cli.app.out._color_system", ColorSystem.STANDARD)
     done = invoke("train-basis", folder, tmp_path / "b", *ONE, "--json", "--quiet")
     assert (done.exit_code, done.stderr) == (0, "")
     result = json.loads(done.stdout)
