@@ -36,6 +36,8 @@ MAKERS = {
     "frequencies": lambda: MelSpectrogram(**MEL, trainable=("frequencies",)),
 }
 TRAINED = ("basis", "window", "frequencies")
+# one of each, for what does not look inside
+KINDS = ("complex", "peak", "mfcc", "pcen", "window", "frequencies")
 ROUNDED = {
     **{name: MAKERS[name] for name in TRAINED},
     "pcen-basis": lambda: MelSpectrogram(**MEL, scale="pcen", trainable=("pcen", "basis")),
@@ -79,8 +81,7 @@ def test_what_is_no_tensor_is_named(waveform):
         MelSpectrogram(**MEL)(waveform)
 
 
-# of each kind one: a compiler calls them all as they are
-@pytest.mark.parametrize("name", ["complex", "peak", "mfcc", "pcen", "basis", "window"])
+@pytest.mark.parametrize("name", KINDS)
 def test_a_compiled_model_computes_what_it_did(transform):
     model = nn.Sequential(transform, nn.Identity())
     # all of a compiler but the making of code
@@ -249,6 +250,7 @@ def test_constants_that_are_given_memory_one_by_one_have_their_numbers(name):
     assert np.array_equal(model.to_basis().window, wanted.to_basis().window)
 
 
+@pytest.mark.parametrize("name", KINDS)
 def test_a_strict_export_computes_what_the_transform_did(transform, tolerance):
     waveform = noise(2, 500)
     with warnings.catch_warnings():
