@@ -12,8 +12,9 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 
-from specctl import convert_audio, open_store
+from specctl import SpectrogramConfig, convert_audio, open_store
 from specctl.convert import Options
 from specctl.convert import tiles as tiling
 from tests.convert.audio_files import RATE, noise, write
@@ -88,6 +89,25 @@ def test_tiles_give_the_numbers_of_the_whole(tmp_path, smallest_tiles, job, kern
     smallest_tiles()
     convert_audio(path, tmp_path / "tiled.h5", options=options, **job)
     assert_same(tmp_path / "tiled.h5", tmp_path / "whole.h5")
+
+
+@pytest.mark.parametrize("hop_length", [10, 40, 100])
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect", "edge", None])
+def test_tiles_end_well_wherever_a_waveform_ends(monkeypatch, hop_length, pad_mode):
+    monkeypatch.setattr(tiling, "_TILE_SAMPLES", 1)
+    monkeypatch.setattr(tiling, "cpu_block_frames", lambda _: 4)
+    padding = {"center": False} if pad_mode is None else {"pad_mode": pad_mode}
+    stft = {"sample_rate": RATE, "feature": "magnitude", "n_fft": 64, "hop_length": hop_length}
+    config = SpectrogramConfig.resolve(**stft, **padding)
+
+    def frames(padded):
+        return sliding_window_view(padded, 64)[::hop_length]
+
+    for n_samples in range(64, 64 + 9 * hop_length):
+        samples = noise(n_samples)[:, 0]
+        whole = np.pad(samples, config.padding, pad_mode or "constant")
+        tiles = [tile for tile, _ in tiling.tiles(lambda _, given=samples: [given], config)]
+        np.testing.assert_array_equal(np.concatenate([*map(frames, tiles)]), frames(whole))
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
