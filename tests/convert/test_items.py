@@ -365,24 +365,28 @@ LIST_FLAGS = ("--n-fft", 256, "--workers", 0)
 
 
 @pytest.mark.parametrize("separator", [b"\n", b"\0", b"\r\n"], ids=["lines", "nul", "windows"])
-@pytest.mark.parametrize("place", ["", "/dev/fd", "/proc/self/fd"], ids=["file", "fd", "proc"])
+@pytest.mark.parametrize("place", ["file", "pipe", "descriptor"])
 def test_files_from_a_list(tmp_path, monkeypatch, separator, place):
     folder = corpus(tmp_path / "in", 5)
     names = list(LISTED)
     if separator == b"\0":
         names.append(b"y/new\nline.wav")
         write_noise(folder / "y" / "new\nline.wav")
-    given = folder / "list"
-    given.write_bytes(separator.join(names) + separator)
-    receiver, sender = os.pipe()
-    os.write(sender, given.read_bytes())
-    os.close(sender)
-    if place:
+    listed = folder / "list"
+    listed.write_bytes(separator.join(names) + separator)
+    given, opened = listed, os.open(listed, os.O_RDONLY)
+    if place == "pipe":
+        receiver, sender = os.pipe()
+        os.write(sender, listed.read_bytes())
+        os.close(sender)
+        os.dup2(receiver, opened)
+        os.close(receiver)
+    if place != "file":
         # the shell gives <(...) such a name
-        given = f"{place}/{receiver}"
-        monkeypatch.chdir(folder)
+        given = f"/{'dev' if place == 'pipe' else 'proc/self'}/fd/{opened}"
+        monkeypatch.chdir(tmp_path / "in")
     done = invoke("--files-from", given, tmp_path / "o.h5", *LIST_FLAGS)
-    os.close(receiver)
+    os.close(opened)
     assert done.returncode == 0, done.stderr
     with open_store(tmp_path / "o.h5") as store:
         assert set(store) == {os.fsdecode(name) for name in names}
