@@ -19,7 +19,6 @@ from specctl.store.spill import UnnamedFile
 from specctl.store.verify import verify_store
 from specctl.training.labels import find_labelled
 from tests.convert.audio_files import RATE, corpus, noise, write, write_noise
-from tests.convert.commands import invoke, run
 
 HERE = Options(workers=0)
 STFT = {"feature": "magnitude", "n_fft": 256, "hop_length": 64}
@@ -358,52 +357,6 @@ def test_names_of_all_kinds_are_kept_reversibly(tmp_path):
             assert (folder / os.fsdecode(decode_key(key))).is_file()
             key.encode("utf-8")
     assert {"ü.wav", "u\u0308.wav", "a\nb.wav", "100%.wav", "b/1.wav", "b/a/1.wav"} < set(values)
-
-
-LISTED = [b"x/000.wav", b"z/002.wav"]
-LIST_FLAGS = ("--n-fft", 256, "--workers", 0)
-
-
-@pytest.mark.parametrize("separator", [b"\n", b"\0", b"\r\n"], ids=["lines", "nul", "windows"])
-@pytest.mark.parametrize("place", ["file", "pipe", "descriptor"])
-def test_files_from_a_list(tmp_path, monkeypatch, separator, place):
-    folder = corpus(tmp_path / "in", 5)
-    names = list(LISTED)
-    if separator == b"\0":
-        names.append(b"y/new\nline.wav")
-        write_noise(folder / "y" / "new\nline.wav")
-    listed = folder / "list"
-    listed.write_bytes(separator.join(names) + separator)
-    given, opened = listed, os.open(listed, os.O_RDONLY)
-    if place == "pipe":
-        receiver, sender = os.pipe()
-        os.write(sender, listed.read_bytes())
-        os.close(sender)
-        os.dup2(receiver, opened)
-        os.close(receiver)
-    if place != "file":
-        # the shell gives <(...) such a name
-        given = f"/{'dev' if place == 'pipe' else 'proc/self'}/fd/{opened}"
-        monkeypatch.chdir(tmp_path / "in")
-    done = invoke("--files-from", given, tmp_path / "o.h5", *LIST_FLAGS)
-    os.close(opened)
-    assert done.returncode == 0, done.stderr
-    with open_store(tmp_path / "o.h5") as store:
-        assert set(store) == {os.fsdecode(name) for name in names}
-
-
-@pytest.mark.parametrize("given", ["-", "/dev/stdin"])
-def test_names_of_a_list_that_the_shell_opened_are_relative_to_the_current_folder(tmp_path, given):
-    folder = corpus(tmp_path / "in", 3)
-    listed = tmp_path / "list"
-    listed.write_bytes(b"\n".join(LISTED))
-    with listed.open() as stdin:
-        done = run(
-            *("--files-from", given, tmp_path / "o.h5", *LIST_FLAGS), stdin=stdin, cwd=folder
-        )
-    assert done.returncode == 0, done.stderr
-    with open_store(tmp_path / "o.h5") as store:
-        assert set(store) == {os.fsdecode(name) for name in LISTED}
 
 
 def test_several_folders_and_files_have_keys_from_what_they_share(tmp_path):

@@ -96,12 +96,12 @@ def test_a_kill_at_any_time_loses_nothing(folder, store, wanted, durations, numb
             work = store.parent / "o.h5.parts" / "job.json"
             wait_for(lambda: work.exists() or process.poll() is not None, "the plan")
             time.sleep(max(0.0, share * (total - planned)))
-    finish(folder, store, wanted, by_command=number % 5 == 0)
+    finish(folder, store, wanted, by_command=number % 7 == 0)
 
 
 def test_a_run_that_is_killed_again_and_again_ends_all_the_same(folder, store, wanted):
     n_parts = []
-    for n_enough in (1, 6, 12):
+    for n_enough in (1, 9):
         with started(folder, store, *FLAGS) as process:
             wait_for(lambda n=n_enough: len(parts_of(store)) >= n, "more parts", process)
             if n_enough == 1:

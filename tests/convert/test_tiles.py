@@ -48,6 +48,15 @@ def smallest_tiles(monkeypatch):
     return make
 
 
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Two channels of several tiles; the loudest and the softest place have one of their own."""
+    samples = noise(33 * RATE + 1, 2, seed=4)
+    samples[26 * RATE] = 0.9
+    samples[10 * RATE : 13 * RATE] *= 1e-4
+    return write(tmp_path_factory.mktemp("tiles") / "a.wav", samples, subtype="FLOAT")
+
+
 JOBS = [
     {},
     {"top_db": 30.0},
@@ -77,19 +86,14 @@ MORE_JOBS = [
         else "-".join(f"{name}={each}" for name, each in value.items()) or "defaults"
     ),
 )
-def test_tiles_give_the_numbers_of_the_whole(tmp_path, smallest_tiles, job, kernel):
-    samples = noise(33 * RATE + 1, 2, seed=4)
-    # the loudest and the softest place are in tiles of their own
-    samples[26 * RATE] = 0.9
-    samples[10 * RATE : 13 * RATE] *= 1e-4
-    path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
+def test_tiles_give_the_numbers_of_the_whole(tmp_path, recording, smallest_tiles, job, kernel):
     job = {"n_fft": 1024, "hop_length": 200, **job}
     if "feature" not in job:
         job["n_mels"] = 20
     options = Options(workers=0, kernel=kernel)
-    convert_audio(path, tmp_path / "whole.h5", options=options, **job)
+    convert_audio(recording, tmp_path / "whole.h5", options=options, **job)
     smallest_tiles()
-    convert_audio(path, tmp_path / "tiled.h5", options=options, **job)
+    convert_audio(recording, tmp_path / "tiled.h5", options=options, **job)
     assert_same(tmp_path / "tiled.h5", tmp_path / "whole.h5")
 
 
