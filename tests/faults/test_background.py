@@ -51,12 +51,19 @@ def test_the_next_task_is_begun_while_one_waits_for_the_disk():
 
 
 def test_what_waits_is_finished_though_the_next_task_is_interrupted():
-    finished = []
+    interrupting, finished = Event(), []
+
+    def rest():
+        interrupting.wait(LIMIT)
+        # longer than it takes not to wait for this
+        Event().wait(0.1)
+        finished.append(True)
 
     def interrupted(_):
+        interrupting.set()
         raise KeyboardInterrupt
 
-    tasks = [lambda _: Rest(lambda: finished.append(True)), interrupted, *[lambda _: None] * 4]
+    tasks = [lambda _: Rest(rest), interrupted, *[lambda _: None] * 4]
     with pytest.raises(KeyboardInterrupt):
         list(outcomes(tasks))
     assert finished == [True]

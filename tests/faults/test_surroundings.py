@@ -5,6 +5,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -47,15 +48,28 @@ def check(done, scenario, place):
     assert wrong_end(scenario, place) == []
 
 
-def test_sixty_four_open_files_are_enough(scenario, place):
+def test_little_of_all_is_enough(scenario, place, tmp_path):
+    """64 open files, one processor, a careful umask, and a long name for temporary files.
+
+    The job of a cluster may get such a name; that of a socket has 107 bytes at most.
+    """
+    deep = tmp_path / ("a" * 60) / ("b" * 60)
+    deep.mkdir(parents=True)
+    one = {min(os.sched_getaffinity(0))}
+
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (N_FILES, N_FILES))
+        os.sched_setaffinity(0, one)
+        os.umask(0o077)
 
-    done = run(*command(scenario, place), small_parts=True, preexec_fn=limit)
+    env = environment(TMPDIR=str(deep))
+    done = run(*command(scenario, place), small_parts=True, preexec_fn=limit, env=env)
     check(done, scenario, place)
+    assert (place / "o.h5").stat().st_mode & 0o777 == 0o600
+    assert list(deep.iterdir()) == []
 
 
-@pytest.mark.parametrize(("n_files", "fitting"), [(14, 0), (16, 1), (20, 2)])
+@pytest.mark.parametrize(("n_files", "fitting"), [(14, 0), (20, 2)])
 def test_too_few_open_files_are_said_in_a_line(tmp_path, n_files, fitting):
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (n_files, n_files))
@@ -101,18 +115,10 @@ def test_too_few_processes_are_said_in_a_line(tmp_path, n_processes, said):
     if n_processes == 5:
         missed = "the workers cannot start: ended its process with exit code 255"
         lines.add(f"specctl: {missed}; {ADVICE} have fewer workers\n\n")
-    assert said_in_a_real_group("pids", "pids.max", str(n_processes), program) in lines
+    text = said_in_a_real_group("pids", "pids.max", str(n_processes), program)
+    # on a machine with much else to do
+    assert text.removeprefix("waiting for workers\n") in lines
     assert not (tmp_path / "o.h5.parts").exists()
-
-
-def test_one_processor_is_enough(scenario, place):
-    one = {min(os.sched_getaffinity(0))}
-    done = run(
-        *command(scenario, place),
-        small_parts=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, one),
-    )
-    check(done, scenario, place)
 
 
 def test_no_more_workers_start_than_there_are_files(scenario, place):
@@ -121,28 +127,11 @@ def test_no_more_workers_start_than_there_are_files(scenario, place):
         most = 0
         while process.poll() is None:
             most = max(most, len(list(group_members(process.pid))))
+            time.sleep(0.01)
         _, messages = process.communicate()
     n_others = 3  # the command, the fork server, the tracker of resources
     assert 3 <= most <= 3 + n_others, messages
     assert verify_store(place / "o.h5") == []
-
-
-def test_a_small_shared_memory_is_enough(scenario, place):
-    if shutil.which("unshare") is None:
-        pytest.skip("there is no unshare")
-    script = 'mount -t tmpfs -o size=4k tmpfs /dev/shm && exec "$@"'
-    private = ["unshare", "-m", "sh", "-c", script, "sh"]
-    if subprocess.run([*private, "true"], check=False, capture_output=True).returncode != 0:
-        pytest.skip("cannot mount a small /dev/shm")
-    done = subprocess.run(
-        [*private, *argv(*command(scenario, place), small_parts=True)],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment(),
-        timeout=LIMIT,
-    )
-    check(done, scenario, place)
 
 
 @pytest.fixture
@@ -171,7 +160,7 @@ def test_a_read_only_source_is_enough(scenario, place, powerless):
             timeout=LIMIT,
         )
         done = subprocess.run(
-            [*powerless, *argv(*command(scenario, place), small_parts=True)],
+            [*powerless, *argv(*scenario.command(place)[1:], small_parts=True)],
             check=False,
             capture_output=True,
             text=True,
@@ -208,14 +197,6 @@ def test_an_ordinary_user_is_enough(sweep, scenario, place):
     assert (place / "o.h5").stat().st_uid == NOBODY
 
 
-def test_a_careful_umask_is_obeyed(scenario, place):
-    done = run(
-        *command(scenario, place), small_parts=True, preexec_fn=lambda: os.umask(0o077) and None
-    )
-    check(done, scenario, place)
-    assert (place / "o.h5").stat().st_mode & 0o777 == 0o600
-
-
 def test_what_a_user_calls_his_scripts_is_of_no_account(scenario, place, tmp_path):
     """A Python that is started as workers are looks into the current folder first."""
     for name in ("random", "struct", "threading", "numpy", "soundfile", "specctl"):
@@ -233,33 +214,25 @@ def test_a_current_folder_that_is_gone_is_said_in_a_line(scenario, place, tmp_pa
     assert done.stderr == "specctl: cannot start workers: the current folder is gone\n"
 
 
-def test_a_long_name_for_temporary_files_is_no_matter(scenario, place, tmp_path):
-    """The job of a cluster may get one; that of a socket has 107 bytes at most."""
-    deep = tmp_path / ("a" * 60) / ("b" * 60)
-    deep.mkdir(parents=True)
-    env = environment(TMPDIR=str(deep))
-    done = run(*command(scenario, place), small_parts=True, env=env)
-    check(done, scenario, place)
-    assert list(deep.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     "options",
     [(), ("--dry-run",), ("--dry-run", "--workers", 0)],
     ids=["converted", "dry run", "dry run in one process"],
 )
 def test_one_folder_that_may_be_written_to_is_enough(scenario, place, options):
-    """As in a container whose file system is read only; shared memory may be used there."""
+    """As in a container whose file system is read only; a little shared memory may be used."""
     if shutil.which("unshare") is None:
         pytest.skip("there is no unshare")
     script = """
-    mount --bind "$1" "$1" && mount -t tmpfs tmpfs /dev/shm || exit
+    mount --bind "$1" "$1" && mount -t tmpfs -o size=$2 tmpfs /dev/shm || exit
     for folder in /tmp /var/tmp /; do
         ! mountpoint -q $folder || mount -o remount,bind,ro $folder || exit
     done
-    shift && cd / && exec "$@"
+    shift 2 && cd / && exec "$@"
     """
-    private = ["unshare", "-m", "sh", "-c", script, "sh", str(place)]
+    # a dry run converts a little there
+    shared_memory = "1m" if options else "4k"
+    private = ["unshare", "-m", "sh", "-c", script, "sh", str(place), shared_memory]
     if subprocess.run([*private, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip("cannot mount the file system without the right to write")
     done = subprocess.run(

@@ -126,6 +126,11 @@ def test_attributes_without_end_are_refused(path):
         _ = store.attributes
 
 
+def inherited():
+    """The environment without what reading has set in this process already."""
+    return {name: value for name, value in os.environ.items() if name != "HDF5_PLUGIN_PRELOAD"}
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_no_plug_in_is_loaded_for_a_filter_that_a_store_asks_for(path, tmp_path):
     trace = tmp_path / "loaded"
@@ -143,26 +148,18 @@ def test_no_plug_in_is_loaded_for_a_filter_that_a_store_asks_for(path, tmp_path)
         False: f"from specctl import open_store; open_store({str(path)!r})",
         True: f"import h5py; h5py.File({str(path)!r})['spectrogram'][0]",
     }
-    # set in this process already
-    kept = {name: value for name, value in os.environ.items() if name != "HDF5_PLUGIN_PRELOAD"}
-    environment = {**kept, "HDF5_PLUGIN_PATH": str(tmp_path / "plugins")}
+    environment = {**inherited(), "HDF5_PLUGIN_PATH": str(tmp_path / "plugins")}
     for is_loaded, code in readers.items():
         command = [sys.executable, "-c", code]
         subprocess.run(command, check=False, capture_output=True, env=environment)
         assert trace.exists() == is_loaded
 
 
-def test_keeps_plug_ins_out():
-    code = "import os, specctl.store.reader; print(os.environ['HDF5_PLUGIN_PRELOAD'])"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout == "::\n"
-
-
 def test_random_damage_never_gives_anything_but_a_store_error(path):
     whole = path.read_bytes()
     random = np.random.default_rng(0)
     n_refused = 0
-    for _ in range(300):
+    for _ in range(150):
         damaged = bytearray(whole)
         for place in random.integers(0, len(whole), random.integers(1, 30)):
             damaged[place] = random.integers(256)
@@ -174,7 +171,7 @@ def test_random_damage_never_gives_anything_but_a_store_error(path):
                 _ = store.attributes, store.config, store.errors
         except StoreError:
             n_refused += 1
-    assert n_refused > 100
+    assert n_refused > 50
 
 
 def test_a_seal_that_is_there_twice_is_none():
@@ -210,12 +207,17 @@ def test_a_store_that_is_replaced_once_it_is_open_is_read_to_its_end(tmp_path, m
 
 @pytest.mark.parametrize("driver", ["stdio", "core"])
 def test_reads_through_a_descriptor_whatever_driver_hdf5_is_told_to_use(path, driver):
-    code = f"from specctl.store.verify import verify_store; print(verify_store({str(path)!r}))"
+    """And without plug-ins."""
+    code = f"""
+import os
+from specctl.store.verify import verify_store
+print(verify_store({str(path)!r}), os.environ["HDF5_PLUGIN_PRELOAD"])
+"""
     done = subprocess.run(
         [sys.executable, "-c", code],
         check=True,
         capture_output=True,
         text=True,
-        env={**os.environ, "HDF5_DRIVER": driver},
+        env={**inherited(), "HDF5_DRIVER": driver},
     )
-    assert done.stdout == "[]\n"
+    assert done.stdout == "[] ::\n"
