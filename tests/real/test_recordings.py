@@ -118,7 +118,7 @@ def test_loader_workers_read_what_the_store_holds(store):
 
 def test_a_second_run_touches_nothing(collection, store):
     before = store.stat()
-    done = convert(collection.folder, store, "--labels", "folder", *collection.flags)
+    done = convert(collection.folder, store, "--labels", "folder")
     after = store.stat()
     assert done.returncode == 0
     assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
