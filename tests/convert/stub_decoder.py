@@ -19,6 +19,7 @@ class FFmpegError(Exception):
     strerror = "said enough"
 
 error = Made(FFmpegError=FFmpegError)
+__version__ = "19.0.2"
 
 class Container(Made):
     def __enter__(self):
