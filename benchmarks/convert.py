@@ -11,6 +11,7 @@ Every contender runs as a process of its own. What is equal among them and what 
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -175,6 +176,8 @@ def main() -> int:
     out = arguments.out or HERE / "results" / f"convert-{stamp}.json"
     if out.exists():
         raise SystemExit(f"{out} already exists; records are never edited, name another")
+    # none compiles its modules anew each time, as where all are installed
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     result = benchmark(arguments)
     record.write(out, result)
     print(report.table(result))
