@@ -68,7 +68,7 @@ def test_shapes_tell_settings(weights, tmp_path):
 def test_commands_take_them(weights, tmp_path):
     folder = write_tones(tmp_path / "in")
     torch.save(weights, tmp_path / "w.pt")
-    convert = ("convert", folder, "o.h5", "--basis", "w.pt", *FLAGS, "-j", 0)
+    convert = ("convert", folder, "o.h5", "--basis", "w.pt", *FLAGS, "-j", 1)
     done = invoke(*convert, cwd=tmp_path)
     assert done.exit_code == 0, done.stderr
     with open_store(tmp_path / "o.h5") as store:
