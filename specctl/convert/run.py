@@ -25,6 +25,7 @@ from specctl.convert.stored import Finished
 from specctl.convert.summary import Progress, Summary
 from specctl.convert.target import Target, reported_disk
 from specctl.errors import AudioError, Stopped
+from specctl.store.base import Base
 from specctl.store.layout import Layout
 from specctl.store.merge import MergeSummary
 
@@ -144,8 +145,11 @@ class Conversion:
         if made is None:
             return None
         job, plan = replace(made[0], kernel=kernel), made[1]
-        # raises where the stored type cannot hold the values, while nothing is begun yet
-        self._layout(executor, ConvertConfig.from_dict(job.config))
+        # raises where the stored type cannot hold the values, or where the store to be updated
+        # has another layout, while nothing is begun yet
+        layout, _ = self._layout(executor, ConvertConfig.from_dict(job.config))
+        if job.update:
+            Base(self.store, layout, (), is_trusted=job.repaired is None).close()
         folder.begin(job, plan)
         return job, plan
 

@@ -1,11 +1,13 @@
 """The store an update starts from: what stays of it, and its chunks with the rest blanked.
 
-What leaves may be damaged: nothing is taken from it.
+What leaves may be damaged: nothing is taken from it. Another program may have written all chunks
+anew, compressed otherwise: a repair takes what matches its digest, and compresses it as it was.
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +40,8 @@ class Base:
     Parameters
     ----------
     path : Path
+    layout : Layout
+        The one that its chunks are to have.
     replaced : collection of str
         Sources whose items leave.
     relabelled : dict, optional
@@ -53,12 +57,14 @@ class Base:
     Raises
     ------
     StoreError
-        The store cannot be read, or its index does not match its checksum.
+        The store cannot be read, its index does not match its checksum, or its layout is another
+        one: of a store that is not trusted, in more than its compression.
     """
 
     def __init__(
         self,
         path: Path,
+        layout: Layout,
         replaced: Collection[str],
         relabelled: Mapping[str, str] | None = None,
         *,
@@ -66,15 +72,18 @@ class Base:
         is_trusted: bool = True,
     ) -> None:
         self.path = path
+        self.layout = layout
         self._is_trusted = is_trusted
         self._file = StoreFile(path)
+        self._is_recoded = self._file.layout.compression != layout.compression
         try:
             # what is made of it gets a checksum that fits
             self._file.check_tables()
+            self._check_layout()
         except StoreError:
             self._file.close()
             raise
-        self._codec = ChunkCodec(self._file.layout)
+        self._codec = ChunkCodec(layout)
         self._replaced = {encode_text(source, "source") for source in replaced}
         self._labels = {
             encode_text(source, "source"): label for source, label in (relabelled or {}).items()
@@ -88,12 +97,11 @@ class Base:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self.close()
 
-    @property
-    def layout(self) -> Layout:
-        """How its rows are stored."""
-        return self._file.layout
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     @property
     def n_rows(self) -> int:
@@ -183,13 +191,16 @@ class Base:
         return data, int(self._file.crc32[number])
 
     def _untrusted_chunk(self, number: int) -> tuple[bytes | memoryview, bool]:
-        """Bytes of a chunk, and whether they are as written; a blank where HDF5 has none."""
+        """Bytes of a chunk, and whether they are as written; a blank where there are none."""
+        rows = self._blank()
         try:
-            return self._file.stored_chunk(number)
+            if not self._is_recoded:
+                return self._file.stored_chunk(number)
+            rows = self._file.chunk_rows(number, checked=False)
         except StoreError as error:
             if is_from_system(error):
                 raise
-        return self._codec.encode(self._blank()), False
+        return self._codec.encode(rows), False
 
     def _blank(self) -> np.ndarray:
         shape = (self.layout.chunk_frames, self.layout.width)
@@ -215,6 +226,19 @@ class Base:
                     raise StoreError(f"{self.path} is damaged: {where}: {found}")
         return total
 
+    def _check_layout(self) -> None:
+        found = self._file.layout
+        is_mended = replace(found, compression=self.layout.compression) == self.layout
+        if found == self.layout or (is_mended and not self._is_trusted):
+            return
+        advice = self._advice if is_mended else "convert again with --overwrite"
+        difference = found.difference(self.layout)
+        raise StoreError(f"{self.path} has another layout: {difference}; {advice}")
+
+    @property
+    def _advice(self) -> str:
+        return f"specctl verify --repair {self.path} SOURCE... makes it good"
+
     @contextmanager
     def _advised(self) -> Iterator[None]:
         """Say of damage what mends it."""
@@ -223,8 +247,7 @@ class Base:
         except StoreError as error:
             if not self._is_trusted or is_from_system(error):
                 raise
-            advice = f"specctl verify --repair {self.path} SOURCE... makes it good"
-            raise StoreError(f"{error}; {advice}") from error
+            raise StoreError(f"{error}; {self._advice}") from error
 
     def _spans_by_chunk(self, chosen: np.ndarray) -> dict[int, list[tuple[int, int]]]:
         """Rows of some items, by chunk and counted from its first row."""

@@ -214,6 +214,16 @@ class Layout:
         """Fields by name, ready for JSON."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    def difference(self, wanted: Self) -> str:
+        """What is here instead of what is wanted, in words; empty if nothing is."""
+        values = wanted.to_dict()
+        differing = [
+            f"{name} {value} instead of {values[name]}"
+            for name, value in self.to_dict().items()
+            if value != values[name]
+        ]
+        return ", ".join(differing)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Inverse of `to_dict`."""

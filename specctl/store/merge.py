@@ -71,7 +71,6 @@ class Merger:
 
     def add_base(self, base: Base) -> None:
         """Begin with the items of another store that stay."""
-        _check_layout(base.path, base.layout, self._layout)
         self._old = base
         self._items.append(base.kept_items())
         self._moments, self._n_replaced = base.kept_moments()
@@ -94,7 +93,10 @@ class Merger:
         part = read_part(path)
         if job is not None and not part.is_of(job):
             raise StoreError(f"{path} is of another conversion; the same command makes it again")
-        _check_layout(path, part.layout, self._layout)
+        if difference := part.layout.difference(self._layout):
+            raise StoreError(
+                f"{path} has another layout: {difference}; convert again with --overwrite"
+            )
         self._items.append(item_table(part.items, self._n_rows))
         self._failures.append(failure_table(part.failures))
         for moments in part.iter_moments():
@@ -216,7 +218,9 @@ def merging(
         old = None
         if base is not None:
             old = stack.enter_context(
-                Base(base, replaced, relabelled, forgotten=forgotten, is_trusted=is_trusted)
+                Base(
+                    base, layout, replaced, relabelled, forgotten=forgotten, is_trusted=is_trusted
+                )
             )
         stack.enter_context(_removed_on_failure(temporary))
         with created_file(temporary) as (file, sink):
@@ -256,19 +260,6 @@ def _check_arguments(
     missing = {"config", "fingerprint"} - set(attributes)
     if missing:
         raise ParameterError(f"attributes must have {' and '.join(sorted(missing))}")
-
-
-def _check_layout(path: Path, found: Layout, wanted: Layout) -> None:
-    if found == wanted:
-        return
-    differing = [
-        f"{name} {value} instead of {wanted.to_dict()[name]}"
-        for name, value in found.to_dict().items()
-        if value != wanted.to_dict()[name]
-    ]
-    raise StoreError(
-        f"{path} has another layout: {', '.join(differing)}; convert again with --overwrite"
-    )
 
 
 def _check_unique(keys: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from specctl.errors import AudioError, StoreError
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
 from tests.convert.commands import assert_nothing_beside, invoke, run_script
-from tests.store.test_verify import compressed_again, seal_again
+from tests.store.test_verify import seal_again
 
 HERE = Options(workers=0)
 SETTINGS = {"n_fft": 512, "n_mels": 20}
@@ -232,18 +232,6 @@ def test_what_shares_a_chunk_with_damage_needs_no_source(folder, tmp_path):
         (folder / key).unlink()
     repair = repair_store(store, folder, options=HERE)
     assert (repair.repaired, repair.differing, repair.problems) == ((hit,), (), ())
-    assert contents(store) == before
-    assert verify_store(store) == []
-
-
-def test_what_another_program_has_compressed_anew_needs_no_source(folder, store):
-    before = contents(store)
-    compressed_again(store)
-    assert len(verify_store(store)) > 6
-    for key in before[0]:
-        write_noise(folder / key, seed=77)
-    repair = repair_store(store, folder, options=HERE)
-    assert (repair.repaired, repair.problems) == ((), ())
     assert contents(store) == before
     assert verify_store(store) == []
 

@@ -127,7 +127,7 @@ def test_each_of_the_loudest_files_leaves_the_statistics_exact(tmp_path):
 def test_an_update_that_only_adds_reads_no_frames(tmp_path, monkeypatch):
     made = make_store(tmp_path)
     monkeypatch.setattr(StoreFile, "rows", None)
-    with Base(made.path, ["new.wav"]) as base, StoreFile(made.path) as file:
+    with Base(made.path, made.layout, ["new.wav"]) as base, StoreFile(made.path) as file:
         moments, n_gone = base.kept_moments()
         assert n_gone == 0
         assert moments.mean.tobytes() == file.moments.mean.tobytes()
