@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 
 from specctl.basis import Basis
 from specctl.basis.file import check_absent, write_whole
@@ -17,6 +18,9 @@ from specctl.dsp.decibel import LogScale, peaks
 from specctl.dsp.mel import dct_matrix
 from specctl.durable import Kind
 from specctl.errors import BasisError, ParameterError
+
+_OLDEST = "2.8"
+"""torch 2.7 refuses to leave the sizes open, and 2.6 fixes them without a word."""
 
 _PAD_MODES: dict[PadMode, str] = {
     "constant": "constant",
@@ -92,10 +96,16 @@ def export_onnx(path: Path, basis: Basis, *, overwrite: bool = False) -> None:
         If the chain cannot be written so.
     BasisError
         If the file exists and ``overwrite`` is not set or it is no ONNX graph, or it cannot be
-        written, or the packages ``onnx`` and ``onnxscript`` are missing.
+        written, or the packages ``onnx`` and ``onnxscript`` are missing, or torch is older than
+        2.8.
     """
     front_end = FrontEnd(basis).eval()
     check_absent(path, _GRAPH, overwrite=overwrite)
+    if TorchVersion(torch.__version__) < _OLDEST:
+        raise BasisError(
+            f"cannot write {path}: torch {torch.__version__} makes no ONNX graph of any length; "
+            f"it takes {_OLDEST} or newer"
+        )
     example = torch.zeros(2, 3 * basis.config.n_fft, dtype=torch.float32)
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("samples")}
     try:

@@ -83,7 +83,7 @@ class Pcen(WithConstants):
         logs = dict(zip(_ROWS, weight, strict=True))
         smoothing = torch.sigmoid(logs.pop("smoothing")).clamp(*_SMOOTHING)
         values = {name: torch.exp(log.clamp(*_LOGS)) for name, log in logs.items()}
-        return values | {"smoothing": smoothing}
+        return {**values, "smoothing": smoothing}
 
     def stacked(self) -> Tensor:
         """`values` as one tensor, (4, n_bands), as a basis file keeps them."""

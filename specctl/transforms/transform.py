@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from specctl.basis import Basis, load_basis
 from specctl.config import Feature, Precision, SpectrogramConfig
 from specctl.dsp.decibel import LogScale, peaks
-from specctl.eager import eager
+from specctl.eager import default_device, eager
 from specctl.errors import KernelError, ParameterError
 from specctl.kernels import registry
 from specctl.kernels.bands import Bands
@@ -234,7 +234,7 @@ class Transform(Weighted):
             raise ParameterError(
                 f"precision must be {', '.join(get_args(Precision))}, got {precision!r}"
             )
-        device = torch.get_default_device()
+        device = default_device()
         self._kernel = kernel
         self._precision: Precision = precision
         self._log = LogScale.from_config(config)

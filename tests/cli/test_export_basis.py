@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from specctl.cli.commands import app
 from specctl.transforms import MFCC, MelSpectrogram, Spectrogram
+from tests.torch_versions import WRITES_ONNX
 
 runner = CliRunner()
 
@@ -57,6 +58,7 @@ def test_says_what_the_module_leaves_to_do(tmp_path, kind, settings, library, le
     assert result.stderr.endswith(f"){left}\n")
 
 
+@WRITES_ONNX
 def test_writes_a_graph_and_replaces_it(basis, tmp_path, monkeypatch):
     pytest.importorskip("onnxscript")
     path = tmp_path / "out.onnx"

@@ -8,6 +8,7 @@ from specctl.errors import BasisError, ParameterError
 from specctl.transforms import MelSpectrogram, Transform
 from specctl.transforms.export import export_onnx
 from tests.dsp.signals import noise
+from tests.torch_versions import WRITES_ONNX
 
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -53,6 +54,7 @@ def assert_gives_the_numbers_of(path, transform):
         assert off <= TOLERANCE * wanted.abs().max()
 
 
+@WRITES_ONNX
 @pytest.mark.parametrize("settings", CASES.values(), ids=CASES)
 def test_the_graph_is_one_file_and_gives_the_numbers_of_the_transform(tmp_path, settings):
     transform = trained(settings)
@@ -75,6 +77,7 @@ def test_pcen_is_refused(tmp_path):
         export_onnx(tmp_path / "front.onnx", basis)
 
 
+@WRITES_ONNX
 def test_the_graph_is_of_float32_whatever_the_default_type_is(tmp_path, request):
     path, transform = tmp_path / "front.onnx", trained(MEL)
     request.addfinalizer(lambda: torch.set_default_dtype(torch.float32))

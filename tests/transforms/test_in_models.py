@@ -17,6 +17,7 @@ from torch.distributed.fsdp import fully_shard
 from specctl.errors import ParameterError
 from specctl.transforms import MFCC, MelSpectrogram, Spectrogram
 from tests.dsp.signals import noise
+from tests.torch_versions import EXPORTS_ANY_LENGTH, SHARDS_ON_CPU
 
 SMALL = {"sample_rate": 8000, "n_fft": 64, "hop_length": 20}
 MEL = {**SMALL, "n_mels": 12}
@@ -118,6 +119,7 @@ def test_compiling_costs_one_break_and_no_new_graphs():
     assert len(graphs) <= 2
 
 
+@EXPORTS_ANY_LENGTH
 def test_an_exported_transform_computes_what_it_did_and_keeps_no_trace(name, transform, tolerance):
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("samples", min=200)}
     program = torch.export.export(transform, (noise(2, 500),), dynamic_shapes=(sizes,))
@@ -136,6 +138,7 @@ def test_a_traced_transform_looks_at_its_waveform(transform, tolerance):
         torch.testing.assert_close(traced(waveform), transform(waveform), **tolerance)
 
 
+@EXPORTS_ANY_LENGTH
 @pytest.mark.parametrize("trainable", [(), ("pcen",), ("pcen", "basis")])
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
@@ -197,6 +200,7 @@ def test_weights_begin_again(name):
     assert torch.equal(model(noise(2, 500)), wanted(noise(2, 500)))
 
 
+@SHARDS_ON_CPU
 def test_weights_that_are_divided_among_processes_begin_too(one_process):
     with torch.device("meta"):
         model = MAKERS["basis"]()

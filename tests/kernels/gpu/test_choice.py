@@ -65,10 +65,12 @@ def test_folding_is_refused_without_a_gpu():
 def test_without_what_triton_builds_its_launcher_with_torch_computes(monkeypatch, error):
     runtime = pytest.importorskip("triton.runtime")
 
-    def active(_):
-        raise error
+    class Driver:
+        @property
+        def active(self):
+            raise error
 
-    monkeypatch.setattr(type(runtime.driver), "active", property(active))
+    monkeypatch.setattr(runtime, "driver", Driver())
     monkeypatch.setattr(gpu, "_launcher_problem", cache(gpu._launcher_problem.__wrapped__))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-pytest.importorskip("triton", reason="needs triton, which the test extra brings on Linux")
+pytest.importorskip("triton", "3.3", reason="needs triton, which the test extra brings on Linux")
 
 from tests.dsp.signals import noise
 
