@@ -2,10 +2,13 @@
 
 import os
 import sys
+from importlib.util import find_spec
 
 
 def main() -> None:
     """Entry point; Ctrl-C while modules are imported ends it like any other."""
+    if find_spec("fcntl") is None:
+        sys.exit("specctl: the command runs on Linux and macOS; on Windows, try: WSL")
     for name in ("COLUMNS", "LINES"):
         # of a terminal that has no size: nothing would be printed on so many
         if not os.environ.get(name, "").strip("0"):

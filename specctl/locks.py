@@ -46,6 +46,20 @@ def lock_folder(folder: Path, in_use: Callable[[str], str]) -> int:
     raise StoreError(f"cannot write {folder}: other processes keep removing it")
 
 
+def unlock_folder(lock: int, folder: Path, *, is_removed: bool) -> None:
+    """Let go of the lock, and of the folder if that has been removed.
+
+    On a network and in FUSE a file that is removed while it is open stays under another name until
+    it is closed, and the folder with it.
+    """
+    with contextlib.suppress(OSError):
+        # nothing is lost with it: the lock ends with this process at the latest
+        os.close(lock)
+    if is_removed:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
 def check_unlocked(folder: Path, in_use: Callable[[str], str]) -> None:
     """Refuse a folder in which a process works; makes nothing, and several may look at once.
 

@@ -10,7 +10,6 @@ and stay. A repair of the store that comes between has a folder like it in ``rep
 import contextlib
 import errno
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +22,7 @@ from specctl.convert.plan import Plan
 from specctl.convert.stored import job_of
 from specctl.durable import fsync_folder, reported_os_errors, write_atomically
 from specctl.errors import StoreError
-from specctl.locks import LOCK, lock_folder
+from specctl.locks import LOCK, lock_folder, unlock_folder
 from specctl.store.part import Part, read_part
 
 _REPAIR = "repair"
@@ -77,9 +76,7 @@ class WorkFolder:
                 raise
         finally:
             if self._lock is not None:
-                # nothing is lost with it: the lock ends with this process at the latest
-                with contextlib.suppress(OSError):
-                    os.close(self._lock)
+                unlock_folder(self._lock, self.path, is_removed=self._is_removed)
 
     @property
     def merged(self) -> Path:

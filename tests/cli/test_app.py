@@ -42,6 +42,15 @@ def test_as_a_module_it_is_the_same_command(arguments, asked):
     assert as_module.stderr == as_script.stderr
 
 
+def test_where_there_are_no_locks_the_command_says_so_and_the_modules_work():
+    windows = "import sys; sys.modules.update(fcntl=None, resource=None); "
+    done = run(sys.executable, "-c", windows + "from specctl.__main__ import main; main()")
+    message = "specctl: the command runs on Linux and macOS; on Windows, try: WSL\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+    modules = "import specctl; specctl.open_store; specctl.MelSpectrogram(sample_rate=8000)"
+    assert run(sys.executable, "-c", windows + modules).returncode == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
