@@ -46,18 +46,17 @@ def lock_folder(folder: Path, in_use: Callable[[str], str]) -> int:
     raise StoreError(f"cannot write {folder}: other processes keep removing it")
 
 
-def unlock_folder(lock: int, folder: Path, *, is_removed: bool) -> None:
-    """Let go of the lock, and of the folder if that has been removed.
+def unlock_folder(lock: int, folder: Path) -> None:
+    """Let go of the lock, and of the folder where nothing is left in it.
 
     On a network and in FUSE a file that is removed while it is open stays under another name until
-    it is closed, and the folder with it.
+    it is closed: so does the lock itself, and with it a folder that was to be removed.
     """
+    # nothing is lost with it: the lock ends with this process at the latest
     with contextlib.suppress(OSError):
-        # nothing is lost with it: the lock ends with this process at the latest
         os.close(lock)
-    if is_removed:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def check_unlocked(folder: Path, in_use: Callable[[str], str]) -> None:

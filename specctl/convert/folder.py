@@ -76,7 +76,7 @@ class WorkFolder:
                 raise
         finally:
             if self._lock is not None:
-                unlock_folder(self._lock, self.path, is_removed=self._is_removed)
+                unlock_folder(self._lock, self.path)
 
     @property
     def merged(self) -> Path:

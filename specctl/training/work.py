@@ -5,7 +5,6 @@ of a training that never began), and the checkpoint or the results of each train
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from specctl.durable import (
     write_atomically,
 )
 from specctl.errors import SpecctlError, StoreError, TrainingError
-from specctl.locks import LOCK, check_unlocked, lock_folder
+from specctl.locks import LOCK, check_unlocked, lock_folder, unlock_folder
 from specctl.training.arms import Bench
 from specctl.training.options import Options
 
@@ -122,7 +121,7 @@ def claimed_work(bench: Bench, output: Path, options: Options) -> Iterator[None]
         yield
     finally:
         if lock is not None:
-            os.close(lock)
+            unlock_folder(lock, bench.work)
 
 
 def _claim(bench: Bench, output: Path, options: Options) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults.sweep import contents, wrong_end, wrong_state
 
+SCENARIOS = ("convert", "resume", "update", "overwrite", "tidy up", "repair")
 N_KILLS = 5
 N_CHAINS = 2
 MOST_IN_A_CHAIN = 200
@@ -21,19 +22,24 @@ def seconds_of(sweep, scenario):
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("name", ["convert", "resume", "update", "overwrite", "tidy up", "repair"])
-def test_a_kill_at_any_time_loses_nothing(sweep, name):
+def try_kills(sweep, name, n_kills):
+    """Kill a scenario that often, spread over its time; it goes on each time, and ends well."""
     scenario = sweep.scenarios[name]
     total = seconds_of(sweep, scenario)
     chance = random.Random(name)
-    for number in range(N_KILLS):
+    for number in range(n_kills):
         place = sweep.begin(scenario)
-        after = total * (number + chance.random()) / N_KILLS
+        after = total * (number + chance.random()) / n_kills
         sweep.runner.run(*scenario.command(place), kill_after=after)
         assert wrong_state(scenario, contents(place / "o.h5")) == [], after
         again = sweep.runner.run(*scenario.command(place))
         assert again.code == 0, (after, again.errors)
         assert wrong_end(scenario, place) == [], after
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_kill_at_any_time_loses_nothing(sweep, name):
+    try_kills(sweep, name, N_KILLS)
 
 
 @pytest.mark.parametrize("seed", range(N_CHAINS))
