@@ -1,5 +1,6 @@
 """Options that several commands share, named once, and how their texts become values."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,22 @@ _STORED = "What is stored"
 _RUN = "How the job is run"
 
 
-def _option(panel: str, help_text: str, *names: str, **more: Any) -> Any:
+_WORD = re.compile(r"[a-z0-9_:-]+")
+"""Of a ``metavar``, what can be given as it stands there."""
+
+
+def option(panel: str, help_text: str, *names: str, **more: Any) -> Any:
+    """An option in a panel of the help; shells complete the words in its ``metavar``."""
+    words = [word for word in re.split("[|,]", more.get("metavar", "")) if _WORD.fullmatch(word)]
+    if words:
+        more.setdefault("autocompletion", lambda: words)
     return typer.Option(*names, help=help_text, rich_help_panel=panel, show_default=False, **more)
+
+
+def _presets() -> list[str]:
+    from specctl.presets import PRESETS
+
+    return list(PRESETS)
 
 
 def given_path(text: str) -> Path:
@@ -31,11 +46,15 @@ def not_empty(text: str) -> str:
 
 Preset = Annotated[
     str | None,
-    _option(_TRANSFORM, "Settings that a model expects; flags win. See specctl presets."),
+    option(
+        _TRANSFORM,
+        "Settings that a model expects; flags win. See specctl presets.",
+        autocompletion=_presets,
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,
-    _option(
+    option(
         _TRANSFORM,
         "TOML file of settings, such as n_fft = 1024; flags win.",
         "--config",
@@ -45,62 +64,60 @@ ConfigFile = Annotated[
 ]
 FeatureName = Annotated[
     str | None,
-    _option(_TRANSFORM, "(mel)", metavar="complex|magnitude|power|mel|mfcc"),
+    option(_TRANSFORM, "(mel)", metavar="complex|magnitude|power|mel|mfcc"),
 ]
-NFft = Annotated[int | None, _option(_TRANSFORM, "Samples of a frame (2048).")]
-WinLength = Annotated[int | None, _option(_TRANSFORM, "Samples of the window (n-fft).")]
+NFft = Annotated[int | None, option(_TRANSFORM, "Samples of a frame (2048).")]
+WinLength = Annotated[int | None, option(_TRANSFORM, "Samples of the window (n-fft).")]
 HopLength = Annotated[
-    int | None, _option(_TRANSFORM, "Samples from frame to frame (win-length / 4).")
+    int | None, option(_TRANSFORM, "Samples from frame to frame (win-length / 4).")
 ]
 WindowName = Annotated[
-    str | None, _option(_TRANSFORM, "(hann)", metavar="hann|hamming|blackman|boxcar")
+    str | None, option(_TRANSFORM, "(hann)", metavar="hann|hamming|blackman|boxcar")
 ]
 Center = Annotated[
     bool | None,
-    _option(
-        _TRANSFORM, "Pad so that frame t is centred at t * hop (yes).", "--center/--no-center"
-    ),
+    option(_TRANSFORM, "Pad so that frame t is centred at t * hop (yes).", "--center/--no-center"),
 ]
 PadModeName = Annotated[
-    str | None, _option(_TRANSFORM, "(constant: zeros)", metavar="constant|reflect|edge")
+    str | None, option(_TRANSFORM, "(constant: zeros)", metavar="constant|reflect|edge")
 ]
 Power = Annotated[
-    float | None, _option(_TRANSFORM, "Exponent of the magnitude under mel bands (2).")
+    float | None, option(_TRANSFORM, "Exponent of the magnitude under mel bands (2).")
 ]
-NMels = Annotated[int | None, _option(_TRANSFORM, "Mel bands (128).")]
-FMin = Annotated[float | None, _option(_TRANSFORM, "Lowest band edge in Hz (0).", "--fmin")]
+NMels = Annotated[int | None, option(_TRANSFORM, "Mel bands (128).")]
+FMin = Annotated[float | None, option(_TRANSFORM, "Lowest band edge in Hz (0).", "--fmin")]
 FMax = Annotated[
-    float | None, _option(_TRANSFORM, "Highest band edge in Hz (half the rate).", "--fmax")
+    float | None, option(_TRANSFORM, "Highest band edge in Hz (half the rate).", "--fmax")
 ]
-MelScaleName = Annotated[str | None, _option(_TRANSFORM, "(slaney)", metavar="slaney|htk")]
-MelNormName = Annotated[str | None, _option(_TRANSFORM, "(slaney)", metavar="slaney|none")]
-NMfcc = Annotated[int | None, _option(_TRANSFORM, "Cepstral coefficients (20).")]
-Lifter = Annotated[float | None, _option(_TRANSFORM, "Liftering of coefficients (0: none).")]
+MelScaleName = Annotated[str | None, option(_TRANSFORM, "(slaney)", metavar="slaney|htk")]
+MelNormName = Annotated[str | None, option(_TRANSFORM, "(slaney)", metavar="slaney|none")]
+NMfcc = Annotated[int | None, option(_TRANSFORM, "Cepstral coefficients (20).")]
+Lifter = Annotated[float | None, option(_TRANSFORM, "Liftering of coefficients (0: none).")]
 ScaleName = Annotated[
     str | None,
-    _option(_TRANSFORM, "(db for mel and mfcc, else none)", metavar="none|db|ln|log10|pcen"),
+    option(_TRANSFORM, "(db for mel and mfcc, else none)", metavar="none|db|ln|log10|pcen"),
 ]
 Ref = Annotated[
     str | None,
-    _option(_TRANSFORM, "Value that becomes 0 (1.0), or max: each item's peak.", metavar="X|max"),
+    option(_TRANSFORM, "Value that becomes 0 (1.0), or max: each item's peak.", metavar="X|max"),
 ]
 AMin = Annotated[
-    float | None, _option(_TRANSFORM, "Smaller values count as this (1e-10 for power).", "--amin")
+    float | None, option(_TRANSFORM, "Smaller values count as this (1e-10 for power).", "--amin")
 ]
 TopDb = Annotated[
     str | None,
-    _option(
+    option(
         _TRANSFORM,
         "Cut each item so far below its own peak (none; 80 for mfcc).",
         metavar="DB|none",
     ),
 ]
 PrecisionName = Annotated[
-    str | None, _option(_TRANSFORM, "Of matrix products (fp32).", metavar="fp32|tf32|bf16")
+    str | None, option(_TRANSFORM, "Of matrix products (fp32).", metavar="fp32|tf32|bf16")
 ]
 BasisFile = Annotated[
     Path | None,
-    _option(
+    option(
         _TRANSFORM,
         "Trained basis; its settings are taken. Or nnAudio or torchlibrosa weights in a .pt.",
         "--basis",
@@ -108,13 +125,11 @@ BasisFile = Annotated[
         parser=given_path,
     ),
 ]
-Kernel = Annotated[
-    str, _option(_TRANSFORM, "Implementation (auto).", metavar="auto|fft|conv|fold")
-]
+Kernel = Annotated[str, option(_TRANSFORM, "Implementation (auto).", metavar="auto|fft|conv|fold")]
 
 SampleRate = Annotated[
     str | None,
-    _option(
+    option(
         _ITEMS,
         "Resample to this; auto takes that of the store or parts that are there, else the most "
         "common (auto).",
@@ -123,21 +138,21 @@ SampleRate = Annotated[
 ]
 ChannelsName = Annotated[
     str | None,
-    _option(_ITEMS, "Mean of all, an item of each, or the first (mix).", metavar="mix|each|first"),
+    option(_ITEMS, "Mean of all, an item of each, or the first (mix).", metavar="mix|each|first"),
 ]
 Segment = Annotated[
-    float | None, _option(_ITEMS, "Cut files into items of equal length.", metavar="SECONDS")
+    float | None, option(_ITEMS, "Cut files into items of equal length.", metavar="SECONDS")
 ]
 Overlap = Annotated[
-    float | None, _option(_ITEMS, "Of neighbouring segments (0).", metavar="SECONDS")
+    float | None, option(_ITEMS, "Of neighbouring segments (0).", metavar="SECONDS")
 ]
 TailName = Annotated[
     str | None,
-    _option(_ITEMS, "The rest of a file: fill up with zeros, or drop (pad).", metavar="pad|drop"),
+    option(_ITEMS, "The rest of a file: fill up with zeros, or drop (pad).", metavar="pad|drop"),
 ]
 FilesFrom = Annotated[
     Path | None,
-    _option(
+    option(
         _ITEMS,
         "Read paths from a file, - for standard input; one per line, or NUL between.",
         metavar="FILE",
@@ -146,16 +161,16 @@ FilesFrom = Annotated[
 ]
 Include = Annotated[
     list[str] | None,
-    _option(
+    option(
         _ITEMS, "Only files or folders that match, such as '*.flac' or speech.", metavar="GLOB"
     ),
 ]
 Exclude = Annotated[
-    list[str] | None, _option(_ITEMS, "Not these files or folders.", metavar="GLOB")
+    list[str] | None, option(_ITEMS, "Not these files or folders.", metavar="GLOB")
 ]
 Labels = Annotated[
     str | None,
-    _option(
+    option(
         _ITEMS,
         "Class of each file: its first folder, or a CSV with columns path and label.",
         metavar="folder|FILE.csv",
@@ -165,20 +180,20 @@ Labels = Annotated[
 
 StoredTypeName = Annotated[
     str | None,
-    _option(_STORED, "(float32)", "--dtype", metavar="float32|float16|int16|uint8"),
+    option(_STORED, "(float32)", "--dtype", metavar="float32|float16|int16|uint8"),
 ]
-CompressionName = Annotated[str | None, _option(_STORED, "(gzip)", metavar="none|gzip")]
-Overwrite = Annotated[bool, _option(_STORED, "Replace a store that is there.", "--overwrite")]
+CompressionName = Annotated[str | None, option(_STORED, "(gzip)", metavar="none|gzip")]
+Overwrite = Annotated[bool, option(_STORED, "Replace a store that is there.", "--overwrite")]
 Update = Annotated[
-    bool, _option(_STORED, "Add new and changed files to a finished store.", "--update")
+    bool, option(_STORED, "Add new and changed files to a finished store.", "--update")
 ]
 
 Device = Annotated[
-    str, _option(_RUN, "cuda takes every GPU (auto).", metavar="auto|cpu|cuda|cuda:0,cuda:1")
+    str, option(_RUN, "cuda takes every GPU (auto).", metavar="auto|cpu|cuda|cuda:0,cuda:1")
 ]
 Workers = Annotated[
     int | None,
-    _option(
+    option(
         _RUN,
         "Processes; 0 works in this one, on one device (one for each core that may be used).",
         "--workers",
@@ -187,7 +202,7 @@ Workers = Annotated[
 ]
 Scheduler = Annotated[
     str | None,
-    _option(
+    option(
         _RUN,
         "Convert on the workers of a Dask scheduler, which see SOURCE and STORE as this machine "
         "does: its address, or the JSON file that it wrote.",
@@ -197,27 +212,27 @@ Scheduler = Annotated[
 ]
 VramBudget = Annotated[
     str | None,
-    _option(_RUN, "Device memory to use (a quarter of what is free).", metavar="SIZE"),
+    option(_RUN, "Device memory to use (a quarter of what is free).", metavar="SIZE"),
 ]
 Timeout = Annotated[
-    float, _option(_RUN, "Give a file up after so long without progress (60).", metavar="SECONDS")
+    float, option(_RUN, "Give a file up after so long without progress (60).", metavar="SECONDS")
 ]
-MaxFailures = Annotated[int, _option(_RUN, "Stop when so many files in a row have failed (100).")]
+MaxFailures = Annotated[int, option(_RUN, "Stop when so many files in a row have failed (100).")]
 AllowTruncated = Annotated[
     bool,
-    _option(
+    option(
         _ITEMS,
         "Convert what there is of files that are cut short, and mark their items (they fail).",
         "--allow-truncated",
     ),
 ]
-Strict = Annotated[bool, _option(_RUN, "Stop at the first file that fails.", "--strict")]
+Strict = Annotated[bool, option(_RUN, "Stop at the first file that fails.", "--strict")]
 DryRun = Annotated[
-    bool, _option(_RUN, "Only say what would be done, how large and how long.", "--dry-run")
+    bool, option(_RUN, "Only say what would be done, how large and how long.", "--dry-run")
 ]
-Json = Annotated[bool, _option(_RUN, "Print one JSON object to standard output.", "--json")]
-Quiet = Annotated[bool, _option(_RUN, "Say nothing but errors.", "--quiet", "-q")]
-Verbose = Annotated[bool, _option(_RUN, "Say more: kernel, skipped files.", "--verbose", "-v")]
+Json = Annotated[bool, option(_RUN, "Print one JSON object to standard output.", "--json")]
+Quiet = Annotated[bool, option(_RUN, "Say nothing but errors.", "--quiet", "-q")]
+Verbose = Annotated[bool, option(_RUN, "Say more: kernel, skipped files.", "--verbose", "-v")]
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 

@@ -42,6 +42,23 @@ def test_as_a_module_it_is_the_same_command(arguments, asked):
     assert as_module.stderr == as_script.stderr
 
 
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("convert --feature m", ["magnitude", "mel", "mfcc"]),
+        ("convert --preset whi", ["whisper", "whisper-v3"]),
+        ("convert --top-db n", ["none"]),
+        ("convert --basis m", []),
+        ("bench --work s", ["stft"]),
+        ("train-basis --train f", ["frequencies"]),
+    ],
+)
+def test_shells_complete_what_a_flag_takes(typed, words):
+    typed = f"specctl {typed}"
+    env = environment(**COMPLETE | {"COMP_WORDS": typed, "COMP_CWORD": "3"})
+    assert run(SPECCTL, env=env).stdout.split() == words
+
+
 def test_where_there_are_no_locks_the_command_says_so_and_the_modules_work():
     windows = "import sys; sys.modules.update(fcntl=None, resource=None); "
     done = run(sys.executable, "-c", windows + "from specctl.__main__ import main; main()")
