@@ -5,6 +5,7 @@ it, however that ends.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -15,6 +16,7 @@ from specctl.errors import StoreError
 
 LOCK = "lock"
 """Name of the file in the folder. Whoever removes the folder does so while holding the lock."""
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _MOST_RACES = 100
 _MOST_BYTES_NAMED = 200
 
@@ -30,7 +32,8 @@ def lock_folder(folder: Path, in_use: Callable[[str], str]) -> int:
     Raises
     ------
     StoreError
-        If another process holds the lock, or the folder is a link or a file.
+        If another process holds the lock, the folder is a link or a file, or its file system has
+        no locks.
     OSError
         If the folder or the file in it cannot be made.
     """
@@ -65,14 +68,14 @@ def check_unlocked(folder: Path, in_use: Callable[[str], str]) -> None:
     Raises
     ------
     StoreError
-        If a process holds the lock.
+        If a process holds the lock, or the file system has none.
     OSError
         If the file of the lock cannot be read.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         lock = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _take(lock, fcntl.LOCK_SH, in_use)
+            _take(lock, fcntl.LOCK_SH, folder, in_use)
         finally:
             os.close(lock)
 
@@ -84,7 +87,7 @@ def _locked_unless_removed(folder: Path, in_use: Callable[[str], str]) -> int | 
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, lock)
-        _take(lock, fcntl.LOCK_EX, in_use)
+        _take(lock, fcntl.LOCK_EX, folder, in_use)
         if not os.path.samestat(os.fstat(lock), path.stat()):
             return None
         # for people only: a full disk is met again where it matters
@@ -95,9 +98,20 @@ def _locked_unless_removed(folder: Path, in_use: Callable[[str], str]) -> int | 
     return lock
 
 
-def _take(lock: int, how: int, in_use: Callable[[str], str]) -> None:
+def _take(lock: int, how: int, folder: Path, in_use: Callable[[str], str]) -> None:
     try:
         fcntl.flock(lock, how | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.read(lock, _MOST_BYTES_NAMED).decode(errors="replace").strip()
         raise StoreError(in_use(holder)) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        # nobody else can hold what cannot be locked
+        with contextlib.suppress(OSError):
+            (folder / LOCK).unlink()
+            folder.rmdir()
+        raise StoreError(
+            f"cannot lock {folder}: {error.strerror}; its file system is mounted without locks "
+            "(Lustre: -o flock); write to another one, and move what was written"
+        ) from error
