@@ -6,6 +6,7 @@ before the bytes; without ``fsync`` of the folder, the name itself may be lost.
 
 import contextlib
 import ctypes
+import errno
 import os
 import stat
 import sys
@@ -19,6 +20,9 @@ from specctl.errors import ParameterError, StoreError
 
 _START_BYTES = (1 << 20) + 8
 """Room for the longest header of a basis file."""
+_NOT_FOR_FOLDERS = (errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Of ``fsync``: no such call there, which is no error of the disk. PostgreSQL takes it so, too."""
+
 _HAS_EFFECTIVE_IDS = os.access in os.supports_effective_ids
 
 
@@ -206,6 +210,8 @@ def _sync_file_range() -> Any:
 def fsync_folder(path: Path) -> None:
     """Make the names in a folder durable (nothing to do on Windows, which has no such call).
 
+    Some disks of a network have none for folders either.
+
     XFS that has shut down after an error of its disk says of a folder that all is well, though
     its names are lost (seen with Linux 6.18); it does report the error when asked anything else.
     """
@@ -214,7 +220,11 @@ def fsync_folder(path: Path) -> None:
     with reported_os_errors(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(descriptor)
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                if error.errno not in _NOT_FOR_FOLDERS:
+                    raise
             os.fstat(descriptor)
         finally:
             os.close(descriptor)

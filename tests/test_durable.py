@@ -1,5 +1,6 @@
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,30 @@ def test_publish_syncs_the_file_before_the_rename_and_the_folder_after(tmp_path,
     durable.publish(tmp_path / "new", tmp_path / "final")
     assert calls == [str(tmp_path / "new"), "rename", str(tmp_path)]
     assert fsync is not os.fsync
+
+
+def fsync_fails_on_folders(monkeypatch, number):
+    fsync = os.fsync
+
+    def fail_on_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_on_folders)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_disk_that_syncs_no_folders_is_taken_as_it_is(tmp_path, monkeypatch, number):
+    fsync_fails_on_folders(monkeypatch, number)
+    durable.write_atomically(tmp_path / "job.json", b"{}")
+    assert (tmp_path / "job.json").read_bytes() == b"{}"
+
+
+def test_a_folder_whose_disk_fails_is_an_error(tmp_path, monkeypatch):
+    fsync_fails_on_folders(monkeypatch, errno.EIO)
+    with pytest.raises(StoreError, match="Input/output error"):
+        durable.write_atomically(tmp_path / "job.json", b"{}")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there only who may write makes a file durable")
