@@ -19,7 +19,7 @@ from specctl.store.base import Base
 from specctl.store.basis_table import basis_table
 from specctl.store.chunks import checksum
 from specctl.store.contents import stats_table, write_root_attributes, write_tables
-from specctl.store.hdf5 import create_spectrogram, created_file
+from specctl.store.hdf5 import create_spectrogram, created_file, write_chunk
 from specctl.store.layout import FailureRecord, Layout
 from specctl.store.part_reader import read_part
 from specctl.store.sink import FileSink
@@ -167,9 +167,8 @@ class Merger:
         """Write chunks as they are, and their checksums, after those that are there."""
         first_row, self._n_rows = self._n_rows, self._n_rows + n_rows
         self._dataset.resize(self._n_rows, axis=0)
-        rest = (0,) * (self._dataset.ndim - 1)
         for row, data, crc32 in chunks:
-            self._dataset.id.write_direct_chunk((first_row + row, *rest), data)
+            write_chunk(self._dataset, first_row + row, data)
             self._sink.check()
             self._checksums.append(crc32)
 

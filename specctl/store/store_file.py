@@ -17,7 +17,7 @@ import numpy as np
 from specctl.errors import ParameterError, StoreError
 from specctl.store.basis_table import read_basis_table
 from specctl.store.chunks import ChunkCodec, checksum
-from specctl.store.hdf5 import is_from_system
+from specctl.store.hdf5 import is_from_system, read_chunk
 from specctl.store.layout import FORMAT, FORMAT_VERSION, Layout
 from specctl.store.safety import CheckedFile, reported_h5_errors
 from specctl.store.stats import Moments
@@ -162,8 +162,7 @@ class StoreFile:
             else:
                 # deflate makes random bytes a little longer
                 room = np.empty(self.layout.chunk_bytes * 1001 // 1000 + 1024, dtype=np.uint8)
-                place = (first, *(0,) * len(self.layout.frame_shape))
-                mask, data = self._spectrogram.id.read_direct_chunk(place, out=room.data)
+                mask, data = read_chunk(self._spectrogram, first, room)
         return memoryview(data), not mask and checksum(data) == self.crc32[number]
 
     def item_rows(self, row: int, first: int, stop: int) -> np.ndarray:
