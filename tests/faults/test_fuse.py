@@ -1,5 +1,6 @@
 """A file system that keeps a removed file until it is closed, as those of networks do: bindfs."""
 
+import os
 import shutil
 import subprocess
 
@@ -15,8 +16,8 @@ N_KILLS = 2
 
 @pytest.fixture(scope="module")
 def mounted(tmp_path_factory):
-    if shutil.which("bindfs") is None:
-        pytest.skip("needs bindfs: apt install bindfs")
+    if shutil.which("bindfs") is None or os.geteuid() != 0:
+        pytest.skip("needs root and bindfs: apt install bindfs")
     behind, mounted = tmp_path_factory.mktemp("behind"), tmp_path_factory.mktemp("mounted")
     done = subprocess.run(
         ["bindfs", behind, mounted], check=False, capture_output=True, text=True, timeout=60
