@@ -31,10 +31,10 @@ PACKAGES = {
     "isal": "1.7",
     "pydantic": "2.7",
     "safetensors": "0.4.3",
-    "scipy": "1.10",
+    "scipy": "1.12",
     "librosa": "0.11",
     "typer": "0.26",
-    "rich": "13.7",
+    "rich": "13.8",
 }
 """What specctl is installed with, each with the oldest version that will do."""
 
