@@ -77,13 +77,14 @@ class Cluster:
         self._control = control
         self._waiting = waiting
         self._client: Client | None = None
+        self._most_threads = 1
         # those of Dask's own; what a program has asked for it gets
         self._handlers = logging.getLogger("distributed").handlers
 
     @property
     def n_workers(self) -> int:
-        """Threads of all workers that there are now; 1 while the first worker is to come."""
-        return max(1, self._n_threads())
+        """Threads of all workers, the most so far; 1 while the first worker is to come."""
+        return self._most_threads
 
     def __enter__(self) -> Self:
         """Connect.
@@ -116,6 +117,7 @@ class Cluster:
             raise self._elsewhere(error) from error
         except OSError as error:
             raise self._lost() from error
+        self._n_threads()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -244,9 +246,11 @@ class Cluster:
 
     def _n_threads(self) -> int:
         try:
-            return sum(self._connected().nthreads().values())
+            n_threads = sum(self._connected().nthreads().values())
         except (OSError, CancelledError) as error:
             raise self._lost() from error
+        self._most_threads = max(self._most_threads, n_threads)
+        return n_threads
 
     def _connected(self) -> "Client":
         if self._client is None:

@@ -109,6 +109,12 @@ class Conversion:
         n_workers = min(count for count in counts if count is not None)
         self.options = replace(self.options, workers=n_workers)
 
+    def _count_workers(self, executor: Executor, plan: Plan) -> None:
+        """Of a cluster take in those that came later; no more than there are files."""
+        if self.options.scheduler is not None:
+            n_workers = min(executor.n_workers, max(1, len(plan.sources)))
+            self.options = replace(self.options, workers=n_workers)
+
     def _described(self, executor: Executor) -> Description:
         """What every worker says of device and kernel, once it is warm."""
         description = self.describe(executor)
@@ -207,6 +213,7 @@ class Conversion:
                 join=joining.advance,
             )
             parts.run(executor)
+            self._count_workers(executor, plan)
             self._check_made(folder, job, parts)
             if job.update and not (parts.n_items or job.changes_more(plan.sources)):
                 base = Finished.read(self.store)

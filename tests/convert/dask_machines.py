@@ -82,6 +82,15 @@ class Machines:
 
         wait_for(lambda: n_in_hand() == n_tasks, "tasks in hand", pause=_PAUSE)
 
+    def await_threads(self, n_threads: int) -> None:
+        """Wait until all workers together have so many threads."""
+
+        def n_there() -> int:
+            with self._client() as client:
+                return sum(client.nthreads().values())
+
+        wait_for(lambda: n_there() == n_threads, "threads of workers", pause=_PAUSE)
+
     @contextmanager
     def busy(self) -> Iterator[None]:
         """All workers have something else to do in between."""

@@ -143,6 +143,22 @@ def test_workers_may_come_when_they_are_wanted_and_die_and_a_lost_scheduler_cost
     assert_nothing_beside(store)
 
 
+@pytest.mark.usefixtures("small_parts")
+def test_workers_that_come_later_are_counted(folder, store, tmp_path, stub):
+    n_done = set()
+    with machines(tmp_path / "dask", 1, stub.environment) as some:
+
+        def look(progress):
+            if progress.stage == "converting" and progress.n_done and not n_done:
+                n_done.add(progress.n_done)
+                some.add_worker()
+                some.await_threads(2)
+
+        there = Options(scheduler=some.file)
+        summary = convert_audio(folder, store, options=there, progress=look, **SETTINGS)
+    assert (summary.n_converted, summary.workers) == (9, 2)
+
+
 def test_what_nobody_waits_for_any_longer_ends(folder, store, stub, two_machines):
     file = folder / "long.m4a"
     stub.write(file, "hang", n_good=1)
