@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
+from math import ceil
 
 from specctl.convert import work_names
 from specctl.convert.beats import Beat, Beats, Watch
@@ -144,7 +145,7 @@ class PartsRun:
             config=self.config,
             kernel=self.description.kernel,
             vram_budget=self.options.vram_budget,
-            n_sharing=max(1, self.options.n_workers // len(self.description.devices)),
+            n_sharing=max(1, ceil(self.options.n_workers / len(self.description.devices))),
             one_at_a_time=any(part == number for part, _ in self._deaths),
             strict=self.options.strict,
             basis=self.options.basis,

@@ -13,6 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import cycle, islice
 from multiprocessing import current_process, forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -45,7 +46,7 @@ class Pool:
     Parameters
     ----------
     devices : sequence of str
-        The workers are shared out among them.
+        The workers are dealt out to them in turn.
     n_workers : int
         In all; at least one for each device.
     module : str
@@ -55,8 +56,8 @@ class Pool:
         # it imports while the caller looks for files
         begin_fork_server(module)
         context = _Context()
-        share = max(1, n_workers // len(devices))
-        self._workers = [_Worker(context, device) for device in devices for _ in range(share)]
+        most = max(n_workers, len(devices))
+        self._workers = [_Worker(context, device) for device in islice(cycle(devices), most)]
 
     @property
     def n_workers(self) -> int:

@@ -57,8 +57,7 @@ class Conversion:
     _is_number_ours: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        # each machine of a cluster has GPUs of its own
-        self._is_number_ours = self.options.workers is None and self.options.scheduler is None
+        self._is_number_ours = self.options.workers is None
 
     def run(self) -> Summary:
         """Everything, from the first file to the store under its name."""
@@ -119,11 +118,15 @@ class Conversion:
         """What every worker says of device and kernel, once it is warm."""
         description = self.describe(executor)
         self._ready = time.perf_counter()
-        if description.most_workers is not None and self._is_number_ours:
+        if self.options.scheduler is not None:
+            # each machine of a cluster has GPUs of its own
+            return description
+        n_workers = self.options.n_workers
+        if n_workers == 0 or not self._is_number_ours:
+            # a process, this one too, works on one
+            return replace(description, devices=description.devices[: max(1, n_workers)])
+        if description.most_workers is not None:
             self.limit_workers(executor, description.most_workers)
-        if self.options.scheduler is None and self.options.n_workers == 0:
-            # this process works on one
-            return replace(description, devices=description.devices[:1])
         return description
 
     def describe(self, executor: Executor) -> Description:

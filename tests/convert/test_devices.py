@@ -1,5 +1,6 @@
 """How many workers a GPU gets, and what they say, as far as it shows where there is none."""
 
+from collections import Counter, deque
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 from specctl import convert_audio
 from specctl.convert import Control, Options, compute_torch, planning, work
 from specctl.convert.devices import most_workers
-from specctl.convert.executors import InProcess
+from specctl.convert.early import PRELOAD
+from specctl.convert.executors import InProcess, Task
 from specctl.convert.jobs import Description
+from specctl.convert.pool import Pool
 from specctl.convert.settings import GivenSettings
 from specctl.errors import KernelError, ParameterError
 from tests.convert.audio_files import RATE, corpus
@@ -40,14 +43,25 @@ def test_only_a_number_that_was_not_given_is_lowered(workers, used, tmp_path, mo
     assert summary.workers == used
 
 
-def test_one_process_works_on_one_device_and_says_so(tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_process_works_on_one_device_and_says_so(workers, tmp_path, monkeypatch):
     describe, devices = planning.describe, ("cpu", "another")
     monkeypatch.setattr(
         planning, "describe", lambda *given: replace(describe(*given), devices=devices)
     )
-    folder = corpus(tmp_path / "in", 1)
-    summary = convert_audio(folder, tmp_path / "o.h5", options=Options(workers=0), **STFT)
+    folder = corpus(tmp_path / "in", 3)
+    summary = convert_audio(folder, tmp_path / "o.h5", options=Options(workers=workers), **STFT)
     assert summary.devices == ("cpu",)
+
+
+@pytest.mark.parametrize(("n_workers", "n_each"), [(1, [1, 1]), (3, [2, 1]), (4, [2, 2])])
+def test_all_workers_that_were_asked_for_are_dealt_out_to_the_devices(n_workers, n_each):
+    with Pool(("cuda:0", "cuda:1"), n_workers, PRELOAD) as pool:
+        assert pool.n_workers == sum(n_each)
+        tasks = deque(Task(number, str, ()) for number in range(pool.n_workers))
+        outcomes = list(pool.run(tasks, Control(), lambda: ()))
+    devices = Counter(outcome.value for outcome in outcomes)
+    assert [devices["cuda:0"], devices["cuda:1"]] == n_each
 
 
 @pytest.mark.parametrize(("device", "n_asked"), [("cpu", 5), ("cuda", 1)])
