@@ -14,6 +14,10 @@ RATE_RANGE = (0.1, 10.0)
 MAX_N_FFT = 2**16
 """A clip is padded to a frame: a batch of short ones would take all memory."""
 
+_FRAMES_AT_ONCE = 16
+"""Where torch has no MKL (on ARM), its FFT takes so many frames together, or a divisor of them,
+and those that are left over one by one, where it rounds otherwise."""
+
 
 class TimeStretch(Augmentation):
     """Make clips faster or slower without changing their pitch.
@@ -135,19 +139,26 @@ def stretch(
     # frames at its end see silence behind a clip, whatever the batch holds there
     batch = batch.masked_fill(~valid(batch, lengths), 0.0)
     # every frame that reaches into a clip, wherever the widest of the batch ends
-    padded = torch.nn.functional.pad(batch, (0, n_fft))
+    n_frames = _n_frames(batch.shape[1] + n_fft, hop_length)
+    padded = torch.nn.functional.pad(batch, (0, (n_frames - 1) * hop_length - batch.shape[1]))
     spectra = torch.stft(
         padded, n_fft, hop_length, window=taper, pad_mode="constant", return_complex=True
     )
     new_lengths = (lengths / rates).round().to(torch.int64)
     longest = max(1, int(new_lengths.max()))
-    n_frames = 1 + -(-(longest + n_fft // 2) // hop_length)
+    n_frames = _n_frames(longest + n_fft // 2, hop_length)
     frame = torch.arange(n_frames, dtype=torch.float64) * rates.to(torch.float64)[:, None]
     # time before frequency in memory, so a frame's numbers are side by side: for several clips
     # istft would put them so, for one it would not, and the FFT rounds otherwise there
     spectra = _read_at(spectra.transpose(1, 2), frame.to(batch.device)).transpose(1, 2)
     stretched = torch.istft(spectra, n_fft, hop_length, window=taper, length=longest)
     return (stretched * valid(stretched, new_lengths)).to(given), new_lengths
+
+
+def _n_frames(n_samples: int, hop_length: int) -> int:
+    """Centred frames that so many samples give, and some more, so that none is left over."""
+    n_groups = -(-(n_samples + hop_length) // (hop_length * _FRAMES_AT_ONCE))
+    return n_groups * _FRAMES_AT_ONCE
 
 
 def _read_at(spectra: Tensor, frame: Tensor) -> Tensor:

@@ -90,3 +90,30 @@ def test_a_clip_is_the_same_however_many_are_in_its_batch(name, length, dtype, n
         assert kept[clip] == kept_too[0]
         assert torch.equal(alone[0], together[clip, ..., : alone.shape[-1]])
         assert not together[clip, ..., alone.shape[-1] :].any()
+
+
+@pytest.mark.parametrize("n_at_once", [4, 16])
+@pytest.mark.parametrize("name", ["pitch", "stretch", "stretch by frames of 600"])
+def test_a_clip_is_the_same_where_the_last_ffts_of_a_call_round_otherwise(
+    name, n_at_once, monkeypatch
+):
+    """As on ARM, where those that fill a vector register are computed together."""
+    stft, istft = torch.stft, torch.istft
+
+    def rounded(spectra):
+        n_rows = spectra.shape[0] * spectra.shape[2]
+        rows = spectra.transpose(1, 2).reshape(n_rows, -1).clone()
+        rows[n_rows - n_rows % n_at_once :] *= 1.001
+        return rows.reshape(spectra.shape[0], spectra.shape[2], -1).transpose(1, 2)
+
+    monkeypatch.setattr(torch, "stft", lambda *args, **given: rounded(stft(*args, **given)))
+    monkeypatch.setattr(
+        torch, "istft", lambda first, *args, **given: istft(rounded(first), *args, **given)
+    )
+    batch, lengths = noise(3, 5000), torch.full((3,), 5000)
+    together, _ = CHANGES[name].augment(batch, lengths, augment.Draws.keyed(3, torch.arange(3)))
+    for clip in range(3):
+        part = slice(clip, clip + 1)
+        draws = augment.Draws.keyed(3, torch.arange(3))[part]
+        alone, _ = CHANGES[name].augment(batch[part], lengths[part], draws)
+        assert torch.equal(alone[0], together[clip, : alone.shape[-1]])
