@@ -246,7 +246,7 @@ class Cluster:
 
     def _n_threads(self) -> int:
         try:
-            n_threads = sum(self._connected().nthreads().values())
+            n_threads: int = sum(self._connected().nthreads().values())
         except (OSError, CancelledError) as error:
             raise self._lost() from error
         self._most_threads = max(self._most_threads, n_threads)
