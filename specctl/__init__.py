@@ -17,12 +17,12 @@ The layers, from the top; each imports only from those below it:
 ``dsp``
     Pure functions on tensors.
 ``config`` · ``settings`` · ``presets`` · ``compiler`` · ``durable`` · ``locks`` ·
-``control_groups`` · ``cores`` · ``main_memory`` · ``launch`` · ``eager`` · ``given_files`` ·
-``words`` · ``errors``
-    Settings, LLVM, files that outlast a power cut, folders for one process at a time, how much
-    of the machine there is for this process, how many processes there are, calls that run as
-    written, tables that users give, numbers in words, and what can go wrong: every error of
-    specctl's own is a
+``presence`` · ``control_groups`` · ``cores`` · ``main_memory`` · ``launch`` · ``eager`` ·
+``given_files`` · ``words`` · ``errors``
+    Settings, LLVM, files that outlast a power cut, folders for one process at a time, what is
+    there and what cannot be looked at, how much of the machine there is for this process, how
+    many processes there are, calls that run as written, tables that users give, numbers in
+    words, and what can go wrong: every error of specctl's own is a
     ``specctl.errors.SpecctlError``.
 
 Public names are loaded when first used, so that ``import specctl`` costs nothing.

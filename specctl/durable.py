@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from specctl.errors import ParameterError, StoreError
+from specctl.presence import exists, is_folder, is_regular_file
 
 _START_BYTES = (1 << 20) + 8
 """Room for the longest header of a basis file."""
@@ -69,12 +70,12 @@ def check_place(path: Path) -> None:
     if "\0" in str(path):
         raise StoreError(f"cannot write {str(path)!r}: NUL in its name")
     with reported_os_errors(path):
-        if path.is_dir():
+        if is_folder(path):
             raise StoreError(f"cannot write {path}: it is a folder")
         if os.path.islink(os.path.realpath(path)):  # noqa: PTH114
             raise StoreError(f"cannot write {path}: symbolic links that lead in a circle")
         folder = path.absolute().parent
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise StoreError(f"cannot write {path}: no such folder; make {folder} first")
 
 
@@ -113,10 +114,10 @@ def check_replaced(path: Path, kind: Kind, option: str = "--overwrite") -> None:
     """
     check_owner(path)
     with reported_os_errors(path):
-        if not path.exists():
+        if not exists(path):
             return
         start = b""
-        if is_regular := path.is_file():
+        if is_regular := is_regular_file(path):
             with path.open("rb") as file:
                 start = file.read(_START_BYTES)
     if not is_regular or (start and not kind.begins(start)):
@@ -175,7 +176,7 @@ def _is_same(path: Path, other: Path) -> bool:
         # what is made later has no identity yet; hard links have no common path
         if os.path.realpath(path) == os.path.realpath(other):
             return True
-        return path.exists() and other.exists() and path.samefile(other)
+        return exists(path) and exists(other) and path.samefile(other)
 
 
 def begin_writing(descriptor: int) -> None:

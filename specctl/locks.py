@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from specctl.errors import StoreError
+from specctl.presence import is_regular_file
 
 LOCK = "lock"
 """Name of the file in the folder. Whoever removes the folder does so while holding the lock."""
@@ -37,7 +38,7 @@ def lock_folder(folder: Path, in_use: Callable[[str], str]) -> int:
     OSError
         If the folder or the file in it cannot be made.
     """
-    if folder.is_symlink() or folder.is_file():
+    if folder.is_symlink() or is_regular_file(folder):
         raise StoreError(f"cannot write {folder}: it is no folder")
     for _ in range(_MOST_RACES):
         with contextlib.suppress(FileNotFoundError, FileExistsError):

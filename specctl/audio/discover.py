@@ -4,7 +4,6 @@
 # ruff: noqa: PTH100, PTH114, PTH116, PTH118, PTH120
 
 import codecs
-import errno
 import heapq
 import os
 import stat
@@ -19,6 +18,7 @@ from specctl.audio.formats import AUDIO_EXTENSIONS, extension
 from specctl.audio.names import decode_key, encode_key
 from specctl.audio.times import modification_time
 from specctl.errors import AudioError
+from specctl.presence import NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +167,6 @@ def _check_folder(path: bytes) -> None:
         raise AudioError(f"cannot read {os.fsdecode(path)!r}: {reason}") from error
 
 
-_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-"""Of what is gone since it was listed, and of links in a circle."""
-
-
 class _Name(NamedTuple):
     """One name of a file or folder; sorts by key, folders as if they ended in "/"."""
 
@@ -300,7 +296,7 @@ class _Walk:
     def _take_unreadable(self, path: bytes, error: OSError, *, is_file: bool = False) -> None:
         """Take for a source what may be a folder full of them: so it fails, and is told of."""
         reason = reasons.system_reason(error)
-        if error.errno in _NOWHERE:
+        if error.errno in NOWHERE:
             self._skip(path, reason)
             return
         key = self._key(path)

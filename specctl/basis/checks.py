@@ -14,6 +14,7 @@ import numpy as np
 
 from specctl.basis.record import TENSORS
 from specctl.errors import BasisError
+from specctl.presence import is_regular_file
 
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_FILE_BYTES = 1 << 33
@@ -51,7 +52,7 @@ def is_state_dict(path: Path | str) -> bool:
     if path.suffix in (".pt", ".pth"):
         return True
     try:
-        if not path.is_file():
+        if not is_regular_file(path):
             return False
         with path.open("rb") as file:
             # a zip archive, or the pickle that torch wrote before; a basis file would claim a

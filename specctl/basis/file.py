@@ -11,6 +11,7 @@ from specctl.basis.record import Basis, checked_metadata
 from specctl.config import SpectrogramConfig
 from specctl.durable import Kind, check_place, check_replaced, write_atomically
 from specctl.errors import BasisError, ParameterError, StoreError
+from specctl.presence import exists
 from specctl.version import __version__
 
 FORMAT = "specctl-basis"
@@ -56,7 +57,7 @@ def check_absent(path: Path, kind: Kind, *, overwrite: bool) -> None:
             check_replaced(path, kind)
     except StoreError as error:
         raise BasisError(str(error)) from error
-    if path.exists() and not overwrite:
+    if exists(path) and not overwrite:
         raise BasisError(f"{path} already exists; overwrite must be asked for")
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from specctl.cli.streams import hush_matplotlib
 from specctl.durable import check_place, real_place, reported_os_errors, write_atomically
 from specctl.errors import ParameterError, StoreError
+from specctl.presence import exists, is_regular_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +125,7 @@ def write_png(shown: Picture, path: Path) -> None:
     """Write a whole PNG with matplotlib; nothing is overwritten but an empty file."""
     check_place(path)
     with reported_os_errors(path):
-        if path.exists() and not (path.is_file() and path.stat().st_size == 0):
+        if exists(path) and not (is_regular_file(path) and path.stat().st_size == 0):
             raise StoreError(f"{path} already exists; give --png another name")
     hush_matplotlib()
     try:

@@ -20,6 +20,7 @@ from specctl.cores import usable_cores
 from specctl.durable import HTML, JSON, check_distinct, check_place, check_replaced
 from specctl.errors import OtherProcessError, ParameterError, SpecctlError
 from specctl.launch import read_launch
+from specctl.presence import exists, is_regular_file
 
 if TYPE_CHECKING:
     from specctl.training import Summary
@@ -158,11 +159,11 @@ def _check_files(flags: dict[str, Any], settings: dict[str, Any]) -> None:
     replaces = flags["overwrite"] or flags["resume"]
     if report is not None:
         check_place(report)
-        if report.exists() and not replaces:
+        if exists(report) and not replaces:
             raise ParameterError(f"report must be a new file, {report} exists; pass --overwrite")
         check_replaced(report, HTML, "--report")
     # what is no regular file, such as a pipe, is written to, not replaced
-    if metrics is not None and replaces and metrics.is_file():
+    if metrics is not None and replaces and is_regular_file(metrics):
         check_replaced(metrics, JSON, "--metrics")
     check_distinct(
         {

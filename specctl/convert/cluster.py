@@ -289,7 +289,8 @@ def _address(scheduler: str) -> str:
     from distributed.comm.registry import get_backend
 
     name, is_address, _ = scheduler.partition("://")
-    if not is_address and Path(scheduler).is_file():
+    # a name that is too long for a file is none
+    if not is_address and os.path.isfile(scheduler):  # noqa: PTH113
         try:
             return str(json.loads(Path(scheduler).read_text())["address"])
         except (OSError, ValueError, LookupError, TypeError) as error:

@@ -23,6 +23,7 @@ from specctl.convert.stored import job_of
 from specctl.durable import fsync_folder, reported_os_errors, write_atomically
 from specctl.errors import StoreError
 from specctl.locks import LOCK, lock_folder, unlock_folder
+from specctl.presence import exists, is_folder
 from specctl.store.part import Part, read_part
 
 _REPAIR = "repair"
@@ -141,7 +142,7 @@ class WorkFolder:
         """
         path = part_path(self.path, number)
         with reported_os_errors(path, "read"):
-            if not path.exists():
+            if not exists(path):
                 return None
         try:
             return read_part(path)
@@ -220,7 +221,7 @@ class WorkFolder:
     def clear(self) -> None:
         """Remove everything of ours but the lock."""
         inside = WorkFolder(self.store, _REPAIR)
-        if inside.path != self.path and inside.path.is_dir() and not inside.path.is_symlink():
+        if inside.path != self.path and is_folder(inside.path) and not inside.path.is_symlink():
             inside.remove()
         # parts first: a kill in between leaves a job whose parts are made again, and never one
         # without its plan
@@ -235,7 +236,7 @@ class WorkFolder:
     def _has_job(self) -> bool:
         path = self.path / "job.json"
         with reported_os_errors(path, "read"):
-            return path.exists()
+            return exists(path)
 
     def _in_use(self, holder: str) -> str:
         return (

@@ -16,6 +16,7 @@ from specctl.convert.jobs import Description, Job, part_path
 from specctl.convert.settings import ConvertConfig
 from specctl.durable import publish
 from specctl.errors import StoreError
+from specctl.presence import exists
 from specctl.store.layout import Layout
 from specctl.store.merge import Merger, MergeSummary, merging
 from specctl.version import __version__
@@ -146,7 +147,7 @@ class Joining:
     def _check_place(self) -> None:
         """Refuse to replace a store that nobody knew of when this one was begun."""
         store = self._folder.store
-        if not (self._job.update or self._replaces) and store.exists():
+        if not (self._job.update or self._replaces) and exists(store):
             raise StoreError(
                 f"{store} has come from elsewhere meanwhile; pass --overwrite to finish the "
                 f"conversion in {self._folder.path} and replace it"

@@ -25,6 +25,7 @@ from specctl.convert.stored import Finished
 from specctl.convert.summary import Progress, Summary
 from specctl.convert.target import Target, reported_disk
 from specctl.errors import AudioError, Stopped
+from specctl.presence import exists
 from specctl.store.base import Base
 from specctl.store.layout import Layout
 from specctl.store.merge import MergeSummary
@@ -68,7 +69,7 @@ class Conversion:
         self.given.check()
         target = self.target()
         target.check()
-        if target.is_finished and not WorkFolder(self.store).path.exists():
+        if target.is_finished and not exists(WorkFolder(self.store).path):
             return target.already_there()
         with self.workplace(self.store) as folder:
             begun = target.begun(folder)

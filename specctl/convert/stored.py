@@ -12,6 +12,7 @@ from specctl.convert.plan import PlannedSource
 from specctl.convert.summary import Summary
 from specctl.durable import Kind, reported_os_errors
 from specctl.errors import AudioError, StoreError
+from specctl.presence import exists, is_regular_file
 from specctl.store.hdf5 import is_from_system
 from specctl.store.layout import FORMAT
 from specctl.store.reader import open_store
@@ -193,7 +194,7 @@ def job_of(path: Path) -> str:
     StoreError
         If the system does not let the file be read.
     """
-    if not path.exists():
+    if not exists(path):
         return ""
     try:
         with closing(CheckedFile(path)) as file:
@@ -212,7 +213,7 @@ def check_no_other(path: Path) -> None:
     StoreError
         If it is one, or the system does not let the file be read.
     """
-    if not path.exists():
+    if not exists(path):
         return
     try:
         with closing(CheckedFile(path)) as file:
@@ -234,9 +235,9 @@ def may_be_store(path: Path) -> bool:
         If the system does not let the file be read.
     """
     with reported_os_errors(path, "read"):
-        if not path.exists():
+        if not exists(path):
             return True
-        if not path.is_file():
+        if not is_regular_file(path):
             return False
         with path.open("rb") as file:
             return file.read(len(_HDF5)) in (b"", _HDF5)

@@ -16,6 +16,7 @@ from specctl.convert.stored import STORE, Finished, check_no_other, job_of, may_
 from specctl.convert.summary import Summary
 from specctl.durable import check_owner, check_place, check_replaced, reported_os_errors
 from specctl.errors import StoreError
+from specctl.presence import exists
 from specctl.version import __version__
 
 
@@ -47,14 +48,14 @@ class Target:
             check_owner(self.store)
         with reported_os_errors(self.store):
             # the longer of the two names
-            WorkFolder(self.store).path.exists()
-            if self.store.exists() and not (self.options.overwrite or self.store.stat().st_size):
+            exists(WorkFolder(self.store).path)
+            if exists(self.store) and not (self.options.overwrite or self.store.stat().st_size):
                 raise StoreError(f"{self.store} is an empty file; pass --overwrite to replace it")
 
     @property
     def is_finished(self) -> bool:
         """Whether there is a store that nobody asked to change."""
-        return self.store.exists() and not (self.options.overwrite or self.options.update)
+        return exists(self.store) and not (self.options.overwrite or self.options.update)
 
     def already_there(self) -> Summary:
         """The store is finished: say so, or refuse if it is not what was asked for."""
@@ -122,7 +123,7 @@ class Target:
             differing = f"specctl {job.version} there, {__version__} here"
         if not differing:
             differing = self.request.difference(job.request)
-        if not differing and job.update != (self.options.update and self.store.exists()):
+        if not differing and job.update != (self.options.update and exists(self.store)):
             differing = "--update there" if job.update else "--update here"
         if differing:
             raise StoreError(
@@ -143,11 +144,11 @@ class Target:
 
     def _starts_anew(self, job: Job) -> bool:
         """Whether to overwrite means to forget what was begun without that."""
-        return self.options.overwrite and not (job.overwrite or self.store.exists())
+        return self.options.overwrite and not (job.overwrite or exists(self.store))
 
     def base(self) -> Finished | None:
         """The store to be updated, if that is what is asked for."""
-        if self.options.update and self.store.exists():
+        if self.options.update and exists(self.store):
             return Finished.read(self.store)
         return None
 
@@ -161,7 +162,7 @@ def tidy_up(store: Path) -> None:
         If another process is at work in it, or it cannot be removed.
     """
     with reported_disk(store):
-        if not WorkFolder(store).path.exists():
+        if not exists(WorkFolder(store).path):
             return
         with WorkFolder(store) as folder:
             folder.adopt_repair()

@@ -12,6 +12,7 @@ from torch import nn
 from specctl.config import SpectrogramConfig
 from specctl.durable import write_atomically
 from specctl.errors import ParameterError, TrainingError
+from specctl.presence import exists
 from specctl.training.augmenting import build_augmentations
 from specctl.training.batches import TrainBatches
 from specctl.training.checkpoint import read_checkpoint, write_checkpoint
@@ -127,7 +128,7 @@ def train_arm(bench: Bench, run: int, arm: ArmName, split: Split) -> ArmResult:
         If it was asked to stop; the same call goes on from there.
     """
     done = bench.work / f"run{run}-{arm}.done"
-    if done.exists():
+    if exists(done):
         return _read_result(done)
     network = _network(bench, run, arm)
     checkpoint = bench.work / f"run{run}-{arm}.checkpoint"

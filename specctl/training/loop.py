@@ -11,6 +11,7 @@ from torch import Tensor
 
 from specctl.errors import Stopped, TrainingError
 from specctl.kernels.memory import is_out_of_memory
+from specctl.presence import exists
 from specctl.training.batches import Batch, TrainBatches
 from specctl.training.checkpoint import read_checkpoint, write_checkpoint
 from specctl.training.evaluate import Scores, check_finite
@@ -96,7 +97,7 @@ class Trainer:
         Stopped
             If it was asked to.
         """
-        if self._checkpoint.exists():
+        if exists(self._checkpoint):
             self._load(read_checkpoint(self._checkpoint))
         self._network.train()
         # a model may draw numbers of its own; those of the process are put back afterwards

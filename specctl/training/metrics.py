@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from specctl.durable import check_place, reported_os_errors
 from specctl.errors import ParameterError, StoreError
+from specctl.presence import exists
 
 
 def to_json(values: object) -> str:
@@ -51,7 +52,7 @@ class JsonLines:
         self._file: FileIO | None = None
         check_place(path)
         with reported_os_errors(path):
-            if self._mode == "x" and path.exists():
+            if self._mode == "x" and exists(path):
                 raise StoreError(f"{path} already exists; pass --overwrite to replace it")
 
     def __enter__(self) -> Self:

@@ -21,6 +21,7 @@ from specctl.durable import (
 )
 from specctl.errors import SpecctlError, StoreError, TrainingError
 from specctl.locks import LOCK, check_unlocked, lock_folder, unlock_folder
+from specctl.presence import exists, is_folder
 from specctl.training.arms import Bench
 from specctl.training.options import Options
 
@@ -57,12 +58,12 @@ def _check_unclaimed(output: Path, work: Path, options: Options) -> None:
     if not _is_ours(work):
         raise StoreError(f"{work} is in the way; it is no folder of a training")
     # before --overwrite is spoken of, which would begin again what is all but done
-    if (work / _JOB).exists() and not (options.resume or options.overwrite):
+    if exists(work / _JOB) and not (options.resume or options.overwrite):
         raise StoreError(
             f"{work} holds a training that was stopped; pass --resume to go on with it, or "
             "--overwrite to begin again"
         )
-    if output.exists() and not options.overwrite:
+    if exists(output) and not options.overwrite:
         raise StoreError(f"{output} already exists; pass --overwrite to replace it")
     check_replaced(output, BASIS)
 
@@ -70,9 +71,9 @@ def _check_unclaimed(output: Path, work: Path, options: Options) -> None:
 def _is_ours(work: Path) -> bool:
     """Whether there is no such folder, or a training made it, however early it was killed."""
     with reported_os_errors(work, "read"):
-        if not work.exists() or (work / _JOB).exists():
+        if not exists(work) or exists(work / _JOB):
             return True
-        return work.is_dir() and all(
+        return is_folder(work) and all(
             path.name == LOCK or path.name.startswith(_JOB) for path in work.iterdir()
         )
 
@@ -87,9 +88,9 @@ def check_folder(folder: Path) -> None:
     """
     place = folder.absolute()
     with reported_os_errors(folder):
-        while not place.exists() and place != place.parent:
+        while not exists(place) and place != place.parent:
             place = place.parent
-        if not place.is_dir():
+        if not is_folder(place):
             where = "it" if place == folder.absolute() else str(place)
             raise StoreError(f"cannot write {folder}: {where} is no folder")
     check_writable(place, "the figures")
@@ -134,13 +135,13 @@ def _claim(bench: Bench, output: Path, options: Options) -> None:
     path = bench.work / _JOB
     try:
         _check_unclaimed(output, bench.work, options)
-        if options.resume and path.exists():
+        if options.resume and exists(path):
             _check_same(path, json.loads(json.dumps(identity)))
-        elif path.exists():
+        elif exists(path):
             _clear(bench.work)
         write_atomically(path, json.dumps(identity).encode())
     except SpecctlError:
-        if not path.exists():
+        if not exists(path):
             # made for the lock, perhaps; what somebody else has put there stays
             with suppress(OSError):
                 (bench.work / LOCK).unlink()
@@ -152,7 +153,7 @@ def _clear(work: Path) -> None:
     """Remove everything but the lock; the job last, so that a kill leaves a folder of ours."""
     with reported_os_errors(work, "remove"):
         for path in sorted(work.iterdir(), key=lambda path: path.name == _JOB):
-            if path.is_dir() and not path.is_symlink():
+            if is_folder(path) and not path.is_symlink():
                 shutil.rmtree(path)
             elif path.name != LOCK:
                 path.unlink()

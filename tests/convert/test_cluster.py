@@ -291,7 +291,7 @@ def test_a_machine_of_another_version_is_refused():
         run_here(Task(0, work_names.describe, ()), terms)
 
 
-@pytest.mark.parametrize("scheduler", ["nowhere.json", "htp://host:8786", "host:8786"])
+@pytest.mark.parametrize("scheduler", ["nowhere.json", "htp://host:8786", "host:8786", "x" * 300])
 def test_a_scheduler_that_cannot_be_one_is_a_wrong_setting(folder, store, scheduler):
     with pytest.raises(ParameterError, match="scheduler must be an address such as tcp://host"):
         convert_audio(folder, store, options=Options(scheduler=scheduler))

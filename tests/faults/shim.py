@@ -23,15 +23,17 @@ DEATHS = ("kill", "torn")
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EACCES", "EMFILE")
 """A short write is none: the system may do that at any time, and the run must go on."""
 WRITES = ("write", "pwrite")
+QUIET = ("look", "stat", "close")
+"""Calls that change nothing."""
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 """FS_IOC_SHUTDOWN of ext4, XFS and F2FS, and its flag that leaves the log unwritten."""
 _NUMBERS = re.compile(r"tmp-\d+")
 """A process id, which is another one each time."""
 _SPARED = {
     # a full disk stays full; what needs no room works all the same
-    "ENOSPC": ("unlink", "rmdir", "flock", "fsync", "close", "look", "shrink"),
-    "EDQUOT": ("unlink", "rmdir", "flock", "fsync", "close", "look", "shrink"),
-    "EROFS": ("look", "close", "flock"),
+    "ENOSPC": ("unlink", "rmdir", "flock", "fsync", "close", "look", "stat", "shrink"),
+    "EDQUOT": ("unlink", "rmdir", "flock", "fsync", "close", "look", "stat", "shrink"),
+    "EROFS": ("look", "stat", "close", "flock"),
     "EMFILE": (
         "write",
         "pwrite",
@@ -42,6 +44,7 @@ _SPARED = {
         "rename",
         "unlink",
         "rmdir",
+        "stat",
     ),
 }
 
@@ -230,6 +233,8 @@ _CALLS = {
     "rmdir": ("rmdir", False),
     "close": ("close", True),
     "fstat": ("look", True),
+    "stat": ("stat", False),
+    "lstat": ("stat", False),
 }
 """Name in ``os`` to the system call and whether it is given a descriptor."""
 

@@ -16,7 +16,7 @@ from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
 from tests.convert.commands import parts_of
 from tests.faults.runner import Ended, Runner
-from tests.faults.shim import DEATHS, ERRORS
+from tests.faults.shim import DEATHS, ERRORS, QUIET
 
 FLAGS = ("--n-fft", 512, "--workers", 0)
 CHANGING = ("created", "job", "seal_sha256")
@@ -206,7 +206,7 @@ def kinds_of(points: list[str]) -> dict[str, list[int]]:
     after = ""
     for number, point in enumerate(points):
         call = re.sub(r"\d{6}", "N", point)
-        is_quiet = call.startswith(("look", "close"))
+        is_quiet = call.startswith(QUIET)
         kinds.setdefault(call if is_quiet else call + after, []).append(number)
         if call.startswith(("rename", "unlink")):
             after = f" after {call}"

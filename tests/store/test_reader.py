@@ -136,7 +136,7 @@ def test_a_key_that_is_no_string_is_in_no_store(made, key):
 
 
 def test_a_name_with_nul_is_no_store():
-    with pytest.raises(StoreError, match=r"cannot open .*: embedded null byte"):
+    with pytest.raises(StoreError, match=r"cannot open .*embedded null "):
         open_store("a\0.h5")
 
 
