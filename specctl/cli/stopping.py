@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from traceback import clear_frames
 from typing import TYPE_CHECKING
 
 import typer
@@ -109,6 +110,8 @@ def _received(
         yield
     except (Stopped, KeyboardInterrupt) as stopped:
         is_over = True
+        # a buffer that was just being sent would be complained of at the end (Python 3.13)
+        clear_frames(stopped.__traceback__)
         say(f"specctl: {str(stopped) or unsaid}")
         say(f"specctl: {how}: {shlex.join(['specctl', *arguments])}")
         code = ExitCode.TERMINATED if first == signal.SIGTERM else ExitCode.INTERRUPTED

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -40,6 +41,22 @@ def test_a_signal_while_the_end_is_told_does_not_cut_it_off(number, is_training)
     assert bar.lines[1].startswith("specctl: to go on: specctl")
     assert len(bar.lines) == 2
     assert ended.value.exit_code == CODES[number]
+
+
+def test_nothing_that_was_in_hand_outlasts_the_end():
+    """Of a buffer with a view of it, Python 3.13 says something while it ends."""
+    seen = []
+
+    def interrupted():
+        in_hand = threading.Event()
+        seen.append(weakref.ref(in_hand))
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(typer.Exit) as ended, stoppable(SimpleNamespace(say=lambda _: None)):
+        interrupted()
+    assert isinstance(ended.value.__cause__, KeyboardInterrupt)
+    assert [each() for each in seen] == [None]
 
 
 @pytest.mark.parametrize("number", CODES)
