@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from specctl import convert_audio
-from specctl.convert import Control, Options, compute_torch, planning, work
+from specctl.convert import Control, Options, compute_torch, parts, planning, work
 from specctl.convert.devices import most_workers
 from specctl.convert.early import PRELOAD
 from specctl.convert.executors import InProcess, Task
-from specctl.convert.jobs import Description
+from specctl.convert.jobs import Description, PartJob
 from specctl.convert.pool import Pool
 from specctl.convert.settings import GivenSettings
 from specctl.errors import KernelError, ParameterError
@@ -62,6 +62,23 @@ def test_all_workers_that_were_asked_for_are_dealt_out_to_the_devices(n_workers,
         outcomes = list(pool.run(tasks, Control(), lambda: ()))
     devices = Counter(outcome.value for outcome in outcomes)
     assert [devices["cuda:0"], devices["cuda:1"]] == n_each
+
+
+def test_the_room_of_a_device_is_shared_by_the_most_workers_that_one_gets(tmp_path, monkeypatch):
+    describe, devices = planning.describe, ("cpu", "cpu")
+    monkeypatch.setattr(
+        planning, "describe", lambda *given: replace(describe(*given), devices=devices)
+    )
+    shares = []
+
+    def job(**given):
+        shares.append(given["n_sharing"])
+        return PartJob(**given)
+
+    monkeypatch.setattr(parts, "PartJob", job)
+    folder = corpus(tmp_path / "in", 3)
+    convert_audio(folder, tmp_path / "o.h5", options=Options(workers=3), **STFT)
+    assert {*shares} == {2}
 
 
 @pytest.mark.parametrize(("device", "n_asked"), [("cpu", 5), ("cuda", 1)])
