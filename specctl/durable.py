@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -50,6 +51,12 @@ def reported_os_errors(path: Path, doing: str = "write") -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(f"cannot {doing} {path}: {error.strerror or error}") from error
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything under a name; StoreError where the system does not tell."""
+    with reported_os_errors(path, "read"):
+        return exists(path)
 
 
 def real_place(path: str | Path) -> Path:
@@ -260,12 +267,27 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def read_all(descriptor: int, n_bytes: int, offset: int) -> bytes:
+    """Bytes of a file from ``offset`` on, also where the system gives only some of them.
+
+    There are fewer than ``n_bytes`` only at the end of the file.
+    """
+    data = os.pread(descriptor, n_bytes, offset)
+    while 0 < len(data) < n_bytes:
+        more = os.pread(descriptor, n_bytes - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a small file whole: it has the old bytes or the new ones, never a mixture."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    # no name that somebody else can have put there before
+    temporary = path.with_name(f"{path.name}.tmp-{secrets.randbits(62)}")
     try:
         with reported_os_errors(path):
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:
                 write_all(descriptor, data)
             finally:

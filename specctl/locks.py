@@ -22,6 +22,10 @@ _MOST_RACES = 100
 _MOST_BYTES_NAMED = 200
 
 
+class _CannotLockError(StoreError):
+    """A folder cannot be locked."""
+
+
 def lock_folder(folder: Path, in_use: Callable[[str], str]) -> int:
     """An open file that holds the lock on a folder, which is made where there is none.
 
@@ -85,10 +89,19 @@ def _locked_unless_removed(folder: Path, in_use: Callable[[str], str]) -> int | 
     """The lock, unless its holder has removed the folder at the same time."""
     folder.mkdir(exist_ok=True)
     path = folder / LOCK
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    lock, is_new = _opened(path)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, lock)
-        _take(lock, fcntl.LOCK_EX, folder, in_use)
+        try:
+            _take(lock, fcntl.LOCK_EX, folder, in_use)
+        except _CannotLockError:
+            # others may hold theirs all the same: where the memory for locks is used up, or only
+            # this machine has none
+            if is_new:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                    folder.rmdir()
+            raise
         if not os.path.samestat(os.fstat(lock), path.stat()):
             return None
         # for people only: a full disk is met again where it matters
@@ -97,6 +110,15 @@ def _locked_unless_removed(folder: Path, in_use: Callable[[str], str]) -> int | 
             os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         stack.pop_all()
     return lock
+
+
+def _opened(path: Path) -> tuple[int, bool]:
+    """The file of the lock, and whether it was made here."""
+    how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, how | os.O_EXCL, 0o666), True
+    except FileExistsError:
+        return os.open(path, how, 0o666), False
 
 
 def _take(lock: int, how: int, folder: Path, in_use: Callable[[str], str]) -> None:
@@ -108,11 +130,7 @@ def _take(lock: int, how: int, folder: Path, in_use: Callable[[str], str]) -> No
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        # nobody else can hold what cannot be locked
-        with contextlib.suppress(OSError):
-            (folder / LOCK).unlink()
-            folder.rmdir()
-        raise StoreError(
+        raise _CannotLockError(
             f"cannot lock {folder}: {error.strerror}; its file system is mounted without locks "
             "(Lustre: -o flock); write to another one, and move what was written"
         ) from error

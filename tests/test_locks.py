@@ -9,6 +9,7 @@ import pytest
 from specctl import convert_audio
 from specctl.convert import Options
 from specctl.errors import StoreError
+from specctl.locks import check_unlocked, lock_folder, unlock_folder
 from specctl.training import train_basis
 from tests.convert.audio_files import corpus
 from tests.training.audio import TINY, write_tones
@@ -51,3 +52,20 @@ def test_a_training_says_so_too(tmp_path, without_locks):
     with pytest.raises(StoreError, match=r"^cannot lock \S+/b\.safetensors\.work: "):
         train_basis(tmp_path / "in", basis, **TINY)
     assert list(basis.parent.iterdir()) == []
+
+
+def test_the_lock_of_another_stays_where_one_gets_none(tmp_path, monkeypatch):
+    folder, flock = tmp_path / "o.h5.parts", fcntl.flock
+    lock = lock_folder(folder, str)
+
+    def out_of_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    for look in (check_unlocked, lock_folder):
+        monkeypatch.setattr(fcntl, "flock", out_of_locks)
+        with pytest.raises(StoreError, match="^cannot lock "):
+            look(folder, str)
+        monkeypatch.setattr(fcntl, "flock", flock)
+        with pytest.raises(StoreError, match=f"^process {os.getpid()} on "):
+            lock_folder(folder, str)
+    unlock_folder(lock, folder)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from specctl.audio import reasons
 from specctl.audio.scratch import scratch
 from specctl.audio.times import modification_time
+from specctl.durable import read_all
 from specctl.errors import AudioError
 
 if TYPE_CHECKING:
@@ -69,12 +70,7 @@ class SourceFile:
     def read_at(self, offset: int, n_bytes: int) -> bytes:
         """Bytes from ``offset`` on, fewer than asked for only at the end of the file."""
         n_bytes = max(0, min(n_bytes, self.size - offset))
-        data = os.pread(self.fd, n_bytes, offset)
-        while 0 < len(data) < n_bytes:
-            more = os.pread(self.fd, n_bytes - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
+        data = read_all(self.fd, n_bytes, offset)
         self._hash(offset, data)
         return data
 

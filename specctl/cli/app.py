@@ -65,8 +65,8 @@ err = Console(
 
 command = partial(app.command, cls=_Command)
 
-_LOADING_TORCH = ("bench", "doctor", "export-basis", "train-basis")
-"""Commands whose libraries end the process where the current folder is gone."""
+_NEEDING_A_FOLDER = ("bench", "convert", "doctor", "export-basis", "train-basis")
+"""Commands whose libraries or workers cannot begin where the current folder is gone."""
 
 
 class ExitCode:
@@ -139,7 +139,7 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    if context.invoked_subcommand in _LOADING_TORCH:
+    if context.invoked_subcommand in _NEEDING_A_FOLDER:
         with reported_errors():
             _check_current_folder()
 

@@ -171,7 +171,8 @@ def _store_facts(store: Store) -> dict[str, Any]:
     layout = store.layout
     rate = store.config.get("sample_rate")
     hours = None
-    if isinstance(rate, (int, float)) and rate > 0:
+    # a store of a stranger may name any
+    if isinstance(rate, (int, float)) and 1 <= rate < 2**63:
         hours = _n_samples(store) / rate / 3600
     truncated = list(dict.fromkeys(store.column("source")[store.column("truncated")].tolist()))
     return {

@@ -40,7 +40,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
     ParameterError, KernelError, AudioError, StoreError
         As the conversion itself would, before the first part.
     """
-    conversion.given.check()
+    conversion.given.early()
     begun, there = None, dict[int, int]()
     if target is not None:
         target.check()

@@ -20,10 +20,10 @@ from specctl.convert.access import close_to_strangers
 from specctl.convert.jobs import Job, part_path
 from specctl.convert.plan import Plan
 from specctl.convert.stored import job_of
-from specctl.durable import fsync_folder, reported_os_errors, write_atomically
+from specctl.durable import fsync_folder, is_there, reported_os_errors, write_atomically
 from specctl.errors import StoreError
 from specctl.locks import LOCK, lock_folder, unlock_folder
-from specctl.presence import exists, is_folder
+from specctl.presence import is_folder
 from specctl.store.part import Part, read_part
 
 _REPAIR = "repair"
@@ -141,9 +141,8 @@ class WorkFolder:
             If a part that is sound, perhaps, cannot be read.
         """
         path = part_path(self.path, number)
-        with reported_os_errors(path, "read"):
-            if not exists(path):
-                return None
+        if not is_there(path):
+            return None
         try:
             return read_part(path)
         except StoreError as error:
@@ -234,9 +233,7 @@ class WorkFolder:
             return [path for path in self.path.iterdir() if _OWN_NAME.fullmatch(path.name)]
 
     def _has_job(self) -> bool:
-        path = self.path / "job.json"
-        with reported_os_errors(path, "read"):
-            return exists(path)
+        return is_there(self.path / "job.json")
 
     def _in_use(self, holder: str) -> str:
         return (

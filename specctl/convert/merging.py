@@ -14,9 +14,9 @@ from specctl.convert.background import WORTH_A_THREAD, Background
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, Job, part_path
 from specctl.convert.settings import ConvertConfig
-from specctl.durable import publish
+from specctl.convert.stored import STORE, check_no_other, job_of
+from specctl.durable import check_replaced, is_there, publish
 from specctl.errors import StoreError
-from specctl.presence import exists
 from specctl.store.layout import Layout
 from specctl.store.merge import Merger, MergeSummary, merging
 from specctl.version import __version__
@@ -145,16 +145,31 @@ class Joining:
         return summary
 
     def _check_place(self) -> None:
-        """Refuse to replace a store that nobody knew of when this one was begun."""
+        """Refuse to replace what nobody knew of when this store was begun."""
         store = self._folder.store
-        if not (self._job.update or self._replaces) and exists(store):
+        if self._job.update:
+            self._check_base()
+        elif self._replaces:
+            check_replaced(store, STORE)
+            check_no_other(store)
+        elif is_there(store):
             raise StoreError(
                 f"{store} has come from elsewhere meanwhile; pass --overwrite to finish the "
                 f"conversion in {self._folder.path} and replace it"
             )
 
+    def _check_base(self) -> None:
+        """Refuse to update another store than the one that the parts were planned for."""
+        if job_of(self._folder.store) != self._job.base:
+            raise StoreError(
+                f"{self._folder.store} is another store meanwhile, or gone; the same command "
+                "begins again with what is there"
+            )
+
     def _opened(self) -> Merger:
         if self._merger is None:
+            if self._job.update:
+                self._check_base()
             base: Path | None = self._folder.store if self._job.update else None
             self._merger = self._stack.enter_context(
                 merging(

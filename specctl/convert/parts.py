@@ -159,7 +159,10 @@ class PartsRun:
         if outcome.error is not None:
             raise outcome.error
         if outcome.death:
-            place = beats.row(number).source if outcome.place is None else outcome.place
+            beat = beats.row(number)
+            place = beat.source if outcome.place is None else outcome.place
+            # the next worker is not judged by the silence of this one
+            beat.start()
             self._mourn(number, place, outcome.death)
             tasks.appendleft(self._task(number, beats))
             return

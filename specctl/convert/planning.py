@@ -21,7 +21,7 @@ from specctl.convert.plan import (
 )
 from specctl.convert.probing import probe_sources
 from specctl.convert.request import Options, Request
-from specctl.convert.settings import ConvertConfig, GivenSettings, differences
+from specctl.convert.settings import ConvertConfig, GivenSettings
 from specctl.convert.stored import Finished
 from specctl.convert.summary import Progress
 from specctl.errors import AudioError, ParameterError, StoreError
@@ -128,11 +128,6 @@ def _labels(request: Request, sources: Sequence[Source]) -> tuple[dict[str, str]
     return found, len(labels) - len(found)
 
 
-def early_config(given: GivenSettings) -> ConvertConfig:
-    """The settings before the rate is known: with one that leaves room for the highest fmax."""
-    return given.resolve(_FALLBACK_RATE * 16)
-
-
 def describe(
     executor: Executor,
     given: GivenSettings,
@@ -149,7 +144,7 @@ def describe(
     def waiting() -> None:
         report(Progress("waiting for workers", 0, 0))
 
-    arguments = (options.device, options.kernel, early_config(given), options.basis)
+    arguments = (options.device, options.kernel, given.early(), options.basis)
     n_asked = max(1, options.n_workers) if is_cpu(options.device) else 1
     tasks = [Task(number, work_names.describe, arguments) for number in range(n_asked)]
     description: Description = list(replies(executor, tasks, control, waiting))[-1]
@@ -218,12 +213,7 @@ class Planner:
     def _config(self, sources: list[PlannedSource], base: Finished | None) -> ConvertConfig:
         if base is None:
             return self.given.resolve(most_common_rate(sources) or _FALLBACK_RATE)
-        config = self.given.resolve(int(base.config.get("sample_rate", _FALLBACK_RATE)))
-        is_free = self.options.kernel == "auto" or not base.kernel
-        asked = base.kernel if is_free else self.options.kernel
-        differing = differences(
-            {**base.config, "kernel": base.kernel}, {**config.to_dict(), "kernel": asked}
-        )
+        config, differing = self.given.compared(base.config, base.kernel, self.options.kernel)
         if differing:
             raise StoreError(
                 f"{base.path} was made with other settings: {differing}; "

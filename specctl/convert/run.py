@@ -66,7 +66,7 @@ class Conversion:
             return self._run()
 
     def _run(self) -> Summary:
-        self.given.check()
+        self.given.early()
         target = self.target()
         target.check()
         if target.is_finished and not exists(WorkFolder(self.store).path):
@@ -189,7 +189,7 @@ class Conversion:
 
         A fork server imports once for all; one that knew less than it should costs time only.
         """
-        config = planning.early_config(self.given)
+        config = self.given.early()
         return is_cpu(self.options.device) and is_compiled(config, "cpu", self.options.kernel)
 
     def _convert(

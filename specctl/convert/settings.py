@@ -21,6 +21,7 @@ Compression = Literal["none", "gzip"]
 
 _MAX_SEGMENT = 7200.0
 """Seconds: a long segment waits on the disk, where an hour at 48 kHz takes 700 MB."""
+_HIGHEST_RATE = 2**20
 
 
 class ConvertConfig(SpectrogramConfig):
@@ -189,16 +190,44 @@ class GivenSettings:
             None, **{**basis.config.given(), **others, "basis": fingerprint}
         )
 
-    def check(self) -> None:
-        """Raise ParameterError for whatever can be seen to be wrong before a file is opened."""
-        highest = self.given.get("fmax")
-        rate = 2**20
-        if isinstance(highest, (int, float)) and math.isfinite(highest):
-            rate = min(2 * int(highest) + 2, rate)
-        self.resolve(rate)
+    def early(self) -> ConvertConfig:
+        """The settings before the rate is known: with one that leaves room for every fmax.
+
+        Raises
+        ------
+        ParameterError
+            For whatever can be seen to be wrong before a file is opened.
+        """
+        return self.resolve(_HIGHEST_RATE)
+
+    def compared(
+        self, stored: Mapping[str, Any], kernel: str, asked: str
+    ) -> tuple[ConvertConfig, str]:
+        """The settings, had they found the rate of a store, and in what they differ from its own.
+
+        Parameters
+        ----------
+        stored : mapping
+            Settings of the store, which may hold anything.
+        kernel : str
+            That made it, if it is known.
+        asked : str
+            ``auto`` takes that of the store.
+        """
+        config = self.resolve(stored_rate(stored) or _HIGHEST_RATE)
+        here = kernel if asked == "auto" or not kernel else asked
+        return config, _differences(
+            {**stored, "kernel": kernel}, {**config.to_dict(), "kernel": here}
+        )
 
 
-def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
+def stored_rate(settings: Mapping[str, Any]) -> int:
+    """The sample rate in the settings of a store, which may hold anything; 0 where it is none."""
+    rate = settings.get("sample_rate")
+    return rate if type(rate) is int and 0 < rate <= _HIGHEST_RATE else 0
+
+
+def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
     """The settings in which two configs differ, in words; empty if in none."""
     names = [name for name in {**stored, **wanted} if stored.get(name) != wanted.get(name)]
     return ", ".join(f"{name} {stored.get(name)} there, {wanted.get(name)} here" for name in names)

@@ -9,6 +9,7 @@ from typing import Any
 from specctl.audio.discover import Source
 from specctl.audio.source import SourceFile
 from specctl.convert.plan import PlannedSource
+from specctl.convert.settings import stored_rate
 from specctl.convert.summary import Summary
 from specctl.durable import Kind, reported_os_errors
 from specctl.errors import AudioError, StoreError
@@ -143,7 +144,7 @@ class Finished:
             n_items=self.n_items,
             n_frames=self.n_frames,
             n_bytes=self.n_bytes,
-            sample_rate=int(self.config.get("sample_rate", 0)),
+            sample_rate=stored_rate(self.config),
             failures=tuple(failures),
             skipped=tuple(skipped),
             patterns_unused=tuple(patterns_unused),

@@ -11,7 +11,7 @@ from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Job
 from specctl.convert.plan import Plan
 from specctl.convert.request import Options, Request
-from specctl.convert.settings import GivenSettings, differences
+from specctl.convert.settings import GivenSettings
 from specctl.convert.stored import STORE, Finished, check_no_other, job_of, may_be_store
 from specctl.convert.summary import Summary
 from specctl.durable import check_owner, check_place, check_replaced, reported_os_errors
@@ -85,10 +85,7 @@ class Target:
 
     def _differences(self, stored: Mapping[str, Any], kernel: str) -> str:
         """In what these settings differ from ``stored``, had they found the rate it has."""
-        rate = stored.get("sample_rate")
-        config = self.given.resolve(rate if isinstance(rate, int) and rate > 0 else 48_000)
-        asked = kernel if self.options.kernel == "auto" or not kernel else self.options.kernel
-        return differences({**stored, "kernel": kernel}, {**config.to_dict(), "kernel": asked})
+        return self.given.compared(stored, kernel, self.options.kernel)[1]
 
     def begun(self, folder: WorkFolder, *, tidies: bool = True) -> tuple[Job, Plan] | None:
         """The unfinished job to go on with; ``None`` to plan a new one.
@@ -123,8 +120,10 @@ class Target:
             differing = f"specctl {job.version} there, {__version__} here"
         if not differing:
             differing = self.request.difference(job.request)
-        if not differing and job.update != (self.options.update and exists(self.store)):
-            differing = "--update there" if job.update else "--update here"
+        if not differing and job.update and not self.options.update:
+            differing = "--update there"
+        if not differing and not job.update and self.options.update and exists(self.store):
+            differing = "--update here"
         if differing:
             raise StoreError(
                 f"{folder.path} holds an unfinished conversion with other settings: {differing}; "

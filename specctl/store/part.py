@@ -86,7 +86,7 @@ class PartWriter:
         self._temporary = path.with_name(f"{path.name}.tmp-{secrets.randbits(62)}")
         self._n_bytes = self._n_begun = 0
         with reported_os_errors(path):
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
             self._descriptor: int | None = os.open(self._temporary, flags, 0o666)
         try:
             self._write(HEADER)

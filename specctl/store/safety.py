@@ -21,6 +21,7 @@ os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")
 import h5py
 import numpy as np
 
+from specctl.durable import read_all
 from specctl.errors import StoreError
 from specctl.store import seal
 from specctl.store.hdf5 import H5_ERRORS, error_text, is_from_system, system_error
@@ -132,7 +133,7 @@ class CheckedFile:
             spans = seal.chunk_spans(dataset, dataset.shape[0] // dataset.chunks[0])
 
             def read(offset: int, n_bytes: int) -> bytes:
-                return os.pread(self._descriptor, n_bytes, offset)
+                return read_all(self._descriptor, n_bytes, offset)
 
             seal_at = seal.find(read, self.n_bytes, spans, stated)
             if seal.compute(read, self.n_bytes, spans, seal_at) != stated:

@@ -8,7 +8,7 @@ drops all bytes from then on. Whoever writes asks `FileSink.check` as often as i
 import os
 from pathlib import Path
 
-from specctl.durable import begin_writing
+from specctl.durable import begin_writing, read_all
 from specctl.errors import StoreError
 
 
@@ -79,7 +79,7 @@ class FileSink:
         view = memoryview(buffer).cast("B")
         data = b""
         try:
-            data = os.pread(self._descriptor, len(view), self._position)
+            data = read_all(self._descriptor, len(view), self._position)
         except OSError as error:
             self._error = self._error or error
         view[:] = data.ljust(len(view), b"\0")

@@ -263,6 +263,19 @@ def test_narrow_bands_need_a_bin_at_the_rate_that_is_found_only(folder, store):
     assert "FFT bin" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--segment", 0.5, "--no-center", "--n-fft", 4096),
+        ("--segment", 0.1, "--overlap", 0.099, "--n-fft", 512),
+    ],
+    ids=["a frame", "a step"],
+)
+def test_segments_need_room_at_the_rate_that_is_found_only(folder, store, flags):
+    result = invoke(folder, store, "--fmax", 1000, "--n-mels", 4, *flags, "--workers", 0)
+    assert result.exit_code == 0, result.stderr
+
+
 @pytest.mark.parametrize("place", [(), ("--dry-run",)], ids=["report", "dry-run"])
 def test_says_how_many_mel_bands_are_empty(folder, store, place):
     flags = ("--n-fft", 256, "--n-mels", 128, "--workers", 0, *place)

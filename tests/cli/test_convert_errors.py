@@ -41,6 +41,7 @@ def store(tmp_path):
         ("--sample-rate 8000 --fmax 5000", "fmax must be at most half the sample rate, 4000 Hz"),
         ("--fmax inf", "fmax must be a finite number, got inf"),
         ("--fmax nan", "fmax must be a finite number, got nan"),
+        ("--fmax -5", "fmax must be greater than 0, got -5"),
         ("--fmin -1", "fmin must be greater than or equal to 0, got -1.0"),
         ("--fmin 100 --fmax 50", "fmin must be below fmax=50, got 100"),
         (

@@ -4,10 +4,16 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from specctl import convert_audio
+from specctl.convert import Options
 from specctl.convert.beats import Beats
+from specctl.convert.executors import InProcess, Outcome
+from specctl.convert.jobs import PartJob
+from tests.convert.audio_files import write_noise
 
 SECONDS = 1.0
 WORKER = """
@@ -59,3 +65,21 @@ def test_a_file_of_another_process_is_left_alone(tmp_path, monkeypatch):
             other.kill()
     assert theirs.read_bytes() == b"theirs"
     assert beats.path == tmp_path / "beats"
+
+
+def test_the_silence_of_a_worker_that_died_is_not_held_against_the_next(tmp_path, monkeypatch):
+    in_hand, run = [], InProcess.run
+
+    def dying_first(executor, tasks, control, hung):
+        job = tasks[0].args[0] if tasks[0].args else None
+        if isinstance(job, PartJob):
+            beat = Beats(Path(job.beats), job.n_parts).row(0)
+            beat.take(0)
+            yield Outcome(tasks.popleft(), death="its process was killed")
+            in_hand.append(beat.source)
+        yield from run(executor, tasks, control, hung)
+
+    monkeypatch.setattr(InProcess, "run", dying_first)
+    write_noise(tmp_path / "a.wav")
+    done = convert_audio(tmp_path / "a.wav", tmp_path / "o.h5", options=Options(workers=0))
+    assert (in_hand, done.n_converted) == ([-1], 1)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -289,24 +288,6 @@ def test_a_working_folder_that_is_none_is_refused_before_the_work(folder, store,
     with pytest.raises(StoreError, match=r"cannot write .*o\.h5\.parts: it is no folder"):
         convert_audio(folder, store, options=HERE, **SETTINGS)
     assert sorted(store.parent.iterdir()) == before
-
-
-def test_a_store_that_comes_from_elsewhere_meanwhile_is_kept(folder, store, tmp_path):
-    other = write_noise(tmp_path / "other" / "a.wav")
-    convert_audio(other, tmp_path / "other.h5", options=HERE, **SETTINGS)
-
-    def bring(progress):
-        if progress.stage == "converting" and not store.exists():
-            shutil.copy(tmp_path / "other.h5", store)
-
-    with pytest.raises(StoreError, match=r"has come from elsewhere meanwhile; pass --overwrite"):
-        convert_audio(folder, store, options=HERE, progress=bring, **SETTINGS)
-    assert store.read_bytes() == (tmp_path / "other.h5").read_bytes()
-    with pytest.raises(StoreError, match="pass --overwrite to finish the conversion in"):
-        convert_audio(folder, store, options=HERE, **SETTINGS)
-    done = convert_audio(folder, store, options=replace(HERE, overwrite=True), **SETTINGS)
-    assert done.n_resumed > 0
-    assert_nothing_beside(store)
 
 
 @pytest.mark.parametrize("is_there", [False, True], ids=["dangling", "store"])

@@ -1,6 +1,7 @@
 """``--update``: new, changed and once failed files are made, the rest is left as it is."""
 
 import os
+import re
 import shutil
 
 import h5py
@@ -380,3 +381,16 @@ def test_a_store_that_does_not_say_its_kernel_is_updated_with_any(folder, store,
     write_noise(folder / "y" / "more.wav", seed=61)
     with pytest.raises(StoreError, match="kernel fft there, conv here"):
         convert_audio(folder, store, options=other, **SETTINGS)
+
+
+@pytest.mark.parametrize("rate", ['"forty"', "-1", "1e400", "null", "true", "1" + 400 * "0"])
+def test_a_rate_that_is_none_is_named(folder, store, rate):
+    change(folder)
+    with h5py.File(store, "r+") as file:
+        config = file.attrs["config"].decode()
+        file.attrs["config"] = np.bytes_(
+            re.sub(r'"sample_rate": ?\d+', f'"sample_rate":{rate}', config)
+        )
+        assert file.attrs["config"].decode() != config
+    with pytest.raises(StoreError, match="made with other settings: .*sample_rate"):
+        convert_audio(folder, store, options=UPDATE, **SETTINGS)

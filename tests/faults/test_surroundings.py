@@ -206,12 +206,15 @@ def test_what_a_user_calls_his_scripts_is_of_no_account(scenario, place, tmp_pat
     assert verify_store(place / "o.h5") == []
 
 
-def test_a_current_folder_that_is_gone_is_said_in_a_line(scenario, place, tmp_path):
+@pytest.mark.parametrize("flags", [(), ("--workers", 0)], ids=["workers", "none"])
+def test_a_current_folder_that_is_gone_is_said_in_a_line(flags, scenario, place, tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
-    done = run_script("convert", *command(scenario, place), cwd=gone, preexec_fn=gone.rmdir)
+    done = run_script(
+        "convert", ".", *command(scenario, place), *flags, cwd=gone, preexec_fn=gone.rmdir
+    )
     assert done.returncode == 1
-    assert done.stderr == "specctl: cannot start workers: the current folder is gone\n"
+    assert done.stderr == "specctl: the current folder is gone; change to another one\n"
 
 
 @pytest.mark.parametrize(

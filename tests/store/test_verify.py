@@ -1,3 +1,4 @@
+import os
 import threading
 
 import h5py
@@ -268,3 +269,12 @@ def test_a_store_of_one_long_item_is_good(tmp_path):
     part = write_part(tmp_path / "a", layout, {"long": random_values(layout, 20_001, 0)})
     merge([part], tmp_path / "out.h5", layout)
     assert verify_store(tmp_path / "out.h5") == []
+
+
+def test_reads_that_give_only_some_bytes_are_gone_on_with(tmp_path, monkeypatch):
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, n_bytes, at: pread(file, -(-n_bytes // 2), at))
+    made = make_store(tmp_path)
+    assert verify_store(made.path) == []
+    monkeypatch.undo()
+    assert verify_store(made.path) == []
