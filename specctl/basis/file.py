@@ -9,9 +9,8 @@ from safetensors.numpy import save
 from specctl.basis.checks import CheckedHeader, header_bytes, read_checked
 from specctl.basis.record import Basis, checked_metadata
 from specctl.config import SpectrogramConfig
-from specctl.durable import Kind, check_place, check_replaced, write_atomically
+from specctl.durable import Kind, check_place, check_replaced, is_there, write_atomically
 from specctl.errors import BasisError, ParameterError, StoreError
-from specctl.presence import exists
 from specctl.version import __version__
 
 FORMAT = "specctl-basis"
@@ -55,9 +54,10 @@ def check_absent(path: Path, kind: Kind, *, overwrite: bool) -> None:
         check_place(path)
         if overwrite:
             check_replaced(path, kind)
+        is_free = overwrite or not is_there(path)
     except StoreError as error:
         raise BasisError(str(error)) from error
-    if exists(path) and not overwrite:
+    if not is_free:
         raise BasisError(f"{path} already exists; overwrite must be asked for")
 
 

@@ -17,10 +17,10 @@ from specctl.cli.report import print_empty_bands
 from specctl.cli.stopping import stoppable_training
 from specctl.cli.train_progress import TrainProgress
 from specctl.cores import usable_cores
-from specctl.durable import HTML, JSON, check_distinct, check_place, check_replaced
+from specctl.durable import HTML, JSON, check_distinct, check_place, check_replaced, is_there
 from specctl.errors import OtherProcessError, ParameterError, SpecctlError
 from specctl.launch import read_launch
-from specctl.presence import exists, is_regular_file
+from specctl.presence import is_regular_file
 
 if TYPE_CHECKING:
     from specctl.training import Summary
@@ -159,7 +159,7 @@ def _check_files(flags: dict[str, Any], settings: dict[str, Any]) -> None:
     replaces = flags["overwrite"] or flags["resume"]
     if report is not None:
         check_place(report)
-        if exists(report) and not replaces:
+        if is_there(report) and not replaces:
             raise ParameterError(f"report must be a new file, {report} exists; pass --overwrite")
         check_replaced(report, HTML, "--report")
     # what is no regular file, such as a pipe, is written to, not replaced

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +11,8 @@ import torch
 from torch import nn
 
 from specctl.config import SpectrogramConfig
-from specctl.durable import write_atomically
+from specctl.durable import is_there, reported_os_errors, write_atomically
 from specctl.errors import ParameterError, TrainingError
-from specctl.presence import exists
 from specctl.training.augmenting import build_augmentations
 from specctl.training.batches import TrainBatches
 from specctl.training.checkpoint import read_checkpoint, write_checkpoint
@@ -128,7 +128,7 @@ def train_arm(bench: Bench, run: int, arm: ArmName, split: Split) -> ArmResult:
         If it was asked to stop; the same call goes on from there.
     """
     done = bench.work / f"run{run}-{arm}.done"
-    if exists(done):
+    if is_there(done):
         return _read_result(done)
     network = _network(bench, run, arm)
     checkpoint = bench.work / f"run{run}-{arm}.checkpoint"
@@ -153,7 +153,7 @@ def train_arm(bench: Bench, run: int, arm: ArmName, split: Split) -> ArmResult:
     )
     memory = PeakMemory(bench.device)
     trainer.run()
-    test = _scores(bench, network, split.test, bench.settings.batch_size)
+    test = _scores(bench, network, split.test, trainer.clips_at_once)
     check_finite(test, "test files")
     result = ArmResult(
         run=run,
@@ -169,7 +169,9 @@ def train_arm(bench: Bench, run: int, arm: ArmName, split: Split) -> ArmResult:
     )
     if bench.processes.is_first:
         _write_result(done, result)
-        checkpoint.unlink(missing_ok=True)
+        # where it cannot be removed now, it is with the folder
+        with suppress(OSError):
+            checkpoint.unlink()
     bench.processes.wait()
     return result
 
@@ -218,9 +220,10 @@ def _write_result(path: Path, result: ArmResult) -> None:
 
 
 def _read_result(path: Path) -> ArmResult:
+    with reported_os_errors(path, "read"):
+        data = path.read_bytes()
     try:
-        figures = json.loads(path.read_bytes())
         weights = read_checkpoint(path.with_suffix(".weights"))["weights"]
-        return ArmResult(**figures, weights=weights)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return ArmResult(**json.loads(data), weights=weights)
+    except (ValueError, TypeError, KeyError) as error:
         raise TrainingError(f"{path} is damaged; train again with --overwrite") from error

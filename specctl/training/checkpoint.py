@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from specctl.durable import write_atomically
+from specctl.durable import reported_os_errors, write_atomically
 from specctl.errors import StoreError, TrainingError
 
 
@@ -32,13 +32,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises
     ------
+    StoreError
+        If the file cannot be read.
     TrainingError
-        If the file cannot be read or is no checkpoint.
+        If it is no checkpoint.
     """
+    with reported_os_errors(path, "read"):
+        data = path.read_bytes()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise TrainingError(f"cannot read {path}: {error.strerror or error}") from error
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise TrainingError(f"{path} is no checkpoint, or is damaged") from error
     if not isinstance(state, dict) or "step" not in state:

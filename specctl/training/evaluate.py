@@ -105,20 +105,24 @@ def evaluate(
         waveform, lengths = evaluation_crops(clips, chosen[position], crop_length)
         n_pending = sum(len(each[1]) for each in pending)
         if pending and n_pending + len(waveform) > most_crops:
-            _run(network, pending, logits)
+            _run(network, pending, logits, most_crops)
         pending.append((position, waveform, lengths))
-    _run(network, pending, logits)
+    _run(network, pending, logits, most_crops)
     network.train(was_training)
     logits = processes.sum(logits.to(network.device)).cpu()
     return score(logits, torch.tensor([labels[i] for i in chosen]))
 
 
-def _run(network: Network, pending: list[tuple[int, Tensor, Tensor]], logits: Tensor) -> None:
+def _run(
+    network: Network, pending: list[tuple[int, Tensor, Tensor]], logits: Tensor, most_crops: int
+) -> None:
     if not pending:
         return
-    waveform = torch.cat([each[1] for each in pending])
-    lengths = torch.cat([each[2] for each in pending])
-    results = network(waveform, lengths).cpu().split([len(each[1]) for each in pending])
-    for (position, _, _), result in zip(pending, results, strict=True):
+    waveforms = torch.split(torch.cat([each[1] for each in pending]), most_crops)
+    lengths = torch.split(torch.cat([each[2] for each in pending]), most_crops)
+    # more than one turn only where those of one clip are too many
+    results = torch.cat([network(*turn).cpu() for turn in zip(waveforms, lengths, strict=True)])
+    of_clips = torch.split(results, [len(each[1]) for each in pending])
+    for (position, _, _), result in zip(pending, of_clips, strict=True):
         logits[position] = result.mean(0)
     pending.clear()

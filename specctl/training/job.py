@@ -161,7 +161,7 @@ def _train(bench: Bench, options: Options, output: Path) -> Summary:
         bench.report({**start, "classes": bench.classes, "n_files": n_files, "split_sizes": sizes})
         summary = summarise(bench, _train_all(bench, splits), sizes, output)
         if bench.processes.is_first:
-            write_basis(summary, overwrite=options.overwrite)
+            write_basis(summary, bench.work, overwrite=options.overwrite)
             remove_work(bench.work)
         bench.processes.wait()
     return summary
@@ -205,8 +205,8 @@ def _check(
     given = {**spectrogram}
     if given.get("sample_rate") in (None, "auto"):
         highest = given.get("fmax")
-        is_number = isinstance(highest, (int, float)) and math.isfinite(highest)
-        given["sample_rate"] = 2 * int(highest) + 2 if is_number and highest else 48_000
+        is_limit = isinstance(highest, (int, float)) and 0 < highest < math.inf
+        given["sample_rate"] = 2 * math.floor(highest or 0) + 2 if is_limit else 48_000
     build_augmentations(settings.augment, 16_000)
     if model is None:
         check_model(settings.model)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from specctl.durable import is_there
 from specctl.errors import Stopped, TrainingError
 from specctl.kernels.memory import is_out_of_memory
-from specctl.presence import exists
 from specctl.training.batches import Batch, TrainBatches
 from specctl.training.checkpoint import read_checkpoint, write_checkpoint
 from specctl.training.evaluate import Scores, check_finite
@@ -52,6 +52,8 @@ class Trainer:
         Figures of each epoch.
     seconds : list of float
         Time of each step since this was made.
+    clips_at_once : int
+        So many go through the network at once; fewer where memory has run out.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Trainer:
         self._parts = [network.front_end_parameters(), network.model_parameters()]
         self._optimiser = _optimiser(self._parts, settings)
         self._n_steps = settings.epochs * batches.n_per_epoch
-        self._micro = max(1, -(-settings.batch_size // processes.n_ranks))
+        self.clips_at_once = max(1, -(-settings.batch_size // processes.n_ranks))
         self._step = 0
         self._epoch_loss = 0.0
         self._best: dict[str, Any] = {}
@@ -97,7 +99,7 @@ class Trainer:
         Stopped
             If it was asked to.
         """
-        if exists(self._checkpoint):
+        if is_there(self._checkpoint):
             self._load(read_checkpoint(self._checkpoint))
         self._network.train()
         # a model may draw numbers of its own; those of the process are put back afterwards
@@ -136,46 +138,52 @@ class Trainer:
     def _accumulate(self, batch: Batch) -> Tensor:
         """Loss of this process's part of the batch and its gradients, in as many pieces as
         memory asks for; the sum over all processes is the mean over the batch."""
-        while True:
-            self._forget()
-            torch.manual_seed(self._seed + 7919 * self._step + self._processes.rank)
-            total = torch.zeros((), device=self._network.device)
-            try:
-                for first in range(0, len(batch.labels), self._micro):
-                    loss = self._network.loss(batch.part(first, first + self._micro))
-                    loss = loss / self._batches.batch_size
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    total += loss.detach()
-                penalty = self._penalties.total()
-                if penalty is not None:
-                    # every process adds its share of what is the same for all
-                    (penalty / self._processes.n_ranks).backward()  # type: ignore[no-untyped-call]
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._halve(len(batch.labels), error)
-                continue
-            return total
+        while (total := self._loss_if_it_fits(batch)) is None:
+            self._halve(len(batch.labels))
+        return total
+
+    def _loss_if_it_fits(self, batch: Batch) -> Tensor | None:
+        """`_accumulate` in pieces of this size; ``None`` if memory ran out, with nothing of the
+        attempt left in it."""
+        self._forget()
+        torch.manual_seed(self._seed + 7919 * self._step + self._processes.rank)
+        total = torch.zeros((), device=self._network.device)
+        try:
+            for first in range(0, len(batch.labels), self.clips_at_once):
+                loss = self._network.loss(batch.part(first, first + self.clips_at_once))
+                loss = loss / self._batches.batch_size
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
+            penalty = self._penalties.total()
+            if penalty is not None:
+                # every process adds its share of what is the same for all
+                (penalty / self._processes.n_ranks).backward()  # type: ignore[no-untyped-call]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # not here: an exception holds on to the tensors of all that it went through
+            return None
+        return total
 
     def _forget(self) -> None:
         self._optimiser.zero_grad()
         for norm in self._network.norms:
             norm.forget()
 
-    def _halve(self, n_clips: int, error: Exception) -> None:
+    def _halve(self, n_clips: int) -> None:
         """Half as many clips at once; pieces end where groups of a normalisation or pairs end."""
         unit = self._network.n_together
-        pieces = min(self._micro, n_clips)
+        pieces = min(self.clips_at_once, n_clips)
         if pieces <= unit:
             raise TrainingError(
                 f"memory must hold {counted(pieces, 'clip')} at once, it does not; "
                 "give a shorter crop, a smaller model or a larger hop_length"
-            ) from error
-        self._micro = max(unit, pieces // 2 // unit * unit)
+            )
+        self.clips_at_once = max(unit, pieces // 2 // unit * unit)
         self._optimiser.zero_grad()
         if self._network.device.type == "cuda":
             torch.cuda.empty_cache()
-        self._report({"event": "out of memory", "clips_at_once": self._micro})
+        self._report({"event": "out of memory", "clips_at_once": self.clips_at_once})
 
     def _check_finite(self, loss: float, norms: Sequence[float]) -> None:
         if math.isfinite(loss) and all(map(math.isfinite, norms)):
@@ -198,7 +206,7 @@ class Trainer:
             group["lr"] = rate * falling
 
     def _end_epoch(self) -> None:
-        scores = self._validate(max(self._micro, 1))
+        scores = self._validate(self.clips_at_once)
         # the last step of all is followed by no other that would meet what it did
         check_finite(scores, f"validation files after step {self._step} of {self._n_steps}")
         record = {
@@ -218,9 +226,10 @@ class Trainer:
     def _keep(self) -> None:
         """Save where it is due; stop where it is asked for."""
         is_stopping = self._processes.any(self._should_stop(), self._network.device)
-        if is_stopping or self._step % self._settings.checkpoint_every == 0:
+        is_last = self._step == self._n_steps
+        if is_stopping or is_last or self._step % self._settings.checkpoint_every == 0:
             self._save()
-        if is_stopping and self._step < self._n_steps:
+        if is_stopping and not is_last:
             raise Stopped(f"stopped after step {self._step} of {self._n_steps}")
 
     def _save(self) -> None:
@@ -233,7 +242,7 @@ class Trainer:
                 "epoch_loss": self._epoch_loss,
                 "history": self.history,
                 "best": self._best,
-                "clips_at_once": self._micro,
+                "clips_at_once": self.clips_at_once,
             }
             write_checkpoint(self._checkpoint, state)
 
@@ -247,7 +256,7 @@ class Trainer:
             self._epoch_loss = state["epoch_loss"]
             self.history = list(state["history"])
             self._best = dict(state["best"])
-            self._micro = state["clips_at_once"]
+            self.clips_at_once = state["clips_at_once"]
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise TrainingError(f"{self._checkpoint} does not fit this training") from error
 

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from specctl.basis.file import BASIS, check_absent
 from specctl.config import SpectrogramConfig
+from specctl.durable import publish
 from specctl.training.arms import ArmResult, Bench, build_front_end
 from specctl.training.drift import Drift, change_of_bands, drift
 from specctl.training.settings import TrainSettings
@@ -16,6 +18,8 @@ from specctl.training.verdict import Verdict, judge
 from specctl.transforms import Transform
 from specctl.version import __version__
 
+UNNAMED_BASIS = "basis"
+"""The basis until it gets its name, in the folder of the training."""
 _ROWS = {"basis", "window", "frequencies"}
 """Weights that the rows of the basis are made of."""
 
@@ -195,13 +199,18 @@ def _median(values: Iterable[float | None]) -> float | None:
     return statistics.median(known) if known else None
 
 
-def write_basis(summary: Summary, *, overwrite: bool) -> None:
-    """Write the basis file; what it was trained on and what came of it stand in its metadata."""
+def write_basis(summary: Summary, work: Path, *, overwrite: bool) -> None:
+    """Write the basis file; what it was trained on and what came of it stand in its metadata.
+
+    Half of one lies in the folder of the training only.
+    """
+    check_absent(summary.output, BASIS, overwrite=overwrite)
+    written = work / UNNAMED_BASIS
     best = summary.kept
     front_end = _front_end_of(summary.config, summary.settings, best)
     front_end.save_basis(
-        summary.output,
-        overwrite=overwrite,
+        written,
+        overwrite=True,
         classes=list(summary.classes),
         training=summary.settings.to_dict(),
         dataset_hash=summary.dataset_hash,
@@ -209,3 +218,4 @@ def write_basis(summary: Summary, *, overwrite: bool) -> None:
         verdict=summary.verdict.to_dict() if summary.verdict is not None else None,
         versions={"specctl": __version__, "torch": torch.__version__},
     )
+    publish(written, summary.output)

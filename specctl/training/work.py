@@ -1,11 +1,12 @@
 """What a training that was stopped needs to go on: a folder beside the output.
 
-``OUT.work/`` holds ``lock`` (flock), ``job.json`` (what is being trained; a folder without it is
-of a training that never began), and the checkpoint or the results of each training of the job.
+``OUT.work/`` holds ``lock`` (flock), ``job.json`` (what is being trained), and the checkpoint or
+the results of each training of the job. Without ``job.json``, which is the first to be written and
+the first to be removed, there is nothing to go on with.
 """
 
 import json
-import shutil
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from specctl.durable import (
     check_place,
     check_replaced,
     check_writable,
+    is_there,
     reported_os_errors,
     write_atomically,
 )
@@ -24,8 +26,13 @@ from specctl.locks import LOCK, check_unlocked, lock_folder, unlock_folder
 from specctl.presence import exists, is_folder
 from specctl.training.arms import Bench
 from specctl.training.options import Options
+from specctl.training.summary import UNNAMED_BASIS
 
 _JOB = "job.json"
+_OWN_NAME = re.compile(
+    rf"{LOCK}|({re.escape(_JOB)}|{UNNAMED_BASIS}|run\d+-(fixed|trained)\.(checkpoint|weights|done))"
+    r"(\.tmp-\d+)?"
+)
 _FILES = "set of files or labels"
 _MOST_NAMED = 4
 
@@ -57,14 +64,16 @@ def check_output(output: Path, options: Options) -> Path:
 def _check_unclaimed(output: Path, work: Path, options: Options) -> None:
     if not _is_ours(work):
         raise StoreError(f"{work} is in the way; it is no folder of a training")
+    was_stopped = is_there(work / _JOB)
     # before --overwrite is spoken of, which would begin again what is all but done
-    if exists(work / _JOB) and not (options.resume or options.overwrite):
+    if was_stopped and not (options.resume or options.overwrite):
         raise StoreError(
             f"{work} holds a training that was stopped; pass --resume to go on with it, or "
             "--overwrite to begin again"
         )
-    if exists(output) and not options.overwrite:
-        raise StoreError(f"{output} already exists; pass --overwrite to replace it")
+    if is_there(output) and not options.overwrite:
+        how = "--resume --overwrite to go on and" if was_stopped else "--overwrite to"
+        raise StoreError(f"{output} already exists; pass {how} replace it")
     check_replaced(output, BASIS)
 
 
@@ -73,9 +82,7 @@ def _is_ours(work: Path) -> bool:
     with reported_os_errors(work, "read"):
         if not exists(work) or exists(work / _JOB):
             return True
-        return is_folder(work) and all(
-            path.name == LOCK or path.name.startswith(_JOB) for path in work.iterdir()
-        )
+        return is_folder(work) and all(_OWN_NAME.fullmatch(path.name) for path in work.iterdir())
 
 
 def check_folder(folder: Path) -> None:
@@ -135,33 +142,36 @@ def _claim(bench: Bench, output: Path, options: Options) -> None:
     path = bench.work / _JOB
     try:
         _check_unclaimed(output, bench.work, options)
-        if options.resume and exists(path):
+        if options.resume and is_there(path):
             _check_same(path, json.loads(json.dumps(identity)))
-        elif exists(path):
+        else:
             _clear(bench.work)
         write_atomically(path, json.dumps(identity).encode())
     except SpecctlError:
-        if not exists(path):
-            # made for the lock, perhaps; what somebody else has put there stays
-            with suppress(OSError):
+        # made for the lock, perhaps; what somebody else has put there stays
+        with suppress(OSError):
+            if not exists(path):
                 (bench.work / LOCK).unlink()
                 bench.work.rmdir()
         raise
 
 
 def _clear(work: Path) -> None:
-    """Remove everything but the lock; the job last, so that a kill leaves a folder of ours."""
+    """Remove what trainings have made but the lock; the job first: nobody goes on with half."""
     with reported_os_errors(work, "remove"):
-        for path in sorted(work.iterdir(), key=lambda path: path.name == _JOB):
-            if is_folder(path) and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
+        for path in sorted(work.iterdir(), key=lambda path: path.name != _JOB):
+            if _OWN_NAME.fullmatch(path.name) and path.name != LOCK:
                 path.unlink()
 
 
 def remove_work(work: Path) -> None:
-    """Remove the folder of a training that needs it no more."""
-    shutil.rmtree(work, ignore_errors=True)
+    """Empty the folder of a training that needs it no more, as far as the disk lets it.
+
+    What stays is in nobody's way. The folder itself goes with its lock.
+    """
+    with suppress(OSError, StoreError):
+        _clear(work)
+        (work / LOCK).unlink()
 
 
 def _in_use(work: Path) -> Callable[[str], str]:
@@ -173,8 +183,10 @@ def _in_use(work: Path) -> Callable[[str], str]:
 
 def _check_same(path: Path, identity: dict[str, Any]) -> None:
     """Refuse to go on with other settings or files; how often it is saved changes no number."""
+    with reported_os_errors(path, "read"):
+        data = path.read_bytes()
     try:
-        before = dict(json.loads(path.read_bytes()))
+        before = dict(json.loads(data))
         there, here = _flat(before), _flat(identity)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise TrainingError(f"{path} is damaged; train again with --overwrite") from error

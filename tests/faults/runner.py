@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,10 +41,12 @@ class Runner:
     ----------
     scratch : Path
         Folder for what the runs say.
+    imports : sequence of str
+        Modules to import before the first run, beside those of a conversion.
     """
 
-    def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
+    def __init__(self, scratch: Path, imports: Sequence[str] = ()) -> None:
+        self._scratch, self._imports = scratch, imports
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -55,7 +58,7 @@ class Runner:
             text=True,
         )
         corpus(self._scratch / "warm", 1, seconds=0.2)
-        self._order({"warm_up": str(self._scratch / "warm")})
+        self._order({"warm_up": str(self._scratch / "warm"), "imports": self._imports})
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -124,6 +127,8 @@ def _serve() -> None:
         order = json.loads(line)
         if number == 0:
             _warm_up(order["warm_up"], command)
+            for name in order["imports"]:
+                import_module(name)
             continue
         children = []
         for place in range(len(order["commands"])):

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -101,13 +102,13 @@ def _named(name, factory):
 
 
 class Small(Linear):
-    """Has no room for more than eight clips at once while training."""
+    """Has no room for more than eight clips at once."""
 
     most = 8
     problem = torch.OutOfMemoryError("no room")
 
     def forward(self, spec, n_frames):
-        if self.training and len(spec) > self.most:
+        if len(spec) > self.most:
             raise self.problem
         return super().forward(spec, n_frames)
 
@@ -156,15 +157,42 @@ def test_out_of_memory_halves_what_is_computed_at_once_and_changes_nothing(
         assert one["train_loss"] == pytest.approx(other["train_loss"], abs=1e-4)
 
 
+class Watched(Small):
+    """Runs out of memory in the backward pass, and counts what is left of such attempts."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.attempts, self.left = [], []
+
+    def forward(self, spec, n_frames):
+        self.left.append(sum(attempt() is not None for attempt in self.attempts))
+        result = Linear.forward(self, spec, n_frames)
+        if len(spec) > self.most:
+            self.attempts.append(weakref.ref(result))
+            result.register_hook(self.fail)
+        return result
+
+    def fail(self, _):
+        raise self.problem
+
+
+def test_nothing_of_an_attempt_without_room_is_in_the_way_of_the_next(more_tones, tmp_path):
+    made = []
+    model = _named("Watched", lambda *args: made.append(Watched(*args)) or made[-1])
+    train_basis(more_tones, tmp_path / "b", **{**TINY, "batch_size": 16, "model": model})
+    assert [len(each.attempts) for each in made] == [1]
+    assert set(made[0].left) == {0}
+
+
 class Plain(nn.Module):
-    """Normalises nothing over several clips; has room for so many while training."""
+    """Normalises nothing over several clips; has room for so many at once."""
 
     def __init__(self, n_bins, n_classes, most):
         super().__init__()
         self.out, self.most = nn.Linear(n_bins, n_classes), most
 
     def forward(self, spec):
-        if self.training and len(spec) > self.most:
+        if len(spec) > self.most:
             raise MemoryError
         return self.out(spec.mean(2) / 20)
 

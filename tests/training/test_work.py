@@ -134,7 +134,7 @@ def test_a_training_that_was_killed_after_writing_its_basis_is_gone_on_with(stop
     MelSpectrogram(n_fft=64, n_mels=8).save_basis(stopped)
     with pytest.raises(StoreError, match="holds a training that was stopped; pass --resume to go"):
         train(tones, stopped)
-    with pytest.raises(StoreError, match="b already exists; pass --overwrite to replace it"):
+    with pytest.raises(StoreError, match="b already exists; pass --resume --overwrite to go on"):
         train(tones, stopped, resume=True)
     assert len(train(tones, stopped, resume=True, overwrite=True).kept.history) == TINY["epochs"]
 
