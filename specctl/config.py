@@ -269,8 +269,8 @@ def _default_scale(feature: Feature) -> Scale:
 def _number(value: object) -> float:
     """What another setting is derived from; what is no number is refused by name afterwards."""
     try:
-        number = float(str(value))
-    except ValueError:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         return 1.0
     return number if math.isfinite(number) else 1.0
 

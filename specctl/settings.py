@@ -73,10 +73,14 @@ class Settings(Typed, frozen=True, extra="forbid"):
 
     @classmethod
     def filled_in(cls, given: Mapping[str, Any], preset_name: str | None = None) -> dict[str, Any]:
-        """Every field's value for what was given, not yet checked."""
+        """Every field's value for what was given, not yet checked.
+
+        ``None`` takes nothing away that the preset gives.
+        """
         check_known(given, cls)
         base = preset(preset_name) if preset_name is not None else {}
-        return {**{name: base[name] for name in base if name in cls.model_fields}, **given}
+        base = {name: base[name] for name in base if name in cls.model_fields}
+        return {**base, **{n: v for n, v in given.items() if v is not None or n not in base}}
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:

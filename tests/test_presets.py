@@ -156,3 +156,15 @@ def test_the_window_of_speech_stays_as_long_with_a_longer_fft():
     assert SpectrogramConfig.resolve("speech-16k", n_fft=256, win_length=256).win_length == 256
     with pytest.raises(ParameterError, match=r"win_length must be in \[1, n_fft=256\], got 400"):
         SpectrogramConfig.resolve("speech-16k", n_fft=256)
+
+
+def test_what_is_not_given_takes_nothing_from_a_preset():
+    nothing = dict.fromkeys(("n_fft", "hop_length", "n_mels", "pad_mode", "scale", "top_db"))
+    assert SpectrogramConfig.resolve("whisper", **nothing) == SpectrogramConfig.resolve("whisper")
+
+
+@pytest.mark.parametrize("number", [torch.tensor, np.int64, float, str])
+def test_settings_may_be_any_kind_of_number(number):
+    given = {"n_fft": 512, "win_length": 400, "sample_rate": 16000, "power": 2}
+    found = SpectrogramConfig.resolve(**{name: number(value) for name, value in given.items()})
+    assert found == SpectrogramConfig.resolve(**given)

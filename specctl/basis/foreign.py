@@ -136,7 +136,8 @@ def module_call(config: SpectrogramConfig, library: Library) -> str:
         is_log = _takes_log(config)
         bank = f"n_fft={config.n_fft}, n_mels={config.n_mels}, is_log={is_log}"
         if is_log:
-            bank += f", ref={config.ref}, amin={config.amin}, top_db={config.top_db}"
+            # its own is below the peak of a whole batch, not of each item
+            bank += f", ref={config.ref}, amin={config.amin}, top_db=None"
         return f"{call}, torchlibrosa.LogmelFilterBank(sr={config.sample_rate}, {bank})"
     if config.n_mels is None:
         return f"nnAudio.features.STFT({common}, sr={config.sample_rate})"
@@ -151,6 +152,8 @@ def left_to_do(config: SpectrogramConfig, library: Library) -> list[str]:
     left = [f"scale {config.scale!r}"] if config.scale != "none" and not is_log else []
     if is_parts:
         left.insert(0, f"feature {config.feature!r}")
+    if is_log and config.top_db is not None:
+        left.append(f"top_db {config.top_db:g} of each item")
     if config.feature == "mfcc":
         left.append("feature 'mfcc'")
     return left

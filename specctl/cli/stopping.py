@@ -64,7 +64,9 @@ def stoppable_training(say: Callable[[str], None]) -> Iterator[Callable[[], bool
 
     unsaid = "stopped at once; the last checkpoint is kept"
     how = "to go on" if n_processes == 1 else f"to go on in {n_processes} processes of torchrun"
-    arguments = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+    # right after the command: behind a "--" it would be a path
+    resume = [] if "--resume" in sys.argv else ["--resume"]
+    arguments = [*sys.argv[1:2], *resume, *sys.argv[2:]]
     with _received(receive, say, unsaid, how, arguments):
         yield lambda: bool(received)
 

@@ -18,7 +18,7 @@ from specctl.cli.stopping import stoppable_training
 from specctl.cli.train_progress import TrainProgress
 from specctl.cores import usable_cores
 from specctl.durable import HTML, JSON, check_distinct, check_place, check_replaced, is_there
-from specctl.errors import OtherProcessError, ParameterError, SpecctlError
+from specctl.errors import OtherProcessError, ParameterError, SpecctlError, StoreError
 from specctl.launch import read_launch
 from specctl.presence import is_regular_file
 
@@ -114,21 +114,27 @@ def train_basis(  # one flag for each setting; they go on as one dict
     with _reported_once(speaks=launch.is_first_here):
         preset, settings = _settings(flags)
         _check_files(flags, settings)
-    with _reported_once(), ExitStack() as stack:
-        bar = stack.enter_context(TrainProgress(err, quiet=quiet))
-        should_stop = stack.enter_context(stoppable_training(bar.say))
-        sinks: list[_Sink] = [bar, *(_sinks(flags, stack) if is_first else ())]
-        # a preset or basis is as it is
-        if not (quiet or preset or _init_file(settings.get("init"))):
-            sinks.append(_say_empty_bands)
-        summary = _train(flags, preset, settings, sinks, should_stop)
-    if is_first:
-        _print(summary, as_json=json, quiet=quiet)
-    if report is not None and is_first:
-        with reported_errors():
-            from specctl.training.page import write_page
+    finished: list[Summary] = []
 
-            write_page(report, summary)
+    def finish(summary: "Summary") -> None:
+        finished.append(summary)
+        if report is not None:
+            _write_page(report, summary)
+
+    with _reported_once():
+        try:
+            with ExitStack() as stack:
+                bar = stack.enter_context(TrainProgress(err, quiet=quiet))
+                should_stop = stack.enter_context(stoppable_training(bar.say))
+                sinks: list[_Sink] = [bar, *(_sinks(flags, stack) if is_first else ())]
+                # a preset or basis is as it is
+                if not (quiet or preset or _init_file(settings.get("init"))):
+                    sinks.append(_say_empty_bands)
+                summary = _train(flags, preset, settings, sinks, should_stop, finish)
+        finally:
+            # also where its report cannot be written
+            for each in finished:
+                _print(each, as_json=json, quiet=quiet)
     if summary.failures:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -245,6 +251,7 @@ def _train(
     settings: dict[str, Any],
     sinks: list[_Sink],
     should_stop: Callable[[], bool],
+    finish: "Callable[[Summary], None]",
 ) -> "Summary":
     with importing():
         import torch
@@ -275,8 +282,18 @@ def _train(
         ),
         report=tell,
         should_stop=should_stop,
+        finish=finish,
         **settings,
     )
+
+
+def _write_page(report: Path, summary: "Summary") -> None:
+    from specctl.training.page import write_page
+
+    try:
+        write_page(report, summary)
+    except StoreError as error:
+        raise StoreError(f"{error}; mend that and write it with --resume") from error
 
 
 def _sinks(flags: dict[str, Any], stack: ExitStack) -> list[_Sink]:

@@ -67,9 +67,11 @@ def _shares(n_items: int, n_frames: int) -> list[_Share]:
 
 
 class _Made(NamedTuple):
-    """Tables and code of a chain, and the weights they were made of."""
+    """Tables and code of a chain, and the weights they were made of.
 
-    chain: Chain  # holding on to its tensors keeps others from taking their ids
+    It holds on to none of its tensors; what has taken the id of one differs in its numbers.
+    """
+
     window: Snapshot
     mel: Snapshot | None
     spectrogram: NativeSpectrogram
@@ -86,7 +88,7 @@ class _Made(NamedTuple):
             mel=None if mel is None else mel.values.numpy(),
             log=logarithm(chain.log),
         )
-        return cls(chain, window, mel, spectrogram)
+        return cls(window, mel, spectrogram)
 
     def is_of(self, chain: Chain) -> bool:
         """Whether the weights still hold the same numbers."""

@@ -1,6 +1,5 @@
 """The two trainings of a run: the basis fixed, and trained; everything else alike."""
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from specctl.basis import Basis
 from specctl.config import SpectrogramConfig
-from specctl.durable import is_there, reported_os_errors, write_atomically
+from specctl.durable import is_there
 from specctl.errors import ParameterError, TrainingError
 from specctl.training.augmenting import build_augmentations
 from specctl.training.batches import TrainBatches
@@ -23,7 +23,7 @@ from specctl.training.loop import Report, Trainer
 from specctl.training.models import build_model
 from specctl.training.network import Network, kept_random_state
 from specctl.training.processes import Processes
-from specctl.training.settings import TrainSettings
+from specctl.training.settings import MOST_RUNS, TrainSettings
 from specctl.training.splits import Split
 from specctl.transforms import Transform
 from specctl.transforms.weights import trainable_names
@@ -35,13 +35,18 @@ ModelFactory = Callable[[int, int], nn.Module]
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What all trainings of a job have in common."""
+    """What all trainings of a job have in common.
+
+    ``start`` holds the weights to begin with where ``settings.init`` names a file, which may
+    change meanwhile.
+    """
 
     clips: Clips
     labels: Sequence[int]
     classes: tuple[str, ...]
     config: SpectrogramConfig
     settings: TrainSettings
+    start: Basis | None
     device: torch.device
     processes: Processes
     work: Path
@@ -53,6 +58,14 @@ class Bench:
     def crop_length(self) -> int:
         """In samples."""
         return round(self.settings.crop * self.config.sample_rate)
+
+    def front_end(self, arm: ArmName) -> Transform:
+        """The front end of an arm as it begins."""
+        return build_front_end(self.config, self.settings, arm, self.start)
+
+    def seed(self, run: int) -> int:
+        """Of a run; no two of two jobs are one, however near the seeds of these."""
+        return self.settings.seed * MOST_RUNS + run
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +109,9 @@ class ArmResult:
         }
 
 
-def build_front_end(config: SpectrogramConfig, settings: TrainSettings, arm: ArmName) -> Transform:
+def build_front_end(
+    config: SpectrogramConfig, settings: TrainSettings, arm: ArmName, start: Basis | None = None
+) -> Transform:
     """The front end of an arm; the fixed one is what `specctl.MelSpectrogram` gives untrained.
 
     Raises
@@ -109,7 +124,10 @@ def build_front_end(config: SpectrogramConfig, settings: TrainSettings, arm: Arm
     if arm == "fixed":
         return Transform.from_config(config)
     front_end = Transform.from_config(
-        config, trainable=settings.train, init=settings.init, seed=settings.seed
+        config,
+        trainable=settings.train,
+        init=settings.init if start is None else start,
+        seed=settings.seed,
     )
     if not any(each.requires_grad for each in front_end.parameters()):
         names = ", ".join(trainable_names(config))
@@ -132,7 +150,7 @@ def train_arm(bench: Bench, run: int, arm: ArmName, split: Split) -> ArmResult:
         return _read_result(done)
     network = _network(bench, run, arm)
     checkpoint = bench.work / f"run{run}-{arm}.checkpoint"
-    seed = bench.settings.seed + run
+    seed = bench.seed(run)
     trainer = Trainer(
         network,
         TrainBatches(
@@ -178,10 +196,10 @@ def train_arm(bench: Bench, run: int, arm: ArmName, split: Split) -> ArmResult:
 
 def _network(bench: Bench, run: int, arm: ArmName) -> Network:
     """Both arms of a run begin with the same model."""
-    front_end = build_front_end(bench.config, bench.settings, arm)
+    front_end = bench.front_end(arm)
     n_bins, n_classes = bench.config.n_bins, len(bench.classes)
     with kept_random_state(bench.device):
-        torch.manual_seed(bench.settings.seed + run)
+        torch.manual_seed(bench.seed(run))
         if bench.model is not None:
             model = bench.model(n_bins, n_classes)
         else:
@@ -209,21 +227,14 @@ def _scores(bench: Bench, network: Network, chosen: Sequence[int], most_crops: i
 
 
 def _write_result(path: Path, result: ArmResult) -> None:
-    figures = {
-        name: getattr(result, name) for name in ArmResult.__dataclass_fields__ if name != "weights"
-    }
-    write_checkpoint(
-        path.with_suffix(".weights"), {"step": len(result.history), "weights": result.weights}
-    )
-    # the figures last: where they are, everything is
-    write_atomically(path, json.dumps(figures).encode())
+    values = {name: getattr(result, name) for name in ArmResult.__dataclass_fields__}
+    write_checkpoint(path, {"step": len(result.history), **values})
 
 
 def _read_result(path: Path) -> ArmResult:
-    with reported_os_errors(path, "read"):
-        data = path.read_bytes()
+    values = read_checkpoint(path)
+    del values["step"]
     try:
-        weights = read_checkpoint(path.with_suffix(".weights"))["weights"]
-        return ArmResult(**json.loads(data), weights=weights)
-    except (ValueError, TypeError, KeyError) as error:
+        return ArmResult(**values)
+    except TypeError as error:
         raise TrainingError(f"{path} is damaged; train again with --overwrite") from error

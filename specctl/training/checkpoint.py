@@ -1,7 +1,10 @@
-"""The state of a training in a file: complete or absent, and nothing but data."""
+"""The state of a training in a file: complete or absent, and nothing but data.
 
+A digest comes before what torch writes, which itself does not notice a flipped bit.
+"""
+
+import hashlib
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ import torch
 
 from specctl.durable import reported_os_errors, write_atomically
 from specctl.errors import StoreError, TrainingError
+
+_N_DIGEST = 32
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -22,7 +27,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     try:
-        write_atomically(path, buffer.getvalue())
+        write_atomically(path, _digest(buffer.getbuffer()) + buffer.getvalue())
     except StoreError as error:
         raise StoreError(f"{error}; mend that and go on with --resume") from error
 
@@ -39,10 +44,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     with reported_os_errors(path, "read"):
         data = path.read_bytes()
+    digest, data = data[:_N_DIGEST], data[_N_DIGEST:]
+    if digest != _digest(data):
+        raise TrainingError(f"{path} is no checkpoint, or is damaged")
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # whatever a file of somebody makes of torch
         raise TrainingError(f"{path} is no checkpoint, or is damaged") from error
     if not isinstance(state, dict) or "step" not in state:
         raise TrainingError(f"{path} is no checkpoint of a training")
     return state
+
+
+def _digest(data: bytes | memoryview) -> bytes:
+    return hashlib.sha256(data).digest()

@@ -75,9 +75,11 @@ class Clips:
             for file, clip in zip(files, decoded, strict=True)
             if not isinstance(clip, AudioError)
         ]
+        # of copies one of which somebody has put in a group, that one
         first: dict[str, Labelled] = {}
-        firsts = [first.setdefault(clip.digest, file) for file, clip in good]
-        pairs = list(zip((file for file, _ in good), firsts, strict=True))
+        for file, clip in sorted(good, key=lambda each: _is_alone(each[0])):
+            first.setdefault(clip.digest, file)
+        pairs = [(file, first[clip.digest]) for file, clip in good]
         self.files = tuple(starmap(_beside, pairs))
         self.copies = tuple(
             (
@@ -177,8 +179,11 @@ class _Clip(NamedTuple):
 
 def _beside(file: Labelled, first: Labelled) -> Labelled:
     """Where nobody says who belongs together, a file and its copies do."""
-    is_alone = file.group == file.source.key and not file.split
-    return replace(file, group=first.group) if is_alone else file
+    return replace(file, group=first.group) if _is_alone(file) else file
+
+
+def _is_alone(file: Labelled) -> bool:
+    return file.group == file.source.key and not file.split
 
 
 def most_common_rate(files: Sequence[Labelled]) -> int:

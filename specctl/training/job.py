@@ -10,6 +10,7 @@ import torch
 
 from specctl.basis import load_basis
 from specctl.basis.checks import is_state_dict
+from specctl.basis.ordinary import read_basis
 from specctl.basis.record import checked_metadata
 from specctl.basis.state_dict import settings_of
 from specctl.config import SpectrogramConfig
@@ -33,7 +34,7 @@ from specctl.training.processes import joined_processes, local_device
 from specctl.training.settings import TrainSettings
 from specctl.training.splits import Split, draw_split
 from specctl.training.summary import Summary, summarise, write_basis
-from specctl.training.work import check_output, claimed_work, remove_work
+from specctl.training.work import check_output, claimed_work, is_result, remove_work
 from specctl.transforms.weights import INITS
 
 _FRAME_SECONDS = 0.032
@@ -51,6 +52,7 @@ def train_basis(
     options: Options | None = None,
     report: Report = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
+    finish: Callable[[Summary], None] = lambda summary: None,
     **settings: Any,
 ) -> Summary:
     """Train the weights of a front end on labelled audio, and say whether it was worth it.
@@ -78,6 +80,10 @@ def train_basis(
         each step and each epoch.
     should_stop : callable
         Asked after each step; then the state is saved.
+    finish : callable
+        Called, of several processes by the first, with what came of it: when the basis is there,
+        and so is what is needed to go on. After an error of it the same call with ``resume``
+        calls it again.
     **settings
         Fields of `TrainSettings` and of `SpectrogramConfig`. Unless given, the sample rate is
         that of most files, ``n_fft`` the largest power of two within 32 ms, ``n_mels`` 64. With
@@ -135,6 +141,7 @@ def train_basis(
             classes=names,
             config=config,
             settings=training,
+            start=None if training.init in INITS else read_basis(training.init, config),
             device=device,
             processes=processes,
             work=work,
@@ -142,26 +149,30 @@ def train_basis(
             should_stop=should_stop,
             model=factory,
         )
-        return _train(bench, options, Path(output))
+        return _train(bench, options, Path(output), finish)
 
 
-def _train(bench: Bench, options: Options, output: Path) -> Summary:
+def _train(
+    bench: Bench, options: Options, output: Path, finish: Callable[[Summary], None]
+) -> Summary:
     """All runs, and what they come to."""
     settings, n_files = bench.settings, len(bench.clips)
     _check_crop(bench)
-    splits = [draw_split(bench.clips.files, settings.seed + run) for run in range(settings.runs)]
+    splits = [draw_split(bench.clips.files, bench.seed(run)) for run in range(settings.runs)]
     _check_shares(bench, splits)
     # what is known by now of what is written in the end
     checked_metadata({"classes": bench.classes, "training": settings.to_dict()})
     with claimed_work(bench, output, options):
-        front_end = build_front_end(bench.config, settings, "trained")
-        start = {"event": "start", "n_trained": front_end.n_trained, "train": settings.train}
+        n_trained = bench.front_end("trained").n_trained
+        start = {"event": "start", "n_trained": n_trained, "train": settings.train}
         start["config"] = bench.config.to_dict()
         sizes = tuple(split.sizes for split in splits)
         bench.report({**start, "classes": bench.classes, "n_files": n_files, "split_sizes": sizes})
         summary = summarise(bench, _train_all(bench, splits), sizes, output)
         if bench.processes.is_first:
-            write_basis(summary, bench.work, overwrite=options.overwrite)
+            replaces = options.overwrite or (options.resume and is_result(output, bench))
+            write_basis(bench, summary, overwrite=replaces)
+            finish(summary)
             remove_work(bench.work)
         bench.processes.wait()
     return summary

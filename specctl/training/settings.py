@@ -20,6 +20,8 @@ Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
 ]
 
+MOST_RUNS = 2**20
+
 _MAX_CROP = 3600.0
 """Seconds: a crop is padded in memory, where an hour at 48 kHz takes 700 MB."""
 
@@ -55,7 +57,7 @@ class TrainSettings(Settings, allow_inf_nan=False):
     orthogonality: Weight = 0.0
     crop: Annotated[PositiveFloat, Field(le=_MAX_CROP)] = 1.0
     augment: Names = ()
-    runs: PositiveInt = 3
+    runs: Annotated[int, Field(gt=0, le=MOST_RUNS)] = 3
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     verdict: bool = True
     precision: Precision = "fp32"

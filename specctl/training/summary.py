@@ -11,7 +11,7 @@ import torch
 from specctl.basis.file import BASIS, check_absent
 from specctl.config import SpectrogramConfig
 from specctl.durable import publish
-from specctl.training.arms import ArmResult, Bench, build_front_end
+from specctl.training.arms import ArmResult, Bench
 from specctl.training.drift import Drift, change_of_bands, drift
 from specctl.training.settings import TrainSettings
 from specctl.training.verdict import Verdict, judge
@@ -112,7 +112,7 @@ def summarise(
     """Everything that is to be known of the trainings of a job."""
     trained = [result for result in results if result.arm == "trained"]
     fixed = [result for result in results if result.arm == "fixed"]
-    moves = [_movement(bench.config, bench.settings, result) for result in trained]
+    moves = [_movement(bench, result) for result in trained]
     best = max(trained, key=lambda result: (result.validation_accuracy, -result.run))
     verdict = None
     if fixed:
@@ -136,7 +136,7 @@ def summarise(
         split_sizes=split_sizes,
         failures=bench.clips.failures,
         copies=bench.clips.copies,
-        n_trained=build_front_end(bench.config, bench.settings, "trained").n_trained,
+        n_trained=bench.front_end("trained").n_trained,
         config=bench.config,
         settings=bench.settings,
         results=results,
@@ -162,10 +162,8 @@ def _fixed_front_end(config: SpectrogramConfig) -> str:
     return f"Fourier basis{bands}"
 
 
-def _front_end_of(
-    config: SpectrogramConfig, settings: TrainSettings, result: ArmResult
-) -> Transform:
-    front_end = build_front_end(config, settings, "trained")
+def _front_end_of(bench: Bench, result: ArmResult) -> Transform:
+    front_end = bench.front_end("trained")
     front_end.load_state_dict(result.weights, strict=False)
     return front_end
 
@@ -179,18 +177,16 @@ class _Movement(NamedTuple):
     bands: tuple[torch.Tensor, torch.Tensor] | None
 
 
-def _movement(config: SpectrogramConfig, settings: TrainSettings, result: ArmResult) -> _Movement:
-    ends = (
-        build_front_end(config, settings, "trained").to_basis(),
-        _front_end_of(config, settings, result).to_basis(),
-    )
+def _movement(bench: Bench, result: ArmResult) -> _Movement:
+    train = bench.settings.train
+    ends = (bench.front_end("trained").to_basis(), _front_end_of(bench, result).to_basis())
     start, end = (torch.from_numpy(each.basis) for each in ends)
     bands = [torch.from_numpy(each.mel) for each in ends if each.mel is not None]
     return _Movement(
         start,
         end,
-        drift(end, start, config.sample_rate) if _ROWS & set(settings.train) else None,
-        (bands[0], bands[1]) if "mel" in settings.train else None,
+        drift(end, start, bench.config.sample_rate) if _ROWS & set(train) else None,
+        (bands[0], bands[1]) if "mel" in train else None,
     )
 
 
@@ -199,15 +195,15 @@ def _median(values: Iterable[float | None]) -> float | None:
     return statistics.median(known) if known else None
 
 
-def write_basis(summary: Summary, work: Path, *, overwrite: bool) -> None:
+def write_basis(bench: Bench, summary: Summary, *, overwrite: bool) -> None:
     """Write the basis file; what it was trained on and what came of it stand in its metadata.
 
     Half of one lies in the folder of the training only.
     """
     check_absent(summary.output, BASIS, overwrite=overwrite)
-    written = work / UNNAMED_BASIS
+    written = bench.work / UNNAMED_BASIS
     best = summary.kept
-    front_end = _front_end_of(summary.config, summary.settings, best)
+    front_end = _front_end_of(bench, best)
     front_end.save_basis(
         written,
         overwrite=True,

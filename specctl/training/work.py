@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from specctl.basis.file import BASIS
+from specctl.basis.file import BASIS, load_basis
 from specctl.durable import (
     check_place,
     check_replaced,
@@ -21,7 +21,7 @@ from specctl.durable import (
     reported_os_errors,
     write_atomically,
 )
-from specctl.errors import SpecctlError, StoreError, TrainingError
+from specctl.errors import BasisError, SpecctlError, StoreError, TrainingError
 from specctl.locks import LOCK, check_unlocked, lock_folder, unlock_folder
 from specctl.presence import exists, is_folder
 from specctl.training.arms import Bench
@@ -30,10 +30,11 @@ from specctl.training.summary import UNNAMED_BASIS
 
 _JOB = "job.json"
 _OWN_NAME = re.compile(
-    rf"{LOCK}|({re.escape(_JOB)}|{UNNAMED_BASIS}|run\d+-(fixed|trained)\.(checkpoint|weights|done))"
+    rf"{LOCK}|({re.escape(_JOB)}|{UNNAMED_BASIS}|run\d+-(fixed|trained)\.(checkpoint|done))"
     r"(\.tmp-\d+)?"
 )
 _FILES = "set of files or labels"
+_WEIGHTS = "set of weights to begin with"
 _MOST_NAMED = 4
 
 
@@ -57,11 +58,24 @@ def check_output(output: Path, options: Options) -> Path:
     work = work_folder(output)
     with reported_os_errors(work / LOCK):
         check_unlocked(work, _in_use(work))
-    _check_unclaimed(output, work, options)
+    # whether an output is the one that is gone on with is not known yet
+    _check_unclaimed(output, work, options, is_ours=options.resume and is_there(work / _JOB))
     return work
 
 
-def _check_unclaimed(output: Path, work: Path, options: Options) -> None:
+def is_result(output: Path, bench: Bench) -> bool:
+    """Whether an output is what this very job has written, or would have."""
+    if not is_there(output):
+        return False
+    try:
+        metadata = load_basis(output).metadata
+    except BasisError:
+        return False
+    there = (metadata.get("training"), metadata.get("dataset_hash"))
+    return there == (json.loads(bench.settings.to_json()), bench.clips.dataset_hash)
+
+
+def _check_unclaimed(output: Path, work: Path, options: Options, *, is_ours: bool) -> None:
     if not _is_ours(work):
         raise StoreError(f"{work} is in the way; it is no folder of a training")
     was_stopped = is_there(work / _JOB)
@@ -71,7 +85,7 @@ def _check_unclaimed(output: Path, work: Path, options: Options) -> None:
             f"{work} holds a training that was stopped; pass --resume to go on with it, or "
             "--overwrite to begin again"
         )
-    if is_there(output) and not options.overwrite:
+    if is_there(output) and not (options.overwrite or is_ours):
         how = "--resume --overwrite to go on and" if was_stopped else "--overwrite to"
         raise StoreError(f"{output} already exists; pass {how} replace it")
     check_replaced(output, BASIS)
@@ -136,12 +150,14 @@ def _claim(bench: Bench, output: Path, options: Options) -> None:
     identity = {
         "config": bench.config.to_dict(),
         "settings": bench.settings.to_dict(),
+        "start": bench.start.fingerprint() if bench.start is not None else None,
         "dataset": bench.clips.dataset_hash,
         "processes": bench.processes.n_ranks,
     }
     path = bench.work / _JOB
     try:
-        _check_unclaimed(output, bench.work, options)
+        is_ours = options.resume and is_result(output, bench)
+        _check_unclaimed(output, bench.work, options, is_ours=is_ours)
         if options.resume and is_there(path):
             _check_same(path, json.loads(json.dumps(identity)))
         else:
@@ -208,13 +224,14 @@ def _flat(identity: dict[str, Any]) -> dict[str, Any]:
     settings.pop("checkpoint_every", None)
     return {
         _FILES: identity["dataset"],
+        _WEIGHTS: identity.get("start"),
         "number of processes": identity["processes"],
         **settings,
     }
 
 
 def _difference(name: str, there: dict[str, Any], here: dict[str, Any]) -> str:
-    if name == _FILES:
+    if name in (_FILES, _WEIGHTS):
         return name
     values = [
         ",".join(map(str, value)) if isinstance(value, list) else str(value)

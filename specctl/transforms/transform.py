@@ -299,7 +299,7 @@ class Transform(Weighted):
         mel, bands, basis = self.mel, self._bands, self._current_basis()
         dtype = common_dtype(self.window, basis, mel)
         mel = None if mel is None else mel.to(dtype)
-        if mel is not None and ("mel" in self._trainable or is_followed(mel)):
+        if mel is not None and (mel.requires_grad or is_followed(mel)):
             # not kept: torch.func may have put something else in its place for this call
             bands = Bands(mel)
         elif mel is not None and (bands is None or bands.mel is not mel):

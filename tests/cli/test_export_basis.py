@@ -42,7 +42,12 @@ def test_writes_weights_and_says_which_module_takes_them(basis, tmp_path, librar
         (MelSpectrogram, {"scale": "ln"}, "torchlibrosa", "; left to do: scale 'ln'"),
         (MelSpectrogram, {"scale": "none"}, "nnaudio", ""),
         (MFCC, {"n_mfcc": 5}, "nnaudio", "; left to do: scale 'db', feature 'mfcc'"),
-        (MFCC, {"n_mfcc": 5}, "torchlibrosa", "; left to do: feature 'mfcc'"),
+        (
+            MFCC,
+            {"n_mfcc": 5},
+            "torchlibrosa",
+            "; left to do: top_db 80 of each item, feature 'mfcc'",
+        ),
         (Spectrogram, {"scale": "db"}, "nnaudio", "; left to do: feature 'power', scale 'db'"),
         (Spectrogram, {"scale": "db"}, "torchlibrosa", "; left to do: scale 'db'"),
         (Spectrogram, {"feature": "complex"}, "nnaudio", ""),

@@ -151,3 +151,76 @@ def test_a_damaged_job_is_named(content, stopped, tones):
     path.write_text(content)
     with pytest.raises(TrainingError, match=r"job.json is damaged; train again with --overwrite"):
         train(tones, stopped, resume=True)
+
+
+def test_other_weights_under_the_name_of_those_begun_with_are_refused(tones, tmp_path):
+    start = tmp_path / "start"
+    begin = {"init": start, "n_fft": 64, "n_mels": 8}
+    transform = MelSpectrogram(sample_rate=8000, n_fft=64, n_mels=8, trainable=("basis",))
+    transform.save_basis(start)
+    seen = []
+
+    def report(event):
+        seen.extend([event] * (event["event"] == "step"))
+        if len(seen) == 1:
+            start.unlink()
+
+    with pytest.raises(Stopped):
+        train(tones, tmp_path / "b", report=report, should_stop=lambda: len(seen) > 1, **begin)
+    with torch.no_grad():
+        transform.basis.mul_(0.9)
+    transform.save_basis(start)
+    with pytest.raises(TrainingError, match="another set of weights to begin with; resume it"):
+        train(tones, tmp_path / "b", resume=True, **begin)
+    with torch.no_grad():
+        transform.basis.div_(0.9)
+
+
+def test_what_cannot_be_finished_is_finished_by_going_on(tones, tmp_path):
+    finished = []
+
+    def fail(summary):
+        raise StoreError("no room for the page")
+
+    with pytest.raises(StoreError, match="no room for the page"):
+        train(tones, tmp_path / "b", finish=fail)
+    (tmp_path / "b.work" / "mine").write_text("mine")
+    whole = train(tones, tmp_path / "b", resume=True, finish=finished.append)
+    assert finished == [whole]
+    assert os.listdir(tmp_path / "b.work") == ["mine"]
+    (tmp_path / "b.work" / "mine").unlink()
+    (tmp_path / "b.work").rmdir()
+    other = train(tones, tmp_path / "c")
+    assert torch.equal(whole.trained, other.trained)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c"]
+
+
+@pytest.mark.parametrize("suffix", ["checkpoint", "done"])
+def test_a_flipped_bit_in_what_is_gone_on_with_is_found(suffix, tones, tmp_path):
+    seen = []
+
+    def report(event):
+        seen.extend([event] * (event["event"] == "step" and event["run"] == 1))
+
+    with pytest.raises(Stopped):
+        train(tones, tmp_path / "b", runs=2, report=report, should_stop=lambda: len(seen) > 1)
+    (path,) = (tmp_path / "b.work").glob(f"*.{suffix}")
+    data = bytearray(path.read_bytes())
+    for place in range(5, len(data), len(data) // 7):
+        data[place] ^= 4
+        path.write_bytes(data)
+        with pytest.raises(TrainingError, match=f"{suffix} is no checkpoint, or is damaged"):
+            train(tones, tmp_path / "b", runs=2, resume=True)
+        data[place] ^= 4
+    path.write_bytes(data)
+    assert len(train(tones, tmp_path / "b", runs=2, resume=True).results) == 2
+
+
+def test_no_run_is_one_of_another_seed(tones, tmp_path):
+    given = {"runs": 3, "epochs": 1}
+    losses = [
+        result.test["loss"]
+        for seed in range(2)
+        for result in train(tones, tmp_path / f"{seed}", seed=seed, **given).results
+    ]
+    assert len(set(losses)) == len(losses) == 6

@@ -1,5 +1,8 @@
 """Results follow the weights as they are now, however they were written."""
 
+import copy
+import weakref
+
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
@@ -103,3 +106,17 @@ def test_a_bin_that_no_band_had_can_be_given_to_one(kernel):
     after = transform(waveform)
     assert (after[3] > before[3]).all()
     assert torch.equal(after[4:], before[4:])
+
+
+@pytest.mark.parametrize("with_gradients", [True, False])
+def test_bands_that_are_computed_are_let_go(with_gradients):
+    transform, waveform = MelSpectrogram(**MEL), noise(2, 400)
+    own = transform(waveform)
+    mel = torch.nn.Linear(3, 12 * 33)(torch.ones(3)).view(12, 33).abs()
+    computed = weakref.ref(mel)
+    with torch.set_grad_enabled(with_gradients):
+        spec = torch.func.functional_call(transform, {"mel": mel}, (waveform,))
+    assert spec.requires_grad == with_gradients
+    del mel, spec
+    assert computed() is None
+    assert torch.equal(copy.deepcopy(transform)(waveform), own)
