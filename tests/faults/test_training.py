@@ -19,7 +19,12 @@ FLAGS = (
     *("--n-fft", 64, "--n-mels", 8, "--checkpoint-every", 1, "--no-verdict"),
 )
 FAULTS = (Fault("EIO"), Fault("kill"), Fault("ENOSPC", lasting=True))
-IMPORTS = ("specctl.training.job", "specctl.training.page", "torch.optim.adamw")
+IMPORTS = (
+    "specctl.training.job",
+    "specctl.training.page",
+    "torch._dynamo",
+    "pydantic.type_adapter",
+)
 
 
 class Trials:
