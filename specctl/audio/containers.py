@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from specctl.audio import reasons
 from specctl.audio.source import Piece, SourceFile, Structure
 
 Walk = Callable[[SourceFile], Structure]
@@ -27,6 +28,9 @@ ASF_MAGIC = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 MATROSKA_MAGIC = b"\x1a\x45\xdf\xa3"
 MATROSKA_SEGMENT = b"\x18\x53\x80\x67"
 MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
+
+MIN_SAMPLES_BEHIND = 2**16  # bytes; less is what some programs leave there
+TAGS = (b"ID3", b"TAG", b"APETAGEX")
 
 ONE_WIDTH_ENCODINGS = frozenset({1, 3, 6, 7})
 """WAVE format tags of fixed bytes a sample: PCM, float, A-law, mu-law."""
@@ -101,7 +105,16 @@ def _streamed(source: SourceFile, body: int, size_at: int, size: bytes) -> Struc
 
 
 def _inspect_wave(source: SourceFile) -> Structure:
-    """RIFF, RIFX, RF64 and BW64."""
+    """RIFF, RIFX, RF64 and BW64; the last is RF64 under another name, which decoders know."""
+    if source.read_at(0, 4) != b"BW64":
+        return _inspect_riff(source)
+    structure = _inspect_riff(source)
+    name = b"RF64" if source.read_at(12, 4) == b"ds64" else b"RIFF"
+    first = structure.pieces[0] if structure.pieces else Piece(b"BW64", 4, source.size)
+    return replace(structure, pieces=(first._replace(prefix=name + first.prefix[4:]),))
+
+
+def _inspect_riff(source: SourceFile) -> Structure:
     layout = RIFX if source.read_at(0, 4) == b"RIFX" else RIFF
     block_align, wide_at = 0, 0
     for chunk in _chunks(source, 12, layout):
@@ -125,6 +138,8 @@ def _inspect_wave_data(
     available = source.size - data.body
     if available <= 0:
         return Structure(is_cut=data.size not in UNKNOWN_SIZES)
+    if data.size in UNKNOWN_SIZES and available >= 2**32 and size_format == "<I":
+        return _as_rf64(source, data.body, available, block_align)
     if data.size == 0:
         (riff_size,) = struct.unpack(size_format[:1] + "I", source.read_at(4, 4))
         # finished files without samples may have chunks behind; then the sizes fit
@@ -136,7 +151,35 @@ def _inspect_wave_data(
         )
     if data.size > available:
         return Structure(is_cut=data.size not in UNKNOWN_SIZES)
-    return Structure(n_samples=data.size // block_align if block_align else None)
+    n_beyond = available - data.size
+    if n_beyond >= 2**32 and size_format == "<I":
+        # a recorder that went on where its 32 bits were full
+        return _as_rf64(source, data.body, data.size + n_beyond // 2**32 * 2**32, block_align)
+    return Structure(
+        n_samples=data.size // block_align if block_align else None,
+        doubt=reasons.MORE_BEHIND if _is_more_behind(source, data) else "",
+    )
+
+
+def _is_more_behind(source: SourceFile, data: _Chunk) -> bool:
+    """Whether the bytes behind the samples are many, and neither chunks, tags nor zeros."""
+    start = data.body + data.size + data.size % 2
+    if source.size - start < MIN_SAMPLES_BEHIND:
+        return False
+    head = source.read_at(start, MIN_SAMPLES_BEHIND)
+    is_chunk = head[:4].isascii() and head[:4].decode().isprintable()
+    return any(head) and not (is_chunk or head.startswith(TAGS))
+
+
+def _as_rf64(source: SourceFile, body: int, n_bytes: int, block_align: int) -> Structure:
+    """Let the decoder see a RIFF header with the size of the samples in 64 bits."""
+    if body > MAX_STREAM_HEADER or not block_align:
+        return Structure()
+    n_samples = n_bytes // block_align
+    size = struct.pack("<4sI3QI", b"ds64", 28, source.size + 28, n_bytes, n_samples, 0)
+    full = b"\xff" * 4
+    header = b"RF64" + full + b"WAVE" + size + source.read_at(12, body - 16) + full
+    return Structure(pieces=(Piece(header, body, body + n_bytes),), n_samples=n_samples)
 
 
 def _fixed_block_align(body: bytes, layout: _Layout) -> int:

@@ -64,7 +64,7 @@ def inspect_ogg(source: SourceFile) -> Structure:
     -------
     Structure
         With one piece for each of several chained streams. ``is_cut`` if the last page is not
-        there to its end, ``may_be_cut`` if it is not marked as the last.
+        there to its end, a ``doubt`` if it is not marked as the last.
 
     Raises
     ------
@@ -91,7 +91,8 @@ def inspect_ogg(source: SourceFile) -> Structure:
     return Structure(
         pieces=_pieces(link_starts, source.size),
         is_cut=is_cut,
-        may_be_cut=not all(stream.has_ended for stream in sounding),
+        # some programs never write the mark
+        doubt="" if all(stream.has_ended for stream in sounding) else reasons.NO_LAST_PAGE,
     )
 
 

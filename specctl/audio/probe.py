@@ -86,9 +86,7 @@ def choose_decoder(source: SourceFile, *, header_only: bool = False) -> Choice:
     if structure.is_cut:
         return Choice(decoder, _cut(decoder.info, structure))
     _check_length(decoder.info, structure)
-    if structure.may_be_cut:
-        return Choice(decoder, reasons.NO_LAST_PAGE, is_certain=False)
-    return Choice(decoder)
+    return Choice(decoder, structure.doubt, is_certain=not structure.doubt)
 
 
 def _open(source: SourceFile, structure: Structure) -> Decoder:
@@ -100,6 +98,7 @@ def _open(source: SourceFile, structure: Structure) -> Decoder:
             extension(source.path) in PYAV_EXTENSIONS
             or head.startswith((*OTHER_CONTAINERS, b"OggS"))
             or head[4:] == b"ftyp"
+            or error.code == soundfile_backend.UNKNOWN_ENCODING
         )
         if is_foreign and av_backend.is_installed():
             try:

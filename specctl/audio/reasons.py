@@ -12,6 +12,9 @@ NO_SAMPLES = "no samples"
 CHANGING = "sample rate or channels change within the file"
 CUT_SHORT = "unexpected end of data"
 NO_LAST_PAGE = "perhaps cut short: no page is marked as the last"
+MORE_BEHIND = "perhaps cut short: what lies behind its samples belongs to no chunk"
+DOUBTS = (NO_LAST_PAGE, MORE_BEHIND)
+"""Of files that are converted all the same, and marked."""
 CHANGED = "changed while it was read"
 
 _SYSTEM = {

@@ -17,6 +17,8 @@ from specctl.errors import AudioError
 
 UNKNOWN_FORMAT = frozenset({1, 7})
 """libsndfile's numbers for "format not recognised" and, from libmpg123, for "no such file"."""
+UNKNOWN_ENCODING = 4
+"""libsndfile's number for a container that it knows, with samples that it does not."""
 UNKNOWN_LENGTH = 2**62  # libsndfile says 2**63 - 1 where FLAC says nothing
 PASSED_AT_ONCE = 2**16  # samples of all channels together
 REST_STEPS = (2**12, 2**6, 1)  # samples
@@ -107,7 +109,12 @@ class SoundfileDecoder:
         for piece in self._pieces:
             file = self._open(piece)
             files.append(file)
-            is_known = file.frames < UNKNOWN_LENGTH and not self._structure.is_estimate
+            is_known = (
+                file.frames < UNKNOWN_LENGTH
+                and not self._structure.is_estimate
+                # a WAV file counts what the decoder of MP3 leaves out
+                and not (file.subtype == "MPEG_LAYER_III" and file.format.startswith("WAV"))
+            )
             if n_samples is not None:
                 n_samples = n_samples + file.frames - piece.skip if is_known else None
             if len(self._pieces) > 1:

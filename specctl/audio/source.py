@@ -129,8 +129,8 @@ class Structure:
         are left of a file that is cut.
     is_cut : bool
         The file ends before its structure does.
-    may_be_cut : bool
-        The file lacks a sign of its end that some programs never write.
+    doubt : str
+        Why there may have been more than the decoder will find, in the words of the reason.
     is_estimate : bool
         The number of samples that libsndfile reports is a guess.
     is_gsm : bool
@@ -140,7 +140,7 @@ class Structure:
     pieces: tuple[Piece, ...] = ()
     n_samples: int | None = None
     is_cut: bool = False
-    may_be_cut: bool = False
+    doubt: str = ""
     is_estimate: bool = False
     is_gsm: bool = False
 

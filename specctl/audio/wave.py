@@ -18,6 +18,7 @@ KIND = b"\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"
 CHUNK = struct.Struct("<4sI")
 LIST_OF_FACTS = b"INFO"
 HEAD = 128  # bytes
+MAX_TRAILER = 2**32  # bytes; with more behind the samples their number is not what is declared
 ENCODINGS = {
     (1, 8): "pcm_u8",
     (1, 16): "pcm_16",
@@ -48,7 +49,8 @@ def read_wave_header(source: SourceFile) -> WaveHeader | None:
         name, n_bytes, at = _chunk(head, at + n_bytes)
     if name == b"LIST" and _is_maker(head, at, n_bytes):
         name, n_bytes, at = _chunk(head, at + n_bytes)
-    if name != b"data" or n_bytes in UNKNOWN_SIZES or at + n_bytes > source.size:
+    n_behind = source.size - at - n_bytes
+    if name != b"data" or n_bytes in UNKNOWN_SIZES or not 0 <= n_behind < MAX_TRAILER:
         return None
     n_samples = n_bytes // form.block_align
     if n_declared not in (None, n_samples):

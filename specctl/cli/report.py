@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from specctl.audio.reasons import CUT_SHORT, NO_LAST_PAGE, unmatched
+from specctl.audio.reasons import CUT_SHORT, DOUBTS, unmatched
 from specctl.cli.app import err, print_line
 from specctl.cli.draw import printable
 from specctl.words import counted, duration, ratio, size
@@ -52,7 +52,7 @@ def _truncated(summary: "Summary") -> tuple[list[tuple[str, str]], list[tuple[st
     cut: list[tuple[str, str]] = []
     doubtful: list[tuple[str, str]] = []
     for key, reason in summary.truncated:
-        (doubtful if reason == NO_LAST_PAGE else cut).append((key, reason))
+        (doubtful if reason in DOUBTS else cut).append((key, reason))
     return cut, doubtful
 
 

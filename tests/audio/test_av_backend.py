@@ -15,6 +15,7 @@ ENCODERS = {
     "m4a-aac": ("a.m4a", "aac", {}),
     "m4a-faststart": ("a.m4a", "aac", {"movflags": "faststart"}),
     "m4a-alac": ("a.m4a", "alac", {}),
+    "caf-alac": ("a.caf", "alac", {}),
     "webm-opus": ("a.webm", "libopus", {}),
     "mka-pcm": ("a.mka", "pcm_s16le", {}),
     "aac": ("a.aac", "aac", {}),
@@ -22,7 +23,7 @@ ENCODERS = {
     "tta": ("a.tta", "tta", {}),
 }
 SIXTEEN_BITS = {"wavpack": "s16p", "tta": "s16"}
-LOSSLESS = ["m4a-alac", "mka-pcm", "wavpack", "tta"]
+LOSSLESS = ["m4a-alac", "caf-alac", "mka-pcm", "wavpack", "tta"]
 
 
 @pytest.fixture(scope="module")

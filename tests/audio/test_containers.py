@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from specctl.audio import reasons
 from specctl.audio.containers import UNKNOWN_SIZES, _ebml_number, walker
 from specctl.audio.decode import open_audio
+from specctl.audio.probe import probe
 from specctl.audio.source import SourceFile
 from specctl.errors import AudioError
 from tests.audio.conftest import N_SAMPLES, noise, write
@@ -189,3 +191,58 @@ def test_reads_numbers_of_matroska(data, expected):
 def test_has_no_walk_for_what_it_does_not_know():
     assert walker(b"OggS" + bytes(12)) is None
     assert walker(b"") is None
+
+
+@pytest.mark.parametrize(
+    "declared", [5 * 2**30 % 2**32, 0, 2**32 - 1], ids=["wrapped", "0", "full"]
+)
+def test_more_than_32_bits_can_say_is_read_to_its_end(tmp_path, declared):
+    path, n_bytes = tmp_path / "long.wav", 5 * 2**30
+    header = write(path, noise(16, 1), 384_000, subtype="PCM_16").read_bytes()[:40]
+    with path.open("wb") as file:
+        file.write(header + struct.pack("<I", declared))
+        file.truncate(44 + n_bytes)
+    with open_audio(str(path)) as reader:
+        assert (reader.info.n_samples, reader.cut) == (n_bytes // 2, "")
+        assert len(next(reader.blocks())) == reader.block_length
+    assert probe(str(path)).n_samples == n_bytes // 2
+
+
+@pytest.mark.parametrize("behind", ["samples", "zeros", "a chunk", "a tag", "little"])
+def test_samples_behind_the_samples_are_told_of(tmp_path, behind):
+    data = write(tmp_path / "a.wav", noise(1000, 1), 16_000, subtype="PCM_16").read_bytes()
+    more = np.random.default_rng(0).bytes(2**17)
+    more = {
+        "samples": b"\xfe\x01" + more,
+        "zeros": bytes(len(more)),
+        "a chunk": b"junk" + struct.pack("<I", len(more)) + more,
+        "a tag": b"ID3\x04" + more,
+        "little": b"\xfe" + more[:1000],
+    }[behind]
+    (tmp_path / "a.wav").write_bytes(data + more)
+    with open_audio(str(tmp_path / "a.wav")) as reader:
+        assert sum(map(len, reader.blocks())) == 1000
+        assert reader.cut == (reasons.MORE_BEHIND if behind == "samples" else "")
+
+
+@pytest.mark.parametrize("kind", ["RF64", "WAV"])
+def test_bw64_is_read_as_what_it_is(tmp_path, kind):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(3000, 2), 16_000, "PCM_24", format=kind)
+    expected = decode(path)
+    assert path.read_bytes()[:4] == (b"RIFF" if kind == "WAV" else b"RF64")
+    np.testing.assert_array_equal(decode(patched(path, 0, b"BW64")), expected)
+
+
+def test_mp3_in_wav_is_as_long_as_its_decoder_says(tmp_path):
+    soundfile.write(tmp_path / "a.mp3", noise(30_000, 1), 44_100)
+    sound = (tmp_path / "a.mp3").read_bytes()
+    # the form of an MP3 frame, and a count that includes what encoders put before the sound
+    fmt = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 44_100, 16_000, 1, 0, 12, 1, 2, 417, 1, 0)
+    fact = struct.pack("<I", 30_000 + 2_000)
+    chunks = [(b"fmt ", fmt), (b"fact", fact), (b"data", sound + bytes(len(sound) % 2))]
+    body = b"WAVE" + b"".join(n + struct.pack("<I", len(b)) + b for n, b in chunks)
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    expected = decode(tmp_path / "a.mp3")
+    assert len(expected) == 30_000
+    np.testing.assert_array_equal(decode(tmp_path / "a.wav")[:29_000], expected[:29_000])
