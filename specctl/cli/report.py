@@ -138,7 +138,7 @@ def _complete_lines(summary: "Summary") -> list[str]:
             f"{counted(summary.n_failed_before, 'file')} failed when it was made: "
             f"specctl info {summary.store}; --update tries again"
         )
-    return lines
+    return lines + _seen(summary)
 
 
 def _lines(summary: "Summary", allow_truncated: bool) -> list[str]:
@@ -167,12 +167,23 @@ def _lines(summary: "Summary", allow_truncated: bool) -> list[str]:
             f"{n_cut:,} of those that failed {are} cut short; --update --allow-truncated converts "
             f"what there is of {them}"
         )
+    return [*lines, *_seen(summary), _where_time_went(summary)]
+
+
+def _seen(summary: "Summary") -> list[str]:
+    """What was seen when the files were found, and may not be what was meant."""
+    lines = []
     if summary.n_unlabelled:
         lines.append(f"{counted(summary.n_unlabelled, 'file')} without a label")
     if summary.n_labels_unused:
         n_unused = counted(summary.n_labels_unused, "label")
         lines.append(f"{n_unused} for files that were not found")
-    return [*lines, _where_time_went(summary)]
+    if summary.n_since:
+        them = "it" if summary.n_since == 1 else "them"
+        lines.append(
+            f"{counted(summary.n_since, 'file')} came after it was begun: --update adds {them}"
+        )
+    return lines
 
 
 def _where_time_went(summary: "Summary") -> str:

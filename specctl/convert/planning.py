@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from specctl.audio.discover import Skipped, Source
+from specctl.audio.discover import Discovery, Skipped, Source
 from specctl.audio.info import AudioInfo
 from specctl.audio.reasons import unmatched
 from specctl.convert import work_names
@@ -35,8 +35,10 @@ _FALLBACK_RATE = 48_000
 class Found:
     """The files to convert; ``n_unchanged`` more are in the store already.
 
-    ``labels`` are by key, ``n_labels_unused`` more are for files that were not found;
-    ``patterns_unused`` are of none.
+    ``labels`` are by key, ``n_labels_unused`` more are of no file that was found and of none in
+    the store; ``n_unlabelled`` files that were found have none, where labels are asked for or the
+    store has some. ``patterns_unused`` are of no file.
+    ``gone`` failed before and are not there any more; nobody writes a store anew for their sake.
     ``relabelled`` are those of the unchanged files that the store has with another one.
     ``is_repair`` has the store written anew even if there are no files, and without the items that
     are ``forgotten``.
@@ -48,7 +50,9 @@ class Found:
     replaced: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     n_labels_unused: int = 0
+    n_unlabelled: int = 0
     patterns_unused: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
     relabelled: Mapping[str, str] = field(default_factory=dict)
     is_repair: bool = False
     forgotten: tuple[str, ...] = ()
@@ -85,7 +89,10 @@ def find(request: Request, base: Finished | None) -> Found:
         for skipped in discovery.skipped[:1]:
             why += f"; skipped {skipped.key}: {skipped.reason}"
         raise AudioError(f"no audio files{hint}: {where}{why}")
-    labels, n_unused = _labels(request, discovery.sources)
+    stored = base.labels if base is not None else {}
+    given, n_unused = _labels(request, discovery.sources, stored)
+    labels = {source.key: given[source.key] for source in discovery.sources if source.key in given}
+    n_unlabelled = sum(not labels.get(source.key) for source in discovery.sources)
     fresh = discovery.sources
     replaced: tuple[str, ...] = ()
     relabelled: dict[str, str] = {}
@@ -100,10 +107,14 @@ def find(request: Request, base: Finished | None) -> Found:
         # folders that could not be read then
         replaced += tuple(base.failed.keys() & discovery.folders)
         if request.labels is not None:
-            there = {source.key for source in discovery.sources} - {each.key for each in fresh}
-            relabelled = base.relabelled({key: labels.get(key, "") for key in there})
+            there = {source.key for source in discovery.sources}
+            # of files that are gone, what is in the store can have a label all the same
+            wanted = {key: given.get(key, "") for key in stored if key in there or key in given}
+            made = {source.key for source in fresh}
+            relabelled = base.relabelled({key: wanted[key] for key in wanted if key not in made})
         else:
             labels = {each.key: base.labels[each.key] for each in fresh if each.key in base.labels}
+            n_unlabelled = any(stored.values()) * sum(not labels.get(each.key) for each in fresh)
     return Found(
         sources=fresh,
         skipped=discovery.skipped,
@@ -111,21 +122,39 @@ def find(request: Request, base: Finished | None) -> Found:
         replaced=replaced,
         labels=labels,
         n_labels_unused=n_unused,
+        n_unlabelled=n_unlabelled,
         patterns_unused=discovery.patterns_unused,
+        gone=_gone(request, discovery, base) if base is not None else (),
         relabelled=relabelled,
     )
 
 
-def _labels(request: Request, sources: Sequence[Source]) -> tuple[dict[str, str], int]:
-    """Labels of the files that were found, and how many there are of others."""
-    labels = request.labels_of(sources)
-    found = {source.key: labels[source.key] for source in sources if source.key in labels}
-    if labels and not found and request.labels != "folder":
+def _gone(request: Request, discovery: Discovery, base: Finished) -> tuple[str, ...]:
+    """Files of which a store has a failure and nothing else, and which are not there any more."""
+    if request.include or request.exclude:
+        # they may be there, and not asked for
+        return ()
+    there = {source.key for source in discovery.sources}
+    return tuple(
+        key
+        for key in base.failed.keys() - base.labels.keys() - there
+        if (key.rpartition("/")[0] or ".") in discovery.folders
+    )
+
+
+def _labels(
+    request: Request, sources: Sequence[Source], stored: Mapping[str, str]
+) -> tuple[dict[str, str], int]:
+    """Labels by key, and how many there are of files that are neither here nor in the store."""
+    labels = request.labels_of([source.key for source in sources], stored)
+    known = {source.key for source in sources} | stored.keys()
+    n_used = len(labels.keys() & known)
+    if labels and not n_used and request.labels != "folder":
         raise ParameterError(
             f"path must be as files are called here, such as {sources[0].key!r}, all of "
             f"{request.labels} are others, such as {next(iter(labels))!r}"
         )
-    return found, len(labels) - len(found)
+    return labels, len(labels) - n_used
 
 
 def describe(
@@ -178,13 +207,11 @@ class Planner:
             request=self.request.identity(),
             config=config.to_dict(),
             update=base is not None,
-            replaced=found.replaced,
+            replaced=found.replaced + found.gone,
             skipped=found.skipped_reasons,
             rates={str(rate): count for rate, count in found_rates(sources).items()},
             n_unchanged=found.n_unchanged,
-            n_unlabelled=0
-            if self.request.labels is None
-            else sum(not source.label for source in sources),
+            n_unlabelled=found.n_unlabelled,
             n_labels_unused=found.n_labels_unused,
             patterns_unused=found.patterns_unused,
             repaired=found.replaced if found.is_repair else None,

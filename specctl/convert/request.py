@@ -3,14 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Any, Self
 
-from specctl.audio.discover import Discovery, Source, discover
+from specctl.audio.discover import Discovery, discover
 from specctl.audio.names import key_of, shared_name
 from specctl.cores import usable_cores
 from specctl.errors import ParameterError
@@ -167,8 +167,8 @@ class Request:
             return ""
         here = self._asked()
         guesses = {
-            "include": {self.include, ()},
-            "exclude": {self.exclude, ()},
+            "include": {here["include"], ()},
+            "exclude": {here["exclude"], ()},
             "labels": {here["labels"], None, "folder"},
             "allow_truncated": {True, False},
         }
@@ -186,9 +186,9 @@ class Request:
             with reported(Path(str(labels)), "labels"):
                 labels = hashlib.sha256(Path(str(labels)).read_bytes()).hexdigest()
         return {
-            "paths": sorted(shared_name(os.path.realpath(path)) for path in self.paths),
-            "include": self.include,
-            "exclude": self.exclude,
+            "paths": sorted({shared_name(os.path.realpath(path)) for path in self.paths}),
+            "include": tuple(sorted({*self.include})),
+            "exclude": tuple(sorted({*self.exclude})),
             "labels": labels,
             "allow_truncated": self.allow_truncated,
         }
@@ -197,8 +197,10 @@ class Request:
         """Find the files."""
         return discover(self.paths, include=self.include, exclude=self.exclude)
 
-    def labels_of(self, sources: Iterable[Source]) -> dict[str, str]:
-        """Source key to label, for those that have one.
+    def labels_of(self, keys: Sequence[str], others: Iterable[str] = ()) -> dict[str, str]:
+        """Source key to label, for those of these that have one, and for all that a table names.
+
+        ``others`` are keys that the table may name by their names on the disk, too.
 
         Raises
         ------
@@ -207,10 +209,9 @@ class Request:
         """
         if self.labels is None:
             return {}
-        keys = dict.fromkeys(source.key for source in sources)
         if self.labels == "folder":
             return {key: key.split("/", 1)[0] for key in keys if "/" in key}
-        return read_labels(Path(self.labels), keys)
+        return read_labels(Path(self.labels), {*keys, *others})
 
 
 def _identity(asked: Mapping[str, Any]) -> str:

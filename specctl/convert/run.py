@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from specctl.convert.settings import ConvertConfig, GivenSettings
 from specctl.convert.stored import Finished
 from specctl.convert.summary import Progress, Summary
 from specctl.convert.target import Target, reported_disk
-from specctl.errors import AudioError, Stopped
+from specctl.errors import AudioError, SpecctlError, Stopped
 from specctl.presence import exists
 from specctl.store.base import Base
 from specctl.store.layout import Layout
@@ -55,6 +56,7 @@ class Conversion:
     workplace: Callable[[Path], AbstractContextManager[WorkFolder]] = WorkFolder
     started: float = field(default_factory=time.perf_counter)
     _ready: float = field(init=False, default=0.0)
+    _n_since: int = field(init=False, default=0)
     _is_number_ours: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +91,7 @@ class Conversion:
                     description = self._described(executor)
                     begun = self._plan(folder, executor, found, base, description.kernel)
                 else:
+                    self._n_since = self._count_since(*begun)
                     self.limit_workers(executor, len(begun[1].sources))
                     description = self._described(executor)
                 if begun is None or self.control.draining:
@@ -97,6 +100,20 @@ class Conversion:
                     return self._convert(folder, *begun, executor, description)
             with self.executor(description.devices) as executor:
                 return self._convert(folder, *begun, executor, description)
+
+    def _count_since(self, job: Job, plan: Plan) -> int:
+        """Files that have come since a conversion was begun; it is gone on with without them."""
+        if job.repaired is not None:
+            return 0
+        try:
+            sources = self.request.discover().sources
+        except SpecctlError:
+            # they need not be there any more where all parts are
+            return 0
+        known = {source.key for source in plan.sources} | {key for key, _ in job.skipped}
+        if job.update:
+            known |= Finished.read(self.store).known.keys()
+        return sum(source.key not in known for source in sources)
 
     def target(self) -> Target:
         """The store, and what is asked for."""
@@ -224,7 +241,7 @@ class Conversion:
                 if base.has_failed_alike(parts.plan.sources, parts.failures):
                     folder.remove()
                     return base.summary(
-                        job.n_unchanged, job.skipped, parts.failures, job.patterns_unused
+                        job.n_unchanged, job.skipped, parts.failures, **self._told(job)
                     )
             n_sources = len(parts.plan.sources)
             self.report(Progress("writing the store", n_sources, n_sources))
@@ -285,9 +302,6 @@ class Conversion:
             n_items=merged.n_items,
             n_frames=merged.n_frames,
             n_bytes=merged.n_bytes,
-            n_unlabelled=job.n_unlabelled,
-            n_labels_unused=job.n_labels_unused,
-            patterns_unused=job.patterns_unused,
             sample_rate=parts.config.sample_rate,
             audio_seconds=sum(receipt.audio_seconds for receipt in receipts),
             workers=self.options.n_workers,
@@ -299,4 +313,14 @@ class Conversion:
             failures=parts.failures,
             truncated=truncated,
             skipped=job.skipped,
+            **self._told(job),
         )
+
+    def _told(self, job: Job) -> dict[str, Any]:
+        """What else was seen when the files were found, and since."""
+        return {
+            "n_unlabelled": job.n_unlabelled,
+            "n_labels_unused": job.n_labels_unused,
+            "patterns_unused": job.patterns_unused,
+            "n_since": self._n_since,
+        }

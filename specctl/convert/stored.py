@@ -131,9 +131,9 @@ class Finished:
         n_unchanged: int = 0,
         skipped: Sequence[tuple[str, str]] = (),
         failures: Sequence[tuple[str, str]] = (),
-        patterns_unused: Sequence[str] = (),
+        **told: Any,
     ) -> Summary:
-        """What a run that leaves it as it is tells of it."""
+        """What a run that leaves it as it is tells of it; ``told`` are fields of a summary."""
         return Summary(
             store=self.path,
             status="complete",
@@ -147,7 +147,7 @@ class Finished:
             sample_rate=stored_rate(self.config),
             failures=tuple(failures),
             skipped=tuple(skipped),
-            patterns_unused=tuple(patterns_unused),
+            **told,
         )
 
     def _is_copied_in(self, sources: Sequence[Source]) -> bool:

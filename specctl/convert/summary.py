@@ -27,8 +27,9 @@ class Summary:
     ``n_found`` is ``n_converted + n_failed + n_skipped + n_unchanged``, always; ``truncated``
     are those of the converted ones that are cut short, or may be; ``n_relabelled`` of the
     unchanged ones have got another label. ``n_labels_unused`` labels are for files that were not
-    found, ``patterns_unused`` are of none; ``n_failed_before`` files of a store that is complete
-    failed when it was made. ``seconds`` holds the processor time of each stage, summed over
+    found, ``patterns_unused`` are of none; ``n_since`` files came after a conversion was begun
+    that was gone on with, and are not in it; ``n_failed_before`` files of a store that is complete
+    failed when it was made. ``seconds`` holds the time that each stage took, summed over
     workers, and as ``total``, ``startup`` and ``merge`` wall time of the whole, until all workers
     were ready, and of joining the parts.
     """
@@ -49,6 +50,7 @@ class Summary:
     n_bytes: int = 0
     n_unlabelled: int = 0
     n_labels_unused: int = 0
+    n_since: int = 0
     n_failed_before: int = 0
     sample_rate: int = 0
     audio_seconds: float = 0.0
@@ -65,7 +67,7 @@ class Summary:
 
     @property
     def bottleneck(self) -> str:
-        """The stage that took most of the processor time."""
+        """The stage that took most of the workers' time."""
         stages = {
             name: spent
             for name, spent in self.seconds.items()

@@ -80,7 +80,11 @@ class Target:
         if differing:
             raise StoreError(f"{self.store} was made with other settings: {differing}")
         return base.summary(
-            found.n_unchanged, found.skipped_reasons, patterns_unused=found.patterns_unused
+            found.n_unchanged,
+            found.skipped_reasons,
+            patterns_unused=found.patterns_unused,
+            n_unlabelled=found.n_unlabelled,
+            n_labels_unused=found.n_labels_unused,
         )
 
     def _differences(self, stored: Mapping[str, Any], kernel: str) -> str:
@@ -125,9 +129,13 @@ class Target:
         if not differing and not job.update and self.options.update and exists(self.store):
             differing = "--update here"
         if differing:
+            # to overwrite would take the finished store, too
+            anew = "pass --overwrite to start anew"
+            if job.update:
+                anew = f"remove {folder.path} to give it up: {self.store} stays as it is"
             raise StoreError(
-                f"{folder.path} holds an unfinished conversion with other settings: {differing}; "
-                "repeat its command to finish it, or pass --overwrite to start anew"
+                f"{folder.path} holds an unfinished {'update' if job.update else 'conversion'} "
+                f"with other settings: {differing}; repeat its command to finish it, or {anew}"
             )
         is_same = (job.repaired, job.forgotten) == (self.repaired, self.forgotten)
         if not is_same or (job.update and job.base != job_of(self.store)):

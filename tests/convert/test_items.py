@@ -273,7 +273,7 @@ def test_labels_of_files_that_are_not_there_are_counted(tmp_path):
     # what an update finds unchanged is there
     write_noise(tmp_path / "in" / "new.wav")
     summary, _ = convert(tmp_path / "in", tmp_path / "o.h5", replace(options, update=True), **STFT)
-    assert (summary.n_converted, summary.n_unlabelled, summary.n_labels_unused) == (1, 1, 2)
+    assert (summary.n_converted, summary.n_unlabelled, summary.n_labels_unused) == (1, 2, 2)
 
 
 def test_labels_of_other_files_only_are_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""What comes to the name of a store while it is made: nothing that was not to be replaced is."""
+"""What changes while a store is made, or between its beginning and its end."""
 
 import shutil
 from dataclasses import replace
@@ -6,12 +6,13 @@ from dataclasses import replace
 import h5py
 import pytest
 
-from specctl import convert_audio
+from specctl import convert_audio, open_store
 from specctl.convert import Options
 from specctl.errors import StoreError
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import corpus, write_noise
-from tests.convert.commands import assert_nothing_beside
+from tests.convert.commands import assert_nothing_beside, invoke
+from tests.convert.unfinished import stop_after_parts
 
 HERE = Options(workers=0)
 UPDATE = replace(HERE, update=True)
@@ -97,3 +98,63 @@ def test_no_other_store_than_that_of_the_plan_is_updated(folder, store, tmp_path
     assert again.n_found == again.n_converted + again.n_failed + again.n_unchanged
     assert verify_store(store) == []
     assert_nothing_beside(store)
+
+
+def test_files_that_came_after_it_was_begun_are_told_of(folder, store):
+    (folder / "x" / "bad.wav").write_bytes(b"RIFF")
+    (folder / "x" / "fifo.wav").symlink_to("/dev/null")
+    stop_after_parts(folder, store, 2, HERE, **SETTINGS)
+    for number in range(2):
+        write_noise(folder / "late" / f"{number}.wav", seed=number)
+    done = convert_audio(folder, store, options=HERE, **SETTINGS)
+    assert (done.n_since, done.n_converted) == (2, 6)
+    for number in range(3):
+        write_noise(folder / "later" / f"{number}.wav", seed=number)
+    stop_after_parts(folder, store, 2, UPDATE, **SETTINGS)
+    write_noise(folder / "latest.wav")
+    flags = ("--n-fft", 512, "--n-mels", 20, "--update", "--workers", 0)
+    said = invoke(folder, store, *flags).stderr
+    assert "1 file came after it was begun: --update adds it" in said.splitlines()
+    assert convert_audio(folder, store, options=UPDATE, **SETTINGS).n_since == 0
+    # nor has a folder that is gone anything to say where all parts are done
+    assert len(open_store(store)) == 12
+
+
+def test_an_update_that_cannot_be_repeated_is_given_up_without_the_store(folder, store):
+    convert_audio(folder, store, options=HERE, **SETTINGS)
+    for number in range(3):
+        write_noise(folder / "late" / f"{number}.wav", seed=number)
+    stop_after_parts(folder, store, 1, UPDATE, **SETTINGS)
+    work = store.parent / "o.h5.parts"
+    with pytest.raises(StoreError) as caught:
+        convert_audio(folder, store, options=replace(UPDATE, labels="folder"), **SETTINGS)
+    assert str(caught.value) == (
+        f"{work} holds an unfinished update with other settings: the same files without "
+        f"--labels; repeat its command to finish it, or remove {work} to give it up: "
+        f"{store} stays as it is"
+    )
+    shutil.rmtree(work)
+    done = convert_audio(folder, store, options=replace(UPDATE, labels="folder"), **SETTINGS)
+    assert (done.n_unchanged, done.n_converted, done.n_relabelled) == (6, 3, 6)
+
+
+@pytest.mark.parametrize("is_due", [True, False])
+def test_what_failed_and_is_gone_is_failed_no_more(folder, store, is_due):
+    for name in ("x/bad.wav", "x/worse.wav", "bad.wav"):
+        (folder / name).write_bytes(b"RIFF")
+    convert_audio(folder, store, options=HERE, **SETTINGS)
+    for name in ("x/bad.wav", "bad.wav"):
+        (folder / name).unlink()
+    (folder / "x" / "worse.wav").rename(folder / "x" / "better.wav")
+    (folder / "x" / "better.wav").write_bytes(b"RIFX")
+    if is_due:
+        write_noise(folder / "new.wav")
+    # patterns may leave out what is there
+    with_pattern = replace(UPDATE, include=("new.wav",) if is_due else ("*",))
+    convert_audio(folder, store, options=with_pattern, **SETTINGS)
+    assert len(open_store(store).errors) == (3 if is_due else 4)
+    write_noise(folder / "newer.wav")
+    convert_audio(folder, store, options=UPDATE, **SETTINGS)
+    with open_store(store) as opened:
+        assert list(dict(opened.errors)) == ["x/better.wav"]
+    assert verify_store(store) == []

@@ -168,3 +168,35 @@ def test_without_labels_a_changed_file_keeps_the_one_it_had(folder, tmp_path):
     summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
     assert summary.n_converted == 4
     assert labels(store) == {**before, "y/new.wav": "", "x/bad.wav": ""}
+
+
+def test_items_whose_files_are_gone_have_labels_too(folder, store, table):
+    before = arrays(store)
+    (folder / "x" / "000.wav").unlink()
+    (folder / "x" / "bad.wav").unlink()
+    table.write_text("path,label\nx/000.wav,noise\nx/never.wav,hiss\n")
+    options = Options(workers=0, update=True, labels=table)
+    summary = convert_audio(folder, store, options=options, **SETTINGS)
+    assert (summary.n_relabelled, summary.n_labels_unused, summary.n_unlabelled) == (1, 1, 5)
+    assert labels(store)["x/000.wav"] == "noise"
+    assert_same_items(store, before)
+    flags = ("--n-fft", 512, "--n-mels", 20, "--labels", table, "--update", "--workers", 0)
+    assert invoke(folder, store, *flags).stderr.splitlines()[1:] == [
+        "5 files unchanged",
+        "5 files without a label",
+        "1 label for files that were not found",
+    ]
+    # without a word of it in the table it keeps the one it has
+    table.write_text("path,label\ny/001.flac,noise\n")
+    convert_audio(folder, store, options=options, **SETTINGS)
+    assert {key for key, label in labels(store).items() if label} == {"x/000.wav", "y/001.flac"}
+
+
+def test_new_files_without_a_label_are_told_of_where_others_have_one(folder, store, tmp_path):
+    write_noise(folder / "y" / "new.wav", seed=71)
+    assert convert_audio(folder, store, options=UPDATE, **SETTINGS).n_unlabelled == 0
+    labelled = tmp_path / "labelled.h5"
+    convert_audio(folder, labelled, options=Options(workers=0, labels="folder"), **SETTINGS)
+    write_noise(folder / "y" / "newer.wav", seed=72)
+    (folder / "x" / "bad.wav").unlink()
+    assert convert_audio(folder, labelled, options=UPDATE, **SETTINGS).n_unlabelled == 1
