@@ -45,7 +45,7 @@ def check_given(path: Path, what: str, max_bytes: int) -> None:
         )
 
 
-def check_finite(path: Path, what: str, max_bytes: int) -> None:
+def check_given_or_pipe(path: Path, what: str, max_bytes: int) -> None:
     """As `check_given`, but what comes through a pipe is good: whoever writes it ends it."""
     with reported(path, what):
         is_pipe = path.is_fifo()

@@ -196,12 +196,12 @@ def _listed(files_from: Path | None) -> list[Path]:
     if files_from is None:
         return []
     from specctl.audio.discover import read_file_list
-    from specctl.given_files import MAX_TABLE_BYTES, check_finite
+    from specctl.given_files import MAX_TABLE_BYTES, check_given_or_pipe
 
     if files_from == Path("-"):
         # none at all where it was closed
         return read_file_list(sys.stdin.buffer.read() if sys.stdin else b"", Path.cwd())
-    check_finite(files_from, "file list", MAX_TABLE_BYTES)
+    check_given_or_pipe(files_from, "file list", MAX_TABLE_BYTES)
     try:
         listed = files_from.read_bytes()
     except OSError as error:

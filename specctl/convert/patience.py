@@ -5,7 +5,7 @@ import time
 _SLOWEST_READ = 10e6
 """Bytes a second that a disk or a network gives at the least."""
 _LONGEST_TURN = 1.0
-"""Seconds between two looks, of which there are twenty a second."""
+"""Seconds between two looks, of which there are ten a second."""
 
 
 def patience(timeout: float, n_bytes: int) -> float:

@@ -199,8 +199,3 @@ def found_rates(sources: Iterable[PlannedSource]) -> dict[int, int]:
     """How many files have each sample rate."""
     counts = Counter(source.sample_rate for source in sources if source.sample_rate)
     return dict(sorted(counts.items()))
-
-
-def hours(sources: Iterable[PlannedSource]) -> float:
-    """Length of all sources by their headers, in hours."""
-    return sum(source.seconds for source in sources) / 3600

@@ -26,7 +26,10 @@ _MAX_LABEL = 16_000
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a conversion is run; no number in a store depends on it but labels and ``basis``.
+    """How a conversion is run.
+
+    Which items there are depends on ``include``, ``exclude``, ``allow_truncated`` and ``basis``
+    beside the settings, and their last bits on ``kernel`` and ``device``; on nothing else here.
 
     Parameters
     ----------

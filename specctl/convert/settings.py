@@ -12,6 +12,7 @@ from specctl.basis.ordinary import is_ordinary
 from specctl.config import Precision, SpectrogramConfig
 from specctl.errors import ParameterError
 from specctl.presets import preset
+from specctl.settings import fill_in
 
 Channels = Literal["mix", "each", "first"]
 Tail = Literal["pad", "drop"]
@@ -76,8 +77,7 @@ class ConvertConfig(SpectrogramConfig):
         """Every field's value for what was given, not yet checked."""
         values = super().filled_in(given, preset_name)
         for name, value in _DEFAULTS.items():
-            if values.get(name) is None:
-                values[name] = value
+            fill_in(values, name, value)
         if values.get("segment") is None:
             for name in ("overlap", "tail"):
                 if values.get(name) is not None:

@@ -137,18 +137,17 @@ class Base:
             for source, record in sources.items()
         ]
 
-    def kept_moments(self) -> tuple[Moments, int]:
-        """Moments of the items that stay, and how many items leave.
+    def kept_moments(self) -> Moments:
+        """Moments of the items that stay.
 
         Where frames leave, those that stay are read again. Moments are not subtracted: their
         errors would be as large as before, and what they are errors of smaller, at each update
         anew. So after any number of updates they are the moments, but for float64 sums, of frames
         that differ from the stored ones by ``max_error`` at most.
         """
-        n_gone = int(self._is_gone.sum())
         if self._is_trusted and not self._file.index["length"][self._is_gone].any():
-            return self._file.moments, n_gone
-        return self._moments_of(~self._is_gone), n_gone
+            return self._file.moments
+        return self._moments_of(~self._is_gone)
 
     def iter_chunks(self) -> Iterator[tuple[int, bytes | memoryview, int]]:
         """Row each chunk begins at, its bytes and their checksum: as stored, or the rest blanked.

@@ -5,7 +5,7 @@ a sink that makes a full disk an error and not a crash.
 """
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,13 @@ import h5py
 import numpy as np
 
 from specctl.basis.record import Basis
-from specctl.durable import fsync_file
 from specctl.errors import ParameterError, StoreError
 from specctl.store.base import Base
 from specctl.store.basis_table import basis_table
 from specctl.store.chunks import checksum
 from specctl.store.contents import stats_table, write_root_attributes, write_tables
 from specctl.store.hdf5 import create_spectrogram, created_file, write_chunk
-from specctl.store.layout import FailureRecord, Layout
+from specctl.store.layout import Layout
 from specctl.store.part_reader import read_part
 from specctl.store.sink import FileSink
 from specctl.store.stats import Moments
@@ -43,9 +42,6 @@ class MergeSummary:
 
     n_items: int
     n_frames: int
-    n_rows: int
-    n_failures: int
-    n_replaced: int
     n_bytes: int
 
 
@@ -62,7 +58,7 @@ class Merger:
         self._file, self._sink, self._layout = file, sink, layout
         self._dataset = create_spectrogram(file, layout, texts)
         self._moments = Moments.empty(layout.width)
-        self._n_rows = self._n_replaced = 0
+        self._n_rows = 0
         self._old: Base | None = None
         self._items: list[Table] = []
         self._failures: list[Table] = []
@@ -73,7 +69,7 @@ class Merger:
         """Begin with the items of another store that stay."""
         self._old = base
         self._items.append(base.kept_items())
-        self._moments, self._n_replaced = base.kept_moments()
+        self._moments = base.kept_moments()
         self._write_chunks(base.n_rows, base.iter_chunks())
 
     def add(self, path: Path, job: str | None = None) -> None:
@@ -110,7 +106,6 @@ class Merger:
         *,
         frequencies: np.ndarray,
         attributes: Mapping[str, str | int | float],
-        extra_failures: Sequence[FailureRecord] = (),
         basis: Basis | None = None,
     ) -> None:
         """Write all but the chunks; the store is complete when `merging` ends.
@@ -120,8 +115,6 @@ class Merger:
         frequencies : ndarray, shape (n_bins,), Hz
         attributes : mapping
             Of the root; ``config`` (JSON) and ``fingerprint`` among them.
-        extra_failures : sequence of FailureRecord
-            Besides those of the parts; of several for one key the last counts.
         basis : specctl.basis.Basis, optional
             The trained one that the rows were computed with.
 
@@ -135,7 +128,6 @@ class Merger:
         _check_unique(items["key"])
         if self._old is not None:
             self._failures.insert(0, self._old.kept_failures(self._items[1:]))
-        self._failures.append(failure_table(extra_failures))
         self._tables = {
             "": {"frequency": np.asarray(frequencies, dtype="<f8")},
             "errors": _last_of_each(join_tables(self._failures, ERROR_TYPES)),
@@ -155,9 +147,6 @@ class Merger:
         return MergeSummary(
             n_items=len(items["key"]),
             n_frames=int(items["length"].sum()),
-            n_rows=self._n_rows,
-            n_failures=len(self._tables["errors"]["key"]),
-            n_replaced=self._n_replaced,
             n_bytes=n_bytes,
         )
 
@@ -227,9 +216,7 @@ def merging(
             if old is not None:
                 merger.add_base(old)
             yield merger
-        if merger.is_finished:
-            fsync_file(temporary)
-        else:
+        if not merger.is_finished:
             temporary.unlink(missing_ok=True)
 
 

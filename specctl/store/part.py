@@ -51,12 +51,12 @@ class _Mark(NamedTuple):
 
 
 class PartWriter:
-    """Writes one part; a context manager that leaves nothing behind unless `commit` was called.
+    """Writes one part; a context manager that leaves nothing behind unless `finish` was called.
 
     Parameters
     ----------
     path : Path
-        Final name. Until `commit`, bytes go to the same name plus ``.tmp-`` and a random number:
+        Final name. Until `publish`, bytes go to the same name plus ``.tmp-`` and a random number:
         processes of several machines, whose numbers may be equal, may write to a folder.
     layout : Layout
 
@@ -213,11 +213,6 @@ class PartWriter:
     def fail(self, failure: FailureRecord) -> None:
         """Record a source that could not be converted."""
         self._failures.append(failure)
-
-    def commit(self, *, extra: dict[str, Any] | None = None) -> None:
-        """`finish` and `publish`; the part is durable when this returns."""
-        self.finish(extra=extra)
-        self.publish()
 
     def finish(self, *, extra: dict[str, Any] | None = None) -> None:
         """Write what is left of the part; `publish` has still to be called.

@@ -68,7 +68,7 @@ class Part:
     moments_sha256 : bytes
         Of the moments of all items, which `iter_moments` reads again.
     extra : dict
-        What the writer gave to `PartWriter.commit`.
+        What the writer gave to `PartWriter.finish`.
     """
 
     path: Path

@@ -46,7 +46,7 @@ def write_part(
             add_item(writer, key, frames, label)
         for key, reason in (failures or {}).items():
             writer.fail(FailureRecord(key, reason, size=3, mtime_ns=4))
-        writer.commit()
+        commit(writer)
     return path
 
 
@@ -67,13 +67,18 @@ def add_item(writer: PartWriter, key: str, frames: np.ndarray, label: str = "") 
     writer.end_source()
 
 
+def commit(writer: PartWriter, **about: object) -> None:
+    """Finish a part and give it its name."""
+    writer.finish(**about)
+    writer.publish()
+
+
 def merge(parts: list[Path], path: Path, layout: Layout, **options: object) -> MergeSummary:
     """Merge and publish with the usual attributes; options of `merging` or `Merger.finish`."""
     temporary = path.with_suffix(".tmp")
     about = {
         "frequencies": np.linspace(0, 8000, layout.n_bins),
         "attributes": ATTRIBUTES,
-        "extra_failures": (),
     }
     about = {name: options.pop(name, value) for name, value in about.items()}
     texts = {"units": "dB", "long_name": "log mel spectrogram"}

@@ -195,7 +195,7 @@ def test_any_items_come_back(tmp_path_factory, lengths, dtype, compression, chun
 
 def test_a_store_of_nothing_is_a_store(tmp_path):
     summary = merge([], tmp_path / "out.h5", small_layout())
-    assert (summary.n_items, summary.n_rows) == (0, 0)
+    assert (summary.n_items, summary.n_frames) == (0, 0)
     with open_store(tmp_path / "out.h5") as store:
         assert (len(store), store.classes, store.errors) == (0, [], [])
         assert not store.mean.any()

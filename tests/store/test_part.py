@@ -19,7 +19,7 @@ from specctl.store.layout import FailureRecord, Layout
 from specctl.store.part import PartWriter, read_part
 from specctl.store.part_reader import TRAILER
 
-from .stores import add_item, random_values, small_layout, write_part
+from .stores import add_item, commit, random_values, small_layout, write_part
 
 # float64 sums in another order than numpy's
 MEAN_TOLERANCE = 1e-12
@@ -61,7 +61,7 @@ def test_gives_back_rows_records_and_extra(tmp_path, kind):
         for key, frames in values.items():
             add_item(writer, key, frames, label="dog")
         writer.fail(FailureRecord("bad", "why", 1, 2))
-        writer.commit(extra={"seconds": 1.5})
+        commit(writer, extra={"seconds": 1.5})
     part = read_part(path)
     assert part.layout == layout
     assert [(item.key, item.n_frames, item.label) for item in part.items] == [
@@ -105,7 +105,7 @@ def test_is_the_same_file_however_frames_are_handed_over(tmp_path_factory, lengt
                 }
             )
             writer.end_source()
-        writer.commit()
+        commit(writer)
     assert whole.read_bytes() == (folder / "pieces").read_bytes()
 
 
@@ -130,7 +130,7 @@ def test_a_discarded_item_leaves_no_trace(tmp_path_factory, before, discarded, a
         writer.discard_source()
         writer.discard_source()
         add_item(writer, "after", items["after"])
-        writer.commit()
+        commit(writer)
     assert (folder / "with").read_bytes() == without.read_bytes()
 
 
@@ -147,7 +147,7 @@ def test_goes_on_after_a_value_that_cannot_be_stored(tmp_path):
         assert caught.value.__cause__ is None
         writer.discard_source()
         add_item(writer, "last", good)
-        writer.commit()
+        commit(writer)
     assert [item.key for item in read_part(tmp_path / "a").items] == ["first", "last"]
 
 
@@ -188,13 +188,13 @@ def test_refuses_calls_out_of_order(tmp_path):
         with pytest.raises(ParameterError, match="begin_source must follow the end"):
             writer.begin_source()
         with pytest.raises(ParameterError, match="finish must follow the end"):
-            writer.commit()
+            commit(writer)
         with pytest.raises(ParameterError, match="publish must follow finish"):
             writer.publish()
         writer.discard_source()
-        writer.commit()
+        commit(writer)
         with pytest.raises(ParameterError, match="must be open"):
-            writer.commit()
+            commit(writer)
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
@@ -269,7 +269,7 @@ def test_moments_of_many_items_take_no_memory(tmp_path):
         try:
             for number in range(n_items):
                 add_item(writer, f"{number}", frames + number % 50)
-            writer.commit()
+            commit(writer)
             part = read_part(tmp_path / "a")
             means = [float(moments.mean[7]) for moments in part.iter_moments()]
             _, peak = tracemalloc.get_traced_memory()
@@ -294,7 +294,7 @@ def test_a_discarded_source_takes_its_moments_along(tmp_path, monkeypatch, spill
                 writer.end_item(key="x", source="x", sample_rate=1, n_samples=1)
             writer.discard_source()
             add_item(writer, key, frames)
-        writer.commit()
+        commit(writer)
     assert (tmp_path / "with").read_bytes() == without.read_bytes()
     means = [moments.mean for moments in read_part(without).iter_moments()]
     for mean, frames in zip(means, values.values(), strict=True):
