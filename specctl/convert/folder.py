@@ -3,8 +3,9 @@
 ``out.h5.parts/`` holds ``lock`` (flock), ``job.json`` (what is being made; written last, so a
 folder without it is a job that never began), ``plan.jsonl`` (every source and its part),
 ``poison.json`` (sources that killed a worker twice), the finished ``NNNNNN.part`` files,
-``merged.h5`` (the store until it gets its name) and, on some systems, ``beats``. A part is complete or absent; everything else can be made again. Files of other names are not ours
-and stay. A repair of the store that comes between has a folder like it in ``repair/``.
+``merged.h5`` (the store until it gets its name) and, on some systems, ``beats``. A part is
+complete or absent; everything else can be made again. Files of other names are not ours and stay.
+A repair of the store that comes between has a folder like it in ``repair/``.
 """
 
 import contextlib
