@@ -1,9 +1,10 @@
 """Which audio files a run is about: folders are walked, every file is found once."""
 
 # names are bytes in here, which pathlib cannot hold
-# ruff: noqa: PTH100, PTH114, PTH116, PTH118, PTH120
+# ruff: noqa: PTH100, PTH114, PTH116, PTH118, PTH119, PTH120, PTH123
 
 import codecs
+import contextlib
 import heapq
 import os
 import stat
@@ -19,6 +20,8 @@ from specctl.audio.names import decode_key, encode_key
 from specctl.audio.times import modification_time
 from specctl.errors import AudioError
 from specctl.presence import NOWHERE
+
+_APPLE_DOUBLE = b"\0\5\x16\7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +288,9 @@ class _Walk:
         key = self._key(path)
         if not self._is_wanted(key):
             return
-        if real not in self.keys_by_file:
+        if os.path.basename(path).startswith(b"._") and _is_apple_double(path):
+            self._skip(path, "no audio, but what macOS keeps of a file beside it")
+        elif real not in self.keys_by_file:
             self.keys_by_file[real] = key
             self.sources.append(
                 Source(key, os.fsdecode(path), status.st_size, modification_time(status))
@@ -329,6 +334,13 @@ class _Walk:
         }
         self.used |= found
         return found
+
+
+def _is_apple_double(path: bytes) -> bool:
+    """Whether macOS wrote this on a disk that keeps no more of a file than its bytes."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read(len(_APPLE_DOUBLE)) == _APPLE_DOUBLE
+    return False
 
 
 def _is_file(entry: os.DirEntry[bytes]) -> bool:

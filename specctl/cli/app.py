@@ -115,12 +115,16 @@ def print_line(text: str) -> None:
     out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def say(text: str, style: str | None = None) -> None:
+    """A line on stderr as it is."""
+    err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_error(error: SpecctlError) -> None:
     """One line on stderr."""
     from specctl.cli.draw import printable
 
-    text = printable(f"specctl: {error}")
-    err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+    say(printable(f"specctl: {error}"), style="red")
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from specctl.cli.app import ExitCode, command, err, print_line, reported_errors
+from specctl.cli.app import ExitCode, command, err, print_line, reported_errors, say
 from specctl.cli.bench_options import (
     Batch,
     Budget,
@@ -143,17 +143,17 @@ def _run(request: "Request", json: Path | None, report: Path | None, *, quiet: b
 
     with err.status("starting") if err.is_interactive and not quiet else _Silent() as status:
 
-        def say(text: str) -> None:
+        def tell(text: str) -> None:
             if err.is_interactive:
                 status.update(text)
             elif not quiet and ":" in text:  # a workload, not each of its steps
-                err.print(text, markup=False, highlight=False, soft_wrap=True)
+                say(text)
 
         try:
-            return run_bench(request, Hooks(save=save, say=say))
+            return run_bench(request, Hooks(save=save, say=tell))
         except KeyboardInterrupt as stopped:
             kept = f"; what was measured is in {json or report}" if writers else ""
-            err.print(f"specctl: stopped{kept}", markup=False, highlight=False, soft_wrap=True)
+            say(f"specctl: stopped{kept}")
             raise typer.Exit(ExitCode.INTERRUPTED) from stopped
 
 
@@ -195,4 +195,4 @@ def _exit_if_bad(found: "Report", *, verify: bool, fail_below: float | None) -> 
 
 
 def _complain(text: str) -> None:
-    err.print(f"specctl: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+    say(f"specctl: {text}", style="red")

@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 from specctl.audio.reasons import CUT_SHORT, DOUBTS, unmatched
-from specctl.cli.app import err, print_line
+from specctl.cli.app import print_line, say
 from specctl.cli.draw import printable
 from specctl.words import counted, duration, ratio, size
 
@@ -36,15 +36,15 @@ def print_summary(
         return
     if verbose:
         for key, reason in summary.skipped:
-            _say(printable(f"skipped: {key}: {reason}"))
+            say(printable(f"skipped: {key}: {reason}"))
         if summary.kernel:
-            _say(
+            say(
                 f"kernel {summary.kernel} on {', '.join(summary.devices)}: {summary.kernel_reason}"
             )
     is_complete = summary.status == "complete"
     lines = _complete_lines(summary) if is_complete else _lines(summary, allow_truncated)
     for line in lines:
-        _say(line)
+        say(line)
 
 
 def _truncated(summary: "Summary") -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -65,10 +65,10 @@ def _say_some(
 ) -> None:
     """A line for each file, up to a number that can be read."""
     for key, reason in files[:_MOST_FILES_SHOWN]:
-        _say(printable(f"{what}: {key}: {reason}"), style=style)
+        say(printable(f"{what}: {key}: {reason}"), style=style)
     more = len(files) - _MOST_FILES_SHOWN
     if more > 0:
-        _say(f"… and {more:,} more, all in {where}: specctl info {summary.store}", style=style)
+        say(f"… and {more:,} more, all in {where}: specctl info {summary.store}", style=style)
 
 
 def print_empty_bands(config: "SpectrogramConfig") -> None:
@@ -84,7 +84,7 @@ def print_empty_bands(config: "SpectrogramConfig") -> None:
     first_bin = (np.floor(edges[:-2] / step) + 1) * step
     n_empty = int((first_bin >= edges[2:]).sum())
     if n_empty:
-        _say(
+        say(
             f"{n_empty:,} of {config.n_mels:,} mel bands have no FFT bin: raise n_fft or lower "
             "n_mels",
             style="yellow",
@@ -94,7 +94,7 @@ def print_empty_bands(config: "SpectrogramConfig") -> None:
 def print_unused_patterns(patterns: "Sequence[str]") -> None:
     """A note where a pattern is of no file, since it is wrong or files are called otherwise."""
     if patterns:
-        _say(printable(unmatched(patterns)), style="yellow")
+        say(printable(unmatched(patterns)), style="yellow")
 
 
 def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
@@ -223,7 +223,3 @@ def _relabelled(count: int) -> str:
 
 def _resampled(count: int) -> str:
     return f" ({counted(count, 'file')} resampled)" if count else ""
-
-
-def _say(text: str, style: str | None = None) -> None:
-    err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

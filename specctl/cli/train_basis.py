@@ -11,7 +11,15 @@ import typer
 
 from specctl.cli import options as o
 from specctl.cli import train_options as t
-from specctl.cli.app import ExitCode, command, err, importing, print_line, reported_errors
+from specctl.cli.app import (
+    ExitCode,
+    command,
+    err,
+    importing,
+    print_line,
+    reported_errors,
+    say,
+)
 from specctl.cli.draw import printable
 from specctl.cli.report import print_empty_bands
 from specctl.cli.stopping import stoppable_training
@@ -321,22 +329,18 @@ def _say_empty_bands(event: dict[str, Any]) -> None:
 def _print(summary: "Summary", *, as_json: bool, quiet: bool) -> None:
     """The verdict on stdout, the rest on stderr."""
     for key, reason in summary.failures:
-        _say(f"failed: {printable(key)}: {reason}", style="red")
+        say(f"failed: {printable(key)}: {reason}", style="red")
     kept = summary.kept.test
     if not quiet:
-        _say(
+        say(
             f"{summary.output}: run {summary.kept_run + 1}, accuracy {kept['accuracy']:.3f}, "
             f"macro F1 {kept['macro_f1']:.3f} on files it has not seen"
         )
         if summary.verdict is not None:
-            _say(summary.verdict.cost)
+            say(summary.verdict.cost)
     if as_json:
         from specctl.training.metrics import to_json
 
         print_line(to_json(summary.to_dict()))
     elif summary.verdict is not None:
         print_line(summary.verdict.sentence)
-
-
-def _say(text: str, style: str | None = None) -> None:
-    err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

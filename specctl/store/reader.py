@@ -281,6 +281,9 @@ class Store(Mapping[str, np.ndarray]):
     def _unknown_key(self, key: object) -> str:
         if not isinstance(key, str):
             return f"{self.path} has no item {key!r}; its keys are strings"
+        reason = dict(self.errors).get(key)
+        if reason is not None:
+            return f"{self.path} has no item {key!r}, it could not be converted: {reason}"
         # names of folders are what people leave out; spelling is compared for some keys only,
         # which takes long
         ending = (other for other in self._rows if key and other.endswith(key))

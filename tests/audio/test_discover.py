@@ -310,3 +310,19 @@ def test_a_file_list_keeps_returns_that_belong_to_names():
 
 def test_a_file_list_keeps_bytes_that_are_not_utf8():
     assert os.fsencode(read_file_list(b"\xff.wav\n", Path("/d"))[0]) == b"/d/\xff.wav"
+
+
+def test_passes_what_macos_keeps_beside_files(tmp_path):
+    for name, data in {
+        "a.wav": b"RIFF",
+        "._a.wav": b"\0\5\x16\7\0\2\0\0Mac OS X",
+        "._b.wav": b"RIFF",
+        "c.wav": b"\0\5\x16\7",
+        "._d.txt": b"\0\5\x16\7",
+    }.items():
+        (tmp_path / name).write_bytes(data)
+    found = discover([tmp_path])
+    assert keys(found) == ["._b.wav", "a.wav", "c.wav"]
+    assert [(each.key, each.reason.partition(",")[0]) for each in found.skipped] == [
+        ("._a.wav", "no audio")
+    ]

@@ -277,3 +277,11 @@ def test_nothing_is_taken_from_tables_that_have_changed(made, name, value):
         open_store(made.path)
     with pytest.raises(StoreError, match="has changed since it was opened"):
         len(pickle.loads(pickled))
+
+
+def test_an_item_that_could_not_be_made_says_why(made):
+    with open_store(made.path) as store, pytest.raises(KeyError) as caught:
+        store["ben/bad.wav"]
+    assert caught.value.args[0] == (
+        f"{made.path} has no item 'ben/bad.wav', it could not be converted: cannot decode"
+    )
