@@ -159,10 +159,15 @@ class Weighted(WithConstants):
         Raises
         ------
         ParameterError
-            If some weights are on the meta device.
+            If some weights are on the meta device, or divided among processes.
         """
         if not self._has_memory():
             raise without_memory()
+        if any(hasattr(weight, "full_tensor") for weight in (*self.parameters(), *self.buffers())):
+            raise ParameterError(
+                "weights must be whole, they are divided among processes: call unshard() of the "
+                "model first, in all of them"
+            )
         weights = {
             "basis": self._whole_basis(),
             "window": self.window,

@@ -206,6 +206,8 @@ def test_weights_that_are_divided_among_processes_begin_too(one_process):
         model = MAKERS["basis"]()
     fully_shard(model, mesh=one_process)
     model.to_empty(device="cpu")
+    with pytest.raises(ParameterError, match=r"divided among processes: call unshard\(\) of the"):
+        model.to_basis()
     model.unshard()
     assert np.array_equal(model.to_basis().basis, MAKERS["basis"]().to_basis().basis)
 
