@@ -70,9 +70,9 @@ def operands_of(padded: Tensor, chain: Chain, tile: Tile) -> Operands:
 
 
 def interleaved(basis: Tensor, bins: slice) -> Tensor:
-    """Rows real, imaginary, real, … of some bins of (2 * n_freqs, n_fft)."""
+    """Rows real, imaginary, real, … of some bins of (2 * n_freqs, n_fft), contiguous."""
     pairs = basis.detach().reshape(2, -1, basis.shape[1])[:, bins]
-    return pairs.transpose(0, 1).reshape(-1, basis.shape[1])
+    return pairs.transpose(0, 1).reshape(-1, basis.shape[1]).contiguous()
 
 
 def layout_of(chain: Chain, bins: slice, tile: Tile) -> Layout:

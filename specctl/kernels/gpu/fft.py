@@ -52,7 +52,7 @@ def _write_frames(samples: Tensor, chain: Chain, piece: Piece, frames: Tensor) -
         (-(-chain.n_fft // tile.columns), -(-piece.n_frames // tile.rows)),
         tile,
         samples_ptr=samples,
-        window_ptr=chain.window,
+        window_ptr=chain.window.contiguous(),
         frames_ptr=frames,
         row_stride=samples.stride(0),
         n_times=piece.n_times,

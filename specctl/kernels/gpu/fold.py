@@ -81,7 +81,7 @@ def _fold(samples: Tensor, chain: Chain, piece: Piece, by: Tensor, depth: int) -
         (-(-depth // tile.columns), -(-piece.n_frames // tile.rows)),
         tile,
         samples_ptr=samples,
-        window_ptr=chain.window,
+        window_ptr=chain.window.contiguous(),
         scale_ptr=power_of_two(by),
         **folded._asdict(),
         row_stride=samples.stride(0),

@@ -9,7 +9,7 @@ from specctl.kernels.gpu.jit.values import emit
 @triton.jit(do_not_specialize=["n_times", "n_frames"])
 def frame_kernel(
     samples_ptr,  # (n_items, samples), rows row_stride apart
-    window_ptr,  # (N_FFT,)
+    window_ptr,  # (N_FFT,) contiguous
     frames_ptr,  # (n_frames, N_FFT) contiguous
     row_stride,
     n_times,

@@ -40,7 +40,7 @@ def store_limbs(
 @triton.jit(do_not_specialize=["n_times", "n_frames", "n_rows"])
 def folding_kernel(
     samples_ptr,  # (n_items, samples), rows row_stride apart
-    window_ptr,  # (4 * Q,)
+    window_ptr,  # (4 * Q,) contiguous
     scale_ptr,  # (n_items,) powers of two
     even_high_ptr,  # (2 parities, n_rows, DEPTH) contiguous, fp16: what meets the cosines
     even_low_ptr,

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from specctl.dsp.reference import reference_spectrogram
+from specctl.kernels.bands import Bands
 from tests.dsp.signals import noise, signals
 from tests.kernels.gpu.chains import (
     NAMES,
@@ -158,6 +159,26 @@ def test_a_trained_basis_of_any_values_equals_its_product():
     off = (torch.view_as_real(RUN["dense"](waveform, chain)) - wanted).abs()
     # each row against its own size
     assert (off <= LINEAR_TOLERANCE * wanted.abs().amax(dim=(0, 2), keepdim=True)).all()
+
+
+def spread(weight):
+    """The same numbers, each apart from the next, as a checkpoint or a model may have them."""
+    return weight.new_full((*weight.shape, 2), math.nan).select(-1, 0).copy_(weight)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("feature", ["complex", "mel"])
+def test_weights_may_lie_in_memory_in_any_way(name, feature):
+    settings = {**SMALL, "feature": feature}
+    if feature == "mel":
+        # a single bin reaches it
+        settings.update(n_mels=1, fmin=480.0, fmax=520.0, mel_norm="none")
+    chain = transform_of(name, settings)._chain()
+    bands = None if chain.bands is None else Bands(spread(chain.bands.mel))
+    basis = None if chain.basis is None else spread(chain.basis)
+    apart = replace(chain, window=spread(chain.window), basis=basis, bands=bands)
+    waveform = noise(2, 300)
+    assert torch.equal(RUN[name](waveform, apart), RUN[name](waveform, chain))
 
 
 @pytest.mark.parametrize("name", NAMES)
