@@ -56,7 +56,7 @@ def compute(padded: Tensor, chain: Chain) -> Tensor:
     target = Target(padded, chain, n_times, Layout("parities", blocks, tile.bands))
     depth = -(-(chain.n_fft // 4) // tile.depth) * tile.depth
     basis = _fold_basis(chain.n_fft // 4, depth, padded.device)
-    exponents = exponents_of(peaks_of(padded), FORWARD["fp32"]) - _HEADROOM
+    exponents = exponents_of(_windowed_peaks(padded, chain.window), FORWARD["fp32"]) - _HEADROOM
     most = min(_SAMPLES // chain.n_fft, MAX_FRAMES)
     if is_interpreted(padded.device):
         most = INTERPRETED_FRAMES
@@ -67,6 +67,13 @@ def compute(padded: Tensor, chain: Chain) -> Tensor:
         # or they would be there beside those of the next piece
         del folded
     return target.out
+
+
+def _windowed_peaks(padded: Tensor, window: Tensor) -> Tensor:
+    """What no sample of an item times the window exceeds, (batch,)."""
+    bounds = peaks_of(padded) * window.abs().amax()
+    # of an infinite one there is no exponent
+    return bounds.clamp_max(torch.finfo(bounds.dtype).max)
 
 
 def _fold(samples: Tensor, chain: Chain, piece: Piece, by: Tensor, depth: int) -> _Folded:

@@ -80,7 +80,8 @@ def exponents_of(peaks: Tensor, kept: Format) -> Tensor:
     if not kept.is_scaled:
         return torch.zeros_like(peaks, dtype=torch.int32)
     exponents: Tensor = torch.frexp(peaks).exponent
-    # a float32 holds 2**±126; rows that quiet have no more bits to save
+    # a float32 holds 2**±126; rows that quiet have no more bits to save, and of rows with a peak
+    # above 2**114 fp16 may not hold the loudest samples
     return (_TOP - exponents).clamp(-100, 100)
 
 

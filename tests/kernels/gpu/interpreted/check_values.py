@@ -161,6 +161,20 @@ def test_a_trained_basis_of_any_values_equals_its_product():
     assert (off <= LINEAR_TOLERANCE * wanted.abs().amax(dim=(0, 2), keepdim=True)).all()
 
 
+@pytest.mark.parametrize("name", ["fft", "fold"])
+@pytest.mark.parametrize("size", [1e-20, 1e-5, 0.3, 200.0, 1e4, 1e15])
+def test_a_trained_window_of_any_size_gives_its_spectra(name, size):
+    transform = transform_of(name, {**SMALL, "feature": "complex"}, trainable=("window",))
+    with torch.no_grad():
+        transform.window.copy_(size * noise(64, seed=1))
+    chain, _ = chain_and_weights(transform, torch.float32, ())
+    exact, _ = chain_and_weights(transform, torch.float64, ())
+    waveform = noise(3, 300) * torch.tensor([[1.0], [1e-5], [1e5]])
+    wanted = torch.view_as_real(plain_chain(waveform.double(), exact))
+    off = (torch.view_as_real(RUN[name](waveform, chain)) - wanted).abs()
+    assert (off <= LINEAR_TOLERANCE * wanted.abs().amax(dim=(1, 2, 3), keepdim=True)).all()
+
+
 def spread(weight):
     """The same numbers, each apart from the next, as a checkpoint or a model may have them."""
     return weight.new_full((*weight.shape, 2), math.nan).select(-1, 0).copy_(weight)
