@@ -1,5 +1,7 @@
 """The backward pass of products with a basis, piece by piece."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -69,7 +71,10 @@ class Backward:
         return result
 
     def add(self, piece: Piece, gradient: Tensor) -> None:
-        """One piece, and its gradient (items, n_bins, n_times) before the logarithm."""
+        """One piece, and its gradient (items, n_bins, n_times).
+
+        In bands before the logarithm; without bands in the result.
+        """
         parts, values = self._gradient_in_parts(piece, gradient)
         if self.d_mel is not None and values is not None:
             bands = gradient.transpose(0, 1).reshape(len(self.d_mel), -1)
@@ -111,8 +116,11 @@ class Backward:
             item_stride=gradient.stride(0),
             row_stride=gradient.stride(1),
             exponent=(chain.power or 2.0) / 2,
+            amin=0.0 if chain.log is None else chain.log.amin,
+            per_neper=0.0 if chain.log is None else chain.log.factor / math.log(10.0),
             BANDS=banding is not None,
             RAISE=raise_name(chain.power),
+            LOG=chain.log is not None,
             VALUES=values is not None,
             WIDTH=1 if banding is None else banding.width,
             BAND_STEP=1 if banding is None else banding.step,

@@ -1,8 +1,9 @@
 """Kernel ``conv`` on a GPU with gradients: nothing the size of the spectra is kept.
 
-Kept are the waveforms, the basis, the bands and the result. The backward pass computes real and
-imaginary parts again, piece by piece, and turns them into the gradients in themselves on the
-spot; two products take these to the basis and to the waveforms.
+Kept are the waveforms, the basis, the bands, and of a logarithm of bands a copy, so that the
+result may be changed in place. The backward pass computes real and imaginary parts again, piece by
+piece, and turns them into the gradients in themselves on the spot; two products take these to the
+basis and to the waveforms.
 """
 
 import math
@@ -43,14 +44,15 @@ class _Dense(torch.autograd.Function):
     ) -> Tensor:
         chain = replace(chain, basis=basis.detach())
         spec = dense.compute(padded, chain)
-        ctx.save_for_backward(padded, basis, mel, spec if chain.log is not None else None)
+        logs = spec.clone() if chain.log is not None and mel is not None else None
+        ctx.save_for_backward(padded, basis, mel, logs)
         # the basis is kept above, where autograd sees when somebody changes it
         ctx.chain = replace(chain, basis=None)
         return spec
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        padded, basis, mel, spec = ctx.saved_tensors
+        padded, basis, mel, logs = ctx.saved_tensors
         chain = replace(ctx.chain, basis=basis)
         if is_followed_again(gradient):
             chain = replace(chain, bands=None if mel is None else Bands(mel))
@@ -68,9 +70,8 @@ class _Dense(torch.autograd.Function):
             )
             for piece in pieces(len(padded), frames_in(padded, chain), work.capacity):
                 values = gradient[piece.items, :, piece.times]
-                if chain.log is not None:
-                    logs = spec[piece.items, :, piece.times]
-                    values = _through_log(values, logs, chain.log)
+                if chain.log is not None and logs is not None:
+                    values = _through_log(values, logs[piece.items, :, piece.times], chain.log)
                 work.add(piece, values.contiguous())
             return work.d_waveform, work.d_basis, work.d_mel, None
 

@@ -47,6 +47,11 @@ RUNS = {
     "dense, 80 bands, trained": ("dense", {**MUSIC, "n_mels": 80}, ("basis",)),
     "dense, 128 bands, trained": ("dense", {**FULL, "n_mels": 128}, ("basis",)),
     "dense, 80 trained bands": ("dense", {**SPEECH, "n_mels": 80}, ("basis", "mel")),
+    "dense, magnitude in dB, trained": (
+        "dense",
+        {**MUSIC, "feature": "magnitude", "scale": "db"},
+        ("basis",),
+    ),
     "dense, magnitude, trained": ("dense", {**MUSIC, "feature": "magnitude"}, ("basis",)),
 }
 # sizes between those of others

@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from specctl.kernels.gpu.jit.limbs import dot16
-from specctl.kernels.gpu.jit.values import emit, emit_complex, raised, slope
+from specctl.kernels.gpu.jit.values import emit, emit_complex, logged_slope, raised, slope
 
 
 @triton.jit
@@ -128,7 +128,7 @@ def parts_gradient_kernel(
     basis_low_ptr,
     samples_unscale_ptr,
     basis_unscale_ptr,
-    gradient_ptr,  # (n_items, n_rows, n_times): in bands or bins, before the logarithm
+    gradient_ptr,  # (n_items, n_rows, n_times): in bands before a logarithm, or in bins after it
     weights_ptr,  # (n_blocks, WIDTH, BLOCK_BINS) contiguous
     lowest_ptr,  # (n_blocks,) first band that each block touches
     widths_ptr,  # (n_blocks,)
@@ -143,8 +143,11 @@ def parts_gradient_kernel(
     item_stride,
     row_stride,
     exponent,
+    amin,
+    per_neper,
     BANDS: tl.constexpr,
     RAISE: tl.constexpr,
+    LOG: tl.constexpr,
     VALUES: tl.constexpr,
     WIDTH: tl.constexpr,
     BAND_STEP: tl.constexpr,
@@ -192,6 +195,8 @@ def parts_gradient_kernel(
     pairs = tl.reshape(parts, (BLOCK_FRAMES, BLOCK_BINS, 2))
     power = tl.sum(pairs * pairs, axis=2)
     d_power = 2.0 * d_value
+    if LOG and not BANDS:
+        d_power = d_power * logged_slope(raised(power, exponent, RAISE), amin, per_neper)
     if RAISE != "no":
         d_power = d_power * slope(power, exponent, RAISE)
     d_parts = tl.reshape(pairs * d_power[:, :, None], (BLOCK_FRAMES, 2 * BLOCK_BINS))

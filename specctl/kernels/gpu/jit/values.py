@@ -52,6 +52,17 @@ def logged(
 
 
 @triton.jit
+def logged_slope(
+    value,
+    amin,
+    per_neper,
+):
+    """Derivative of `logged` by ``value``; 0 at or below ``amin``."""
+    heard = tl.where(value <= amin, 1.0, value)
+    return tl.where(value <= amin, 0.0, per_neper / heard)
+
+
+@triton.jit
 def emit(
     power,  # (BLOCK_FRAMES, BLOCK_BINS)
     out_ptr,  # (item, bin, time), or with BANDS (n_blocks * WIDTH, n_frames) contiguous

@@ -10,6 +10,7 @@ from tests.kernels.gpu.chains import (
     chain_and_weights,
     gradients,
     padded_for,
+    plain_chain,
     transform_of,
 )
 
@@ -23,8 +24,15 @@ CASES = {
     "mel in dB": {**SMALL, "n_mels": 18},
     "mel, ln, 144": {**SMALL, "n_fft": 144, "hop_length": 60, "n_mels": 9, "scale": "ln"},
     "mel of an uneven power": {**SMALL, "n_mels": 9, "power": 1.5},
+    "power in dB": {**SMALL, "feature": "power", "scale": "db"},
+    "magnitude, ln, 100": {
+        **{"feature": "magnitude", "n_fft": 100, "hop_length": 33},
+        # half of the values lie below it
+        **{"scale": "ln", "amin": 0.5, "ref": 3.0},
+    },
     "mel, hop longer than a frame": {"n_fft": 64, "hop_length": 80, "n_mels": 7, "center": False},
 }
+LOGARITHMS = {case: CASES[case] for case in ("mel in dB", "power in dB", "magnitude, ln, 100")}
 every_case = pytest.mark.parametrize("settings", CASES.values(), ids=CASES)
 
 # of the largest: two limbs of bfloat16 carry 16 bits, and gradients divide by powers
@@ -87,6 +95,30 @@ def test_gradients_of_complex_spectra_are_those_of_float64(name):
         assert_close(got, wanted)
 
 
+@pytest.mark.parametrize("name", ["fft", "fold", "dense"])
+@pytest.mark.parametrize("case", LOGARITHMS)
+def test_a_result_may_be_changed_in_place(name, case):
+    settings = LOGARITHMS[case]
+    trained = ("waveform", "basis") if name == "dense" else ("waveform", "window")
+    transform = transform_of(name, settings)
+    padded = padded_for(transform, noise(2, 300))
+
+    def masked(run):
+        def spec_of(padded, chain):
+            spec = run(padded, chain)
+            spec[:, 3:6] = 0.0
+            return spec.mul_(2.0)
+
+        return spec_of
+
+    got, wanted = (
+        gradients(masked(run), padded, *chain_and_weights(transform, dtype, trained), trained)
+        for run, dtype in ((RUN[name], torch.float32), (plain_chain, torch.float64))
+    )
+    for each in trained:
+        assert_close(got[each], wanted[each])
+
+
 def test_gradients_at_cheaper_precisions_point_the_same_way():
     settings = {**SMALL, "feature": "power"}
     full, exact = both_gradients("dense", settings, noise(1, 500), ("basis",))["basis"]
@@ -99,7 +131,9 @@ def test_gradients_at_cheaper_precisions_point_the_same_way():
         assert similar > 0.9999
 
 
-@pytest.mark.parametrize("case", ["magnitude", "mel in dB", "mel of an uneven power"])
+@pytest.mark.parametrize(
+    "case", ["magnitude", "mel in dB", "mel of an uneven power", "magnitude, ln, 100"]
+)
 def test_gradients_of_silence_are_zero(case):
     transform = transform_of("dense", CASES[case])
     trained = ("waveform", "basis", *(("mel",) if "n_mels" in CASES[case] else ()))
@@ -140,12 +174,15 @@ def test_a_waveform_gradient_does_not_depend_on_the_batch():
         assert torch.equal(together[items], gradient(padded[items]))
 
 
-def test_nothing_but_inputs_and_result_is_kept():
-    transform = transform_of("dense", CASES["mel in dB"])
+@pytest.mark.parametrize(("case", "n_copies"), [("mel in dB", 1), ("power in dB", 0)])
+def test_nothing_but_inputs_and_logarithms_of_bands_is_kept(case, n_copies):
+    transform = transform_of("dense", LOGARITHMS[case])
     chain, leaves = chain_and_weights(transform, torch.float32, ("basis",))
     padded = padded_for(transform, noise(2, 501))
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         spec = RUN["dense"](padded, chain)
-    known = {t.data_ptr() for t in (padded, leaves["basis"], leaves["mel"], spec)}
-    assert {t.data_ptr() for t in kept} <= known
+    known = {tensor.data_ptr() for tensor in (padded, *leaves.values())}
+    others = [tensor for tensor in kept if tensor.data_ptr() not in known]
+    assert len(others) == n_copies
+    assert all(torch.equal(other, spec) for other in others)
