@@ -13,6 +13,7 @@ from specctl.config import SpectrogramConfig
 from specctl.convert.compute import OutOfDeviceMemoryError
 from specctl.convert.devices import reported_device
 from specctl.convert.settings import ConvertConfig
+from specctl.eager import eager
 from specctl.kernels.memory import is_out_of_memory
 from specctl.transforms import Transform
 
@@ -46,6 +47,7 @@ class TorchComputer:
         self.pack_samples = min(memory_budget // self._bytes_per_sample(), _MOST_PACKED)
         self._stretch = _Stretch()
 
+    @eager
     def spectra(self, tiles: Sequence[np.ndarray]) -> list[Tensor]:
         """Everything that looks at single frames, of several tiles at once.
 
@@ -77,6 +79,7 @@ class TorchComputer:
         (spec,) = self.spectra([tile])
         return float(spec.max())
 
+    @eager
     def rows(self, spec: Tensor, peak: float | None, is_first: bool = True) -> np.ndarray:
         """Finish a tile and bring it to the host.
 
@@ -155,7 +158,8 @@ class TorchComputer:
         for tile in tiles:
             starts.append(total)
             total += -(-len(tile) // hop) * hop
-        pack = torch.zeros(total + n_fft, pin_memory=self.device.type == "cuda")
+        is_pinned = self.device.type == "cuda"
+        pack = torch.zeros(total + n_fft, device="cpu", pin_memory=is_pinned)
         for start, tile in zip(starts, tiles, strict=True):
             pack[start : start + len(tile)] = torch.from_numpy(tile)
         spec = self.transform.run(pack.to(self.device, non_blocking=True)[None])[0]

@@ -34,5 +34,6 @@ class Buffers(threading.local):
         if kept is None or kept.numel() < size:
             # a tensor of inference mode could not be written to outside of it
             with torch.inference_mode(False):
-                kept = self._kept[name, dtype] = torch.empty(size, dtype=dtype)
+                kept = torch.empty(size, dtype=dtype, device=device)
+                self._kept[name, dtype] = kept
         return kept[:size].view(shape)

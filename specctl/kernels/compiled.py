@@ -39,7 +39,8 @@ def run(padded: Tensor, chain: Chain) -> Tensor:
     samples = np.ascontiguousarray(padded.detach().numpy())
     n_frames = spectrogram.n_frames(samples.shape[1])
     dtype = torch.complex64 if chain.power is None else torch.float32
-    result = torch.empty((len(samples), chain.n_bins, n_frames), dtype=dtype)
+    shape = (len(samples), chain.n_bins, n_frames)
+    result = torch.empty(shape, dtype=dtype, device=padded.device)
     out = torch.view_as_real(result).numpy() if chain.power is None else result.numpy()
     hop = chain.hop_length
 

@@ -14,6 +14,7 @@ from specctl.basis.ordinary import read_basis
 from specctl.basis.record import checked_metadata
 from specctl.basis.state_dict import settings_of
 from specctl.config import SpectrogramConfig
+from specctl.eager import eager
 from specctl.errors import BasisError, ParameterError, Stopped, TrainingError
 from specctl.presets import preset as preset_settings
 from specctl.training.arms import (
@@ -41,6 +42,7 @@ _FRAME_SECONDS = 0.032
 _N_MELS = 64
 
 
+@eager
 def train_basis(
     folder: Path | str,
     output: Path | str,

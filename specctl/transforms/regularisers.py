@@ -116,7 +116,7 @@ class _Overlap(torch.autograd.Function):
         for first in range(0, len(unit), _BLOCK_ROWS):
             last = min(first + _BLOCK_ROWS, len(unit))
             cosines = unit[first:last] @ unit.T
-            cosines[torch.arange(last - first), torch.arange(first, last)] = 0
+            cosines.diagonal(first).zero_()
             total += cosines.square().sum()
             # each pair is met twice, once from either side
             torch.mm(cosines, unit, out=gradient[first:last])

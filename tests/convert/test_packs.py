@@ -202,6 +202,35 @@ def test_a_transform_is_built_where_it_runs(monkeypatch):
     assert built == [torch.device("meta")]
 
 
+@pytest.mark.parametrize(
+    "job",
+    [{"kernel": "conv"}, {"kernel": "conv", "feature": "mfcc"}, {"scale": "pcen"}, {"power": 1.5}],
+    ids=["conv", "mfcc", "pcen", "power"],
+)
+def test_another_default_device_is_not_that_of_a_conversion(job, tmp_path):
+    folder = corpus(tmp_path / "in", 3)
+    settings = {**STFT, **job}
+    options = Options(workers=0, kernel=settings.pop("kernel", "auto"))
+    convert_audio(folder, tmp_path / "here.h5", options=options, **settings)
+    work._computer.cache_clear()
+    with torch.device("meta"):
+        convert_audio(folder, tmp_path / "there.h5", options=options, **settings)
+    with open_store(tmp_path / "here.h5") as here, open_store(tmp_path / "there.h5") as there:
+        assert len(there) == 3
+        assert all(np.array_equal(here[key], there[key]) for key in here)
+
+
+@pytest.mark.parametrize("kernel", ["fft", "conv"])
+def test_another_default_device_is_not_that_of_a_pack(kernel):
+    transform = transform_for(GivenSettings(STFT).resolve(RATE).spectrogram, kernel=kernel)
+    computer = PackingComputer(transform.requires_grad_(False), 2**30)
+    tiles = [noise(600 + n, seed=n)[:, 0] for n in range(3)]
+    wanted = computer.spectra(tiles)
+    with torch.device("meta"):
+        found = computer.spectra(tiles)
+    assert all(torch.equal(*pair) for pair in zip(found, wanted, strict=True))
+
+
 def test_the_budget_covers_a_packs_samples_and_their_rows():
     config = GivenSettings(STFT).resolve(RATE).spectrogram
     computer = TorchComputer(transform_for(config), CPU, 10**6)

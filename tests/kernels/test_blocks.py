@@ -4,6 +4,7 @@ import torch
 from specctl.config import SpectrogramConfig
 from specctl.kernels import blocks
 from specctl.kernels.blocks import block_frames, raised
+from specctl.kernels.buffers import Buffers
 from specctl.transforms import MelSpectrogram, Transform, transform_for
 from tests.dsp.signals import noise
 
@@ -43,6 +44,17 @@ def test_a_tile_of_whole_blocks_has_the_numbers_of_the_whole_to_the_last_bit(set
     for first, last in ((0, block), (block, 3 * block), (3 * block, n_frames)):
         part = transform.run(tile(padded, config, first, last).clone())
         assert torch.equal(part, whole[..., first:last])
+
+
+@pytest.mark.parametrize("kernel", KERNEL_NAMES)
+def test_another_default_device_is_not_that_of_reused_memory(kernel, monkeypatch):
+    monkeypatch.setattr(blocks, "_BUFFERS", Buffers())
+    transform = transform_for(SpectrogramConfig.resolve(**LONG["mel"], power=1.5), kernel=kernel)
+    padded = noise(2, 5000)
+    wanted = transform.run(padded)
+    monkeypatch.setattr(blocks, "_BUFFERS", Buffers())
+    with torch.device("meta"):
+        assert torch.equal(transform.run(padded), wanted)
 
 
 @pytest.mark.parametrize("name", ["mel", "window"])

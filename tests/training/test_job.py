@@ -53,6 +53,14 @@ def test_the_basis_file_holds_what_was_trained_and_on_what(tones, tmp_path):
     assert not (tmp_path / "b.safetensors.work").exists()
 
 
+def test_another_default_device_is_not_that_of_a_training(tones, tmp_path):
+    here = train_basis(tones, tmp_path / "here", **TINY, augment=("gain", "mixup"))
+    with torch.device("meta"):
+        there = train_basis(tones, tmp_path / "there", **TINY, augment=("gain", "mixup"))
+    assert torch.equal(there.trained, here.trained)
+    assert (there.kept.history, there.kept.test) == (here.kept.history, here.kept.test)
+
+
 def test_training_goes_on_from_a_basis_file_with_its_settings(tones, tmp_path):
     first = train_basis(tones, tmp_path / "first", **TINY, train="basis")
     given = {name: TINY[name] for name in TINY if name not in ("n_fft", "n_mels")}

@@ -61,6 +61,13 @@ def test_orthogonality_is_the_mean_squared_cosine(n_rows):
     )
 
 
+def test_another_default_device_is_not_that_of_the_rows():
+    rows = noise(300, 40)
+    wanted = r.orthogonality_penalty(rows)
+    with torch.device("meta"):
+        assert torch.equal(r.orthogonality_penalty(rows), wanted)
+
+
 def test_orthogonality_is_nought_for_orthogonal_and_one_for_parallel_rows():
     orthogonal = torch.linalg.qr(noise(32, 32).double())[0]
     assert r.orthogonality_penalty(orthogonal).item() == pytest.approx(0, abs=1e-30)
