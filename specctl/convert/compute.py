@@ -13,8 +13,8 @@ class OutOfDeviceMemoryError(MemoryError):
 class Computer(Protocol):
     """Runs one transform on one device within a memory budget.
 
-    ``pack_samples`` is how many samples of tiles should be computed together, 0 where that
-    gains nothing.
+    ``pack_samples`` is how many samples of tiles, each in whole hops, may be computed together,
+    0 where that gains nothing.
     """
 
     pack_samples: int

@@ -20,7 +20,10 @@ from specctl.transforms import Transform
 _SHORT = "not enough memory on the device"
 
 _MOST_PACKED = 2**25
-"""Samples of a pack that keep any GPU busy; it stands twice on the host, 128 MB each time."""
+"""Samples of a pack that keep any GPU busy; it stands twice on the host, 128 MiB each time.
+
+A power of two, to which torch rounds pinned memory up.
+"""
 
 
 class _Stretch(threading.local):
@@ -44,7 +47,9 @@ class TorchComputer:
     def __init__(self, transform: Transform, device: torch.device, memory_budget: int) -> None:
         self.transform = transform
         self.device = device
-        self.pack_samples = min(memory_budget // self._bytes_per_sample(), _MOST_PACKED)
+        # a pack ends with what its last frame needs
+        most = max(1, _MOST_PACKED - transform.config.n_fft)
+        self.pack_samples = min(memory_budget // self._bytes_per_sample(), most)
         self._stretch = _Stretch()
 
     @eager

@@ -1,7 +1,7 @@
 """Converting the sources of one part: decode, compute, store, or a failure and nothing of it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -51,6 +51,14 @@ class _File:
     sha256: str = ""
 
 
+@dataclass(slots=True)
+class _Held:
+    """Files in hand, and how many samples their tiles have in a pack."""
+
+    files: list[tuple[_File, list[_Tile]]] = field(default_factory=list)
+    n_samples: int = 0
+
+
 class PartWorker:
     """The state of one part in the making."""
 
@@ -70,7 +78,7 @@ class PartWorker:
 
     def convert_all(self) -> None:
         """Every source in turn; on a GPU several at once, stored in the same order."""
-        held: list[tuple[_File, list[_Tile]]] = []
+        held = _Held()
         for number, source in enumerate(self._job.sources):
             self._beat.take(number)
             try:
@@ -88,10 +96,7 @@ class PartWorker:
                 self._store_held(held)
                 self._fail(source, error)
                 continue
-            held.append((file, decoded))
-            n_held = sum(len(tile.padded) for _, tiles in held for tile in tiles)
-            if n_held >= min(self._pack_samples, self._computer.pack_samples):
-                self._store_held(held)
+            self._hold(file, decoded, held)
         self._store_held(held)
 
     def _opened(self, source: PlannedSource) -> AudioReader:
@@ -186,16 +191,32 @@ class PartWorker:
                 (spec,) = self._computer.spectra([tile.padded])
             yield tile, spec
 
-    def _store_held(self, held: list[tuple[_File, list[_Tile]]]) -> None:
+    def _hold(self, file: _File, decoded: list[_Tile], held: _Held) -> None:
+        """Take a source in hand, after those that leave no room for it in their pack."""
+        hop = self._config.hop_length
+        n_samples = sum(-(-len(tile.padded) // hop) * hop for tile in decoded)
+        if held.n_samples + n_samples > self._room:
+            self._store_held(held)
+        held.files.append((file, decoded))
+        held.n_samples += n_samples
+        if held.n_samples >= self._room:
+            self._store_held(held)
+
+    @property
+    def _room(self) -> int:
+        """Samples of a pack; fewer once memory was short."""
+        return min(self._pack_samples, self._computer.pack_samples)
+
+    def _store_held(self, held: _Held) -> None:
         """Compute all sources in hand in one go, store them one after another, let them go."""
-        padded = [tile.padded for _, decoded in held for tile in decoded]
+        padded = [tile.padded for _, decoded in held.files for tile in decoded]
         try:
             with self._clock.stage("transform"):
                 spectra = iter(self._computer.spectra(padded) if padded else [])
         except OutOfDeviceMemoryError:
             # even one tile of one of them is too much: the others can do without a pack
             spectra = None
-        for file, decoded in held:
+        for file, decoded in held.files:
             try:
                 if spectra is None:
                     self._store(file, self._one_by_one(decoded))
@@ -203,7 +224,8 @@ class PartWorker:
                     self._store(file, [(tile, next(spectra)) for tile in decoded])
             except _EXPECTED as error:
                 self._fail(file.source, error)
-        held.clear()
+        held.files.clear()
+        held.n_samples = 0
 
     def _store(self, file: _File, spectra: Iterable[tuple[_Tile, Any]]) -> None:
         """Write all items of a file, or raise; the caller then discards them."""

@@ -28,10 +28,11 @@ class PackingComputer(TorchComputer):
 
     most = 10**9
     sizes: list[int]
+    n_samples: list[int]
 
     def __init__(self, transform, budget):
         super().__init__(transform, CPU, budget)
-        self.sizes = []
+        self.sizes, self.n_samples = [], []
         # from here on the class believes in a GPU, but for the making of packs
         self.device = torch.device("cuda")
 
@@ -39,6 +40,9 @@ class PackingComputer(TorchComputer):
         if len(tiles) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         self.sizes.append(len(tiles))
+        config = self.transform.config
+        hops = sum(-(-len(tile) // config.hop_length) for tile in tiles)
+        self.n_samples.append(hops * config.hop_length + config.n_fft)
         self.device = CPU
         try:
             return super()._packed(tiles)
@@ -113,6 +117,23 @@ def test_a_store_does_not_depend_on_packs(tmp_path, packing, job, budget):
     assert_near(tmp_path / "packed.h5", tmp_path / "alone.h5")
     sizes = [size for computer in computers for size in computer.sizes]
     assert max(sizes) > 1 or budget == 1
+
+
+@pytest.mark.parametrize("hop_length", [100, 700])
+def test_no_pack_is_larger_than_its_memory_but_that_of_one_large_file(
+    hop_length, tmp_path, packing, monkeypatch
+):
+    most = 2**15
+    monkeypatch.setattr(compute_torch, "_MOST_PACKED", most)
+    for number, n_samples in enumerate([*range(6000, 12_000, 500), most, 8000, 700]):
+        write(tmp_path / "in" / f"{number:02d}.wav", noise(n_samples, seed=number))
+    computers = packing(2**30)
+    settings = {**STFT, "hop_length": hop_length}
+    convert_audio(tmp_path / "in", tmp_path / "o.h5", options=HERE, **settings)
+    (computer,) = computers
+    packs = list(zip(computer.n_samples, computer.sizes, strict=True))
+    assert [size for n_samples, size in packs if n_samples > most] == [1]
+    assert max(computer.sizes) > 2
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7])
@@ -241,7 +262,8 @@ def test_the_budget_covers_a_packs_samples_and_their_rows():
 def test_a_pack_does_not_grow_with_the_memory_of_the_device():
     config = GivenSettings(STFT).resolve(RATE).spectrogram
     large, larger = (TorchComputer(transform_for(config), CPU, n * 2**30) for n in (24, 140))
-    assert large.pack_samples == larger.pack_samples == 2**25
+    # with the end of its last frame no more than a power of two, which torch would round up to
+    assert large.pack_samples == larger.pack_samples == 2**25 - 512
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
