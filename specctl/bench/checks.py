@@ -116,8 +116,6 @@ def _not_finite(values: Tensor) -> str | None:
 def record_problem(cell: Cell, problem: BaseException) -> None:
     """Turn an exception into a row."""
     is_oom = is_out_of_memory(problem)
-    if is_oom and torch.cuda.is_available():
-        torch.cuda.empty_cache()
     cell.status = "oom" if is_oom else "failed"
     first = (str(problem).strip() or "no message").splitlines()[0]
     cell.note = first if is_oom else f"{type(problem).__name__}: {first}"

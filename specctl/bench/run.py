@@ -178,6 +178,7 @@ class _Run:
             self.report.cells.append(cell)
             self._hooks.say(f"checking {contender.name}")
             entry = _try_to_enter(gate, contender, cell)
+            _give_back(cell)
             if entry is not None:
                 entries.append(entry)
             self._hooks.save(self.report)
@@ -223,6 +224,7 @@ class _Run:
         if runner.problem is not None:
             cell.samples_s = []
             record_problem(cell, runner.problem)
+            _give_back(cell)
 
     def _finish(self, entry: _Entry) -> None:
         self._take(entry)
@@ -284,6 +286,12 @@ def _try_to_enter(gate: Gate, contender: Contender, cell: Cell) -> _Entry | None
     if prepared is not None:
         prepared.close()
     return None
+
+
+def _give_back(cell: Cell) -> None:
+    """Leave the device to others; not while an exception holds on to what it went through."""
+    if cell.status == "oom":
+        torch.cuda.empty_cache()
 
 
 def _settings(request: Request, device: str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """A whole run with a clock that only the contenders move."""
 
 import json
+from dataclasses import replace
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -114,6 +116,29 @@ def test_who_runs_out_of_memory_is_a_row(timer, problem):
     report = bench(timer, Fake("large", timer, fails={4: problem}), Fake("small", timer))
     assert cell_of(report, "large").status == "oom"
     assert cell_of(report, "small").status == "ok"
+
+
+@pytest.mark.parametrize("call", [1, 3, 6], ids=["checked", "warmed up", "timed"])
+def test_memory_is_given_back_once_nothing_is_left_of_who_ran_out_of_it(call, timer, monkeypatch):
+    held, n_left = WeakSet(), []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: n_left.append(len(held)))
+
+    class Greedy(Fake):
+        def prepare(self, workload):
+            prepared = super().prepare(workload)
+
+            def forward(waveform):
+                on_device = torch.zeros(1)
+                held.add(on_device)
+                if self.n_calls + 1 == call:
+                    raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+                return prepared.forward(waveform)
+
+            return replace(prepared, forward=forward)
+
+    report = bench(timer, Greedy("greedy", timer), Fake("modest", timer), rounds=6)
+    assert cell_of(report, "greedy").status == "oom"
+    assert set(n_left) == {0}
 
 
 def test_who_is_not_installed_is_a_row_with_the_cure(timer):
