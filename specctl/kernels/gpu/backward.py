@@ -1,6 +1,7 @@
 """The backward pass of products with a basis, piece by piece."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,6 +31,13 @@ _PROGRAMS = 256
 _MAX_SPLITS = 8
 
 
+class _Parts(NamedTuple):
+    """The gradient in real and imaginary parts, split in two; nothing of it is scaled."""
+
+    high: Tensor  # (n_frames, n_columns)
+    low: Tensor  # (n_frames, n_columns), or high again
+
+
 class Backward:
     """Gradients that grow with every piece; ``None`` where one is not wanted."""
 
@@ -49,8 +57,8 @@ class Backward:
         self.d_waveform = torch.zeros_like(padded) if d_waveform else None
         self._basis_sums = self._new_basis_sums() if d_basis else None
         self._plain_basis = self._split_basis() if d_waveform else None
-        is_mel = d_mel and chain.bands is not None
-        self.d_mel = torch.zeros_like(chain.bands.mel) if is_mel and chain.bands else None
+        mel = chain.bands.mel if d_mel and chain.bands is not None else None
+        self.d_mel = None if mel is None else torch.zeros_like(mel)
 
     @property
     def capacity(self) -> int:
@@ -86,7 +94,7 @@ class Backward:
             place = piece.samples(self.d_waveform, self._chain)
             self._add_to_waveform(piece, parts, self._plain_basis, place)
 
-    def _gradient_in_parts(self, piece: Piece, gradient: Tensor) -> tuple[Limbs, Tensor | None]:
+    def _gradient_in_parts(self, piece: Piece, gradient: Tensor) -> tuple[_Parts, Tensor | None]:
         chain, banding = self._chain, self._banding
         operands, device = self._operands, gradient.device
         samples = sample_limbs(piece, self._padded, chain, operands.kept, operands.exponents)
@@ -126,9 +134,9 @@ class Backward:
             BAND_STEP=1 if banding is None else banding.step,
             GRADIENT_LIMBS=self._kept.limbs,
         )
-        return Limbs(high, low, operands.basis.unscale), values
+        return _Parts(high, low), values
 
-    def _add_to_basis(self, piece: Piece, parts: Limbs, total: Tensor) -> None:
+    def _add_to_basis(self, piece: Piece, parts: _Parts, total: Tensor) -> None:
         chain = self._chain
         tile = tile_of("basis_gradient", total.device)
         nothing = torch.zeros_like(self._operands.exponents)
@@ -160,7 +168,7 @@ class Backward:
             BLOCK_DEPTH=tile.depth,
         )
 
-    def _add_to_waveform(self, piece: Piece, parts: Limbs, basis: Limbs, place: Tensor) -> None:
+    def _add_to_waveform(self, piece: Piece, parts: _Parts, basis: Limbs, place: Tensor) -> None:
         chain = self._chain
         tile = tile_of("waveform_gradient", place.device)
         n_hops = -(-place.shape[1] // chain.hop_length)

@@ -26,14 +26,21 @@ _SAMPLES = 2**22
 """Samples of all frames that are differentiated at once: up to ten times 16 MB are kept."""
 
 
-def run(compute: Compute, padded: Tensor, chain: Chain) -> Tensor:
-    """``compute``, differentiable in the waveforms and in every weight of the chain."""
+def run(
+    compute: Compute, padded: Tensor, chain: Chain, differentiable: Compute | None = None
+) -> Tensor:
+    """``compute``, differentiable in the waveforms and in every weight of the chain.
+
+    ``differentiable`` is the same with a backward pass of its own, where there is one.
+    """
     if padded.stride(-1) != 1:
         padded = padded.contiguous()
     with device_of(padded):
         if not (torch.is_grad_enabled() and (padded.requires_grad or chain.requires_grad)):
             with torch.no_grad():
                 return compute(padded, chain)
+        if differentiable is not None:
+            return differentiable(padded, chain)
         mel = chain.bands.mel if chain.bands is not None else None
         spec: Tensor = _Replayed.apply(  # type: ignore[no-untyped-call]
             padded, chain.window, chain.basis, mel, chain, compute

@@ -19,6 +19,7 @@ from specctl.kernels.base import Chain
 from specctl.kernels.gpu import dense
 from specctl.kernels.gpu.backward import Backward
 from specctl.kernels.gpu.pieces import frames_in, pieces
+from specctl.kernels.gpu.replayed import run
 from specctl.kernels.gpu.target import floor_of
 from specctl.kernels.gpu.tiles import device_of
 from specctl.kernels.traced import followed_gradients, is_followed_again
@@ -26,15 +27,13 @@ from specctl.kernels.traced import followed_gradients, is_followed_again
 
 def run_trained(padded: Tensor, chain: Chain) -> Tensor:
     """All of ``chain``, differentiable in waveforms, basis and bands."""
-    if padded.stride(-1) != 1:
-        padded = padded.contiguous()
-    with device_of(padded):
-        if not (torch.is_grad_enabled() and (padded.requires_grad or chain.requires_grad)):
-            with torch.no_grad():
-                return dense.compute(padded, chain)
-        mel = chain.bands.mel if chain.bands is not None else None
-        spec: Tensor = _Dense.apply(padded, chain.basis, mel, chain)  # type: ignore[no-untyped-call]
-        return spec
+    return run(dense.compute, padded, chain, _differentiable)
+
+
+def _differentiable(padded: Tensor, chain: Chain) -> Tensor:
+    mel = chain.bands.mel if chain.bands is not None else None
+    spec: Tensor = _Dense.apply(padded, chain.basis, mel, chain)  # type: ignore[no-untyped-call]
+    return spec
 
 
 class _Dense(torch.autograd.Function):
