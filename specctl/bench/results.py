@@ -1,7 +1,7 @@
 """What came of a run: cells, ratios between them, JSON."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
@@ -195,10 +195,3 @@ def write_json(path: Path) -> Callable[[Report], None]:
         write_atomically(path, (json.dumps(report.to_dict(), indent=1) + "\n").encode())
 
     return write
-
-
-def slowest_ratio(ratios: Iterable[float | None]) -> float | None:
-    """The least of them; ``None`` if one is missing or there is none."""
-    values = list(ratios)
-    known = [value for value in values if value is not None]
-    return min(known) if known and len(known) == len(values) else None

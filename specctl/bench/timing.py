@@ -14,6 +14,7 @@ _SAMPLE_SECONDS = 0.02
 """A sample is of as many calls as last this long together."""
 
 _MOST_CALLS = 200
+_LEAST_ROUNDS = 2
 _WARM_UP_CALLS = {"cpu": 2, "cuda": 10}
 """On CUDA plans are made, algorithms chosen and clocks raised in the first calls."""
 
@@ -120,7 +121,6 @@ def race(
     *,
     rounds: int,
     seconds: float,
-    least: int = 2,
 ) -> None:
     """Sample everybody once a round, each round beginning with another.
 
@@ -131,7 +131,7 @@ def race(
     rounds : int
         Samples of each.
     seconds : float
-        No round is begun after so long, but for the first ``least``.
+        No round is begun after so long, but for the first two.
 
     Notes
     -----
@@ -139,7 +139,7 @@ def race(
     """
     ends = timer.now() + seconds
     for number in range(rounds):
-        if number >= least and timer.now() > ends:
+        if number >= _LEAST_ROUNDS and timer.now() > ends:
             return
         for runner in _rotated(runners, number):
             if runner.problem is None:

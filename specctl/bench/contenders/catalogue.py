@@ -11,9 +11,6 @@ from specctl.bench.contenders.own import own_kernels
 from specctl.bench.contenders.torch_stft import CompiledTorchStft, TorchStft
 from specctl.errors import ParameterError
 
-OWN = "specctl-"
-"""What the names of specctl's own kernels begin with."""
-
 
 def all_contenders(device: str) -> list[Contender]:
     """Everybody, specctl first; on CUDA those who convolve take part in TF32 as well."""
