@@ -55,4 +55,9 @@ class Computer(Protocol):
         Returns
         -------
         ndarray, shape (n_frames, n_bins) or (n_frames, n_bins, 2), float32
+
+        Raises
+        ------
+        OutOfDeviceMemoryError
+            If the device has no memory left for it.
         """

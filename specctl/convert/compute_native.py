@@ -53,7 +53,7 @@ class NativeComputer:
         return self._rows.memory[:size].reshape(shape)
 
     def peak(self, tile: np.ndarray) -> float:
-        """Largest value of one tile before it is referred to any peak."""
+        """As `Computer.peak`."""
         return float(self._spectrogram(tile).max())
 
     def rows(self, spec: np.ndarray, peak: float | None, is_first: bool = True) -> np.ndarray:

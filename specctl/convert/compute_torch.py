@@ -54,17 +54,7 @@ class TorchComputer:
 
     @eager
     def spectra(self, tiles: Sequence[np.ndarray]) -> list[Tensor]:
-        """Everything that looks at single frames, of several tiles at once.
-
-        Parameters
-        ----------
-        tiles : sequence of ndarray, each of shape (samples,), float32
-            Padded waveforms of at least ``n_fft`` samples.
-
-        Returns
-        -------
-        list of Tensor, each of shape (n_bins, n_frames), on the device
-        """
+        """As `Computer.spectra`."""
         if self.device.type == "cpu":
             with _one_thread():
                 return [self.transform.run(torch.from_numpy(tile)[None])[0] for tile in tiles]
@@ -80,31 +70,13 @@ class TorchComputer:
         return self.spectra(tiles[:half]) + self.spectra(tiles[half:])
 
     def peak(self, tile: np.ndarray) -> float:
-        """Largest value of one tile before `Transform.finish`."""
+        """As `Computer.peak`."""
         (spec,) = self.spectra([tile])
         return float(spec.max())
 
     @eager
     def rows(self, spec: Tensor, peak: float | None, is_first: bool = True) -> np.ndarray:
-        """Finish a tile and bring it to the host.
-
-        Parameters
-        ----------
-        spec : Tensor, shape (n_bins, n_frames)
-        peak : float, optional
-            Peak of the whole item; ``None`` if the tile is the whole item.
-        is_first : bool
-            Whether an item begins here, or goes on from the tile before.
-
-        Returns
-        -------
-        ndarray, shape (n_frames, n_bins) or (n_frames, n_bins, 2), float32
-
-        Raises
-        ------
-        OutOfDeviceMemoryError
-            If the device has no memory left for it.
-        """
+        """As `Computer.rows`."""
         try:
             return self._finished(spec, peak, is_first)
         except RuntimeError as error:

@@ -39,9 +39,10 @@ class Transform(Weighted):
         (n_fft), ``"frequencies"`` (n_freqs, the centre of each row in bins), where there are mel
         bands ``"mel"`` (n_mels, n_freqs), and with scale ``"pcen"`` its numbers ``"pcen"``
         (4, n_mels).
-    init : str or Path
+    init : str, Path or Basis
         Where the weights start: ``"fourier"``, ``"mel-fourier"`` (rows at n_freqs centres that
-        are even on the mel scale), ``"random"`` (rows of noise) or a basis file.
+        are even on the mel scale), ``"random"`` (rows of noise), a basis file or what one holds,
+        or a state dict of nnAudio or torchlibrosa that ``torch.save`` wrote.
     seed : int
         For ``init="random"``.
     preset : str, optional
