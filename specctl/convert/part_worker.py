@@ -209,14 +209,16 @@ class PartWorker:
 
     def _store_held(self, held: _Held) -> None:
         """Compute all sources in hand in one go, store them one after another, let them go."""
-        padded = [tile.padded for _, decoded in held.files for tile in decoded]
+        # first: whoever stops at one of them stops once
+        files, held.files, held.n_samples = held.files, [], 0
+        padded = [tile.padded for _, decoded in files for tile in decoded]
         try:
             with self._clock.stage("transform"):
                 spectra = iter(self._computer.spectra(padded) if padded else [])
         except OutOfDeviceMemoryError:
             # even one tile of one of them is too much: the others can do without a pack
             spectra = None
-        for file, decoded in held.files:
+        for file, decoded in files:
             try:
                 if spectra is None:
                     self._store(file, self._one_by_one(decoded))
@@ -224,8 +226,6 @@ class PartWorker:
                     self._store(file, [(tile, next(spectra)) for tile in decoded])
             except _EXPECTED as error:
                 self._fail(file.source, error)
-        held.files.clear()
-        held.n_samples = 0
 
     def _store(self, file: _File, spectra: Iterable[tuple[_Tile, Any]]) -> None:
         """Write all items of a file, or raise; the caller then discards them."""
