@@ -10,7 +10,7 @@ from specctl import convert_audio, open_store
 from specctl.convert import Options
 from specctl.errors import StoreError
 from specctl.store.verify import verify_store
-from tests.convert.audio_files import corpus, write_noise
+from tests.convert.audio_files import write_noise
 from tests.convert.commands import assert_nothing_beside, invoke
 from tests.convert.unfinished import stop_after_parts
 
@@ -19,20 +19,7 @@ UPDATE = replace(HERE, update=True)
 SETTINGS = {"n_fft": 512, "n_mels": 20}
 
 
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
-    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return corpus(tmp_path / "in", 6)
-
-
-@pytest.fixture
-def store(tmp_path):
-    (tmp_path / "out").mkdir()
-    return tmp_path / "out" / "o.h5"
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 
 def test_a_store_that_comes_from_elsewhere_meanwhile_is_kept(folder, store, tmp_path):
@@ -107,7 +94,7 @@ def test_files_that_came_after_it_was_begun_are_told_of(folder, store):
     for number in range(2):
         write_noise(folder / "late" / f"{number}.wav", seed=number)
     done = convert_audio(folder, store, options=HERE, **SETTINGS)
-    assert (done.n_since, done.n_converted) == (2, 6)
+    assert (done.n_since, done.n_converted) == (2, 9)
     for number in range(3):
         write_noise(folder / "later" / f"{number}.wav", seed=number)
     stop_after_parts(folder, store, 2, UPDATE, **SETTINGS)
@@ -117,7 +104,7 @@ def test_files_that_came_after_it_was_begun_are_told_of(folder, store):
     assert "1 file came after it was begun: --update adds it" in said.splitlines()
     assert convert_audio(folder, store, options=UPDATE, **SETTINGS).n_since == 0
     # nor has a folder that is gone anything to say where all parts are done
-    assert len(open_store(store)) == 12
+    assert len(open_store(store)) == 15
 
 
 def test_an_update_that_cannot_be_repeated_is_given_up_without_the_store(folder, store):
@@ -135,7 +122,7 @@ def test_an_update_that_cannot_be_repeated_is_given_up_without_the_store(folder,
     )
     shutil.rmtree(work)
     done = convert_audio(folder, store, options=replace(UPDATE, labels="folder"), **SETTINGS)
-    assert (done.n_unchanged, done.n_converted, done.n_relabelled) == (6, 3, 6)
+    assert (done.n_unchanged, done.n_converted, done.n_relabelled) == (9, 3, 9)
 
 
 @pytest.mark.parametrize("is_due", [True, False])
