@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from specctl.kernels.base import Chain, Kernel
 from specctl.kernels.buffers import Buffers
-from specctl.kernels.sizes import cpu_block_frames, gpu_block_frames
+from specctl.kernels.sizes import cpu_block_frames, gpu_block_frames, stretches
 
 _KEPT_VALUES = {"cpu": 2**22, "gpu": 2**28}
 """Values of the spectra that are kept for the backward pass, 16 MB or 1 GB; of more, none are."""
@@ -37,7 +37,14 @@ class FrameKernel(Kernel):
 
     @abstractmethod
     def power_block(self, frames: Tensor, chain: Chain, buffers: Buffers) -> Tensor:
-        """`power_spectrum` of one block (n, n_fft) without gradients, in reused memory."""
+        """`power_spectrum` of one block (items, n, n_fft) without gradients, in reused memory.
+
+        (at least items * n, n_freqs): what follows those of the frames is of nothing.
+        """
+
+    def joins_items(self, like: Tensor, chain: Chain) -> bool:
+        """Whether a block may hold several short items; ``like`` is one of them."""
+        return False
 
     def run(self, padded: Tensor, chain: Chain) -> Tensor:
         """Block after block; larger blocks where gradients are taken."""
@@ -121,39 +128,46 @@ def _blockwise(kernel: FrameKernel, padded: Tensor, chain: Chain) -> Tensor:
     n_frames = 1 + (n_samples - chain.n_fft) // chain.hop_length
     dtype = padded.dtype.to_complex() if chain.power is None else padded.dtype
     spec = torch.empty((n_items, chain.n_bins, n_frames), dtype=dtype, device=padded.device)
+    frames = padded.unfold(-1, chain.n_fft, chain.hop_length)
     step = block_frames(chain.n_fft, padded.device)
-    for item in range(n_items):
-        frames = padded[item].unfold(0, chain.n_fft, chain.hop_length)
+    n_joined = min(n_items, step // n_frames)
+    if n_joined > 1 and not kernel.joins_items(padded[0], chain):
+        n_joined = 1
+    for item, end in stretches(n_items, max(1, n_joined)):
         for first in range(0, n_frames, step):
-            last = min(first + step, n_frames)
-            run_block(kernel, frames[first:last], chain, spec[item, :, first:last])
+            place = (slice(item, end), ..., slice(first, first + step))
+            run_block(kernel, frames[item:end, first : first + step], chain, spec[place])
     return spec
 
 
 def run_block(kernel: FrameKernel, frames: Tensor, chain: Chain, spec: Tensor) -> None:
-    """One block (n, n_fft) into its place (n_bins, n)."""
+    """One block (items, n, n_fft) into its place (items, n_bins, n)."""
     if chain.power is None:
-        spec.copy_(kernel.spectrum(frames, chain).T)
+        spec.copy_(kernel.spectrum(frames, chain).mT)
         return
-    finish(kernel.power_block(frames, chain, _BUFFERS), chain, spec)
+    n_items, n_frames, _ = frames.shape
+    values = finished(kernel.power_block(frames, chain, _BUFFERS), chain)
+    spec.copy_(by_item(values[:, : n_items * n_frames], n_items))
 
 
-def finish(power: Tensor, chain: Chain, spec: Tensor) -> None:
-    """What follows the squared magnitudes (n, n_freqs) of a block, into its place (n_bins, n)."""
+def by_item(values: Tensor, n_items: int) -> Tensor:
+    """Columns of items one after the other, (n_bins, items * n): (items, n_bins, n), a view."""
+    return values.view(len(values), n_items, -1).transpose(0, 1)
+
+
+def finished(power: Tensor, chain: Chain) -> Tensor:
+    """What follows the squared magnitudes (n, n_freqs) of a block: (n_bins, n)."""
     values = raised(power, (chain.power or 1.0) / 2)
     values = chain.bands.block(values, chain.precision) if chain.bands is not None else values.T
-    put_scaled(values, chain, spec)
+    return scaled(values, chain)
 
 
-def put_scaled(values: Tensor, chain: Chain, spec: Tensor) -> None:
-    """The logarithm of values (n_bins, n), which are overwritten, or themselves into ``spec``."""
+def scaled(values: Tensor, chain: Chain) -> Tensor:
+    """The logarithm of values (n_bins, n), in their place, where there is one."""
     if chain.log is None:
-        spec.copy_(values)
-        return
-    logs = values.clamp_min_(chain.log.amin).log10_()
-    torch.mul(logs, chain.log.factor, out=spec)
-    if chain.log.offset:
-        spec.sub_(chain.log.offset)
+        return values
+    values.clamp_min_(chain.log.amin).log10_().mul_(chain.log.factor)
+    return values.sub_(chain.log.offset) if chain.log.offset else values
 
 
 def raised(power: Tensor, exponent: float) -> Tensor:

@@ -15,8 +15,9 @@ from specctl.dsp.padding import pad_waveform
 from specctl.errors import KernelError
 from specctl.kernels import gpu
 from specctl.kernels.base import Chain, Demand
-from specctl.kernels.blocks import FrameKernel, finish, put_scaled
+from specctl.kernels.blocks import FrameKernel, block_frames, by_item, finished, run_block, scaled
 from specctl.kernels.buffers import Buffers
+from specctl.kernels.joined import are_joined
 from specctl.kernels.overlap import Overlap, fill_products
 from specctl.kernels.precision import product, product_into
 from specctl.kernels.recompute import recomputed
@@ -42,7 +43,7 @@ class ConvKernel(FrameKernel):
     def run_centred(
         self, waveform: Tensor, padding: int, pad_mode: PadMode, chain: Chain
     ) -> Tensor:
-        """`run` after padding; while training, one item at a time."""
+        """`run` after padding; while training, block by block."""
         if gpu.can_take(waveform):
             # without padding it is not copied: memory must not grow with a long file
             padded = pad_waveform(waveform, padding, padding, pad_mode) if padding else waveform
@@ -68,17 +69,31 @@ class ConvKernel(FrameKernel):
 
     def power_block(self, frames: Tensor, chain: Chain, buffers: Buffers) -> Tensor:
         """Computed by rows of the basis, which is faster; a view the other way round."""
-        n_frames, n_columns = len(frames), whole_columns(len(frames))
+        n_frames = frames.shape[0] * frames.shape[1]
+        n_columns = whole_columns(n_frames)
         kind: Any = {"dtype": frames.dtype, "device": frames.device}
         copies = buffers.take("frames", (n_columns, chain.n_fft), **kind)
-        copies[:n_frames] = frames
+        copies[:n_frames].view(frames.shape).copy_(frames)
         copies[n_frames:] = 0
         parts = buffers.take("parts", (2 * chain.n_freqs, n_columns), **kind)
         product_into(parts, _basis(chain), copies, chain.precision)
         power = buffers.take("power", (chain.n_freqs, n_columns), **kind)
         torch.square(parts[: chain.n_freqs], out=power)
         power.addcmul_(parts[chain.n_freqs :], parts[chain.n_freqs :])
-        return power[:, :n_frames].T
+        return power.T
+
+    def joins_items(self, like: Tensor, chain: Chain) -> bool:
+        """Where no product tells what stands beside a column."""
+        if chain.power is None:
+            return False
+
+        def run(frames: Tensor) -> Tensor:
+            spec = frames.new_empty((len(frames), chain.n_bins, 1))
+            run_block(self, frames[:, None], chain, spec)
+            return spec
+
+        shape = (block_frames(chain.n_fft, like.device), chain.n_fft)
+        return are_joined(run, shape, like, chain, trains=False)
 
     def _parts(self, frames: Tensor, chain: Chain) -> Tensor:
         return product(frames, _basis(chain), chain.precision)
@@ -88,32 +103,33 @@ def _run_block(
     samples: Tensor, n_frames: int, chain: Chain, overlap: Overlap | None, kept: Tensor | None
 ) -> Tensor:
     """The forward pass of training, of one block; ``kept`` takes the products."""
-    n_computed = 1 + (len(samples) - chain.n_fft) // chain.hop_length
-    shape = (2 * chain.n_freqs, n_computed)
+    n_items = len(samples)
+    n_computed = 1 + (samples.shape[1] - chain.n_fft) // chain.hop_length
+    shape = (2 * chain.n_freqs, n_items * n_computed)
     products = kept if kept is not None else samples.new_empty(shape)
     if overlap is not None:
         overlap = overlap.exact
         fill_products(overlap, _basis(chain), overlap.differences(samples, n_computed), products)
     else:
-        frames = samples.unfold(0, chain.n_fft, chain.hop_length).contiguous()
+        frames = samples.unfold(1, chain.n_fft, chain.hop_length).reshape(-1, chain.n_fft)
         product_into(products, _basis(chain), frames, chain.precision)
-    values = samples.new_empty((chain.n_bins, n_computed))
-    _finish_products(products, chain, values)
-    return (values if overlap is None else overlap.natural(values))[:, :n_frames]
+    values = _finished_products(products, chain)
+    values = values if overlap is None else overlap.natural(values)
+    return by_item(values, n_items)[..., :n_frames]
 
 
-def _finish_products(products: Tensor, chain: Chain, values: Tensor) -> None:
+def _finished_products(products: Tensor, chain: Chain) -> Tensor:
     """From products (2 * n_freqs, n) to (n_bins, n)."""
     power = chain.power or 1.0
     if chain.bands is not None and (
         bands := chain.bands.compiled(products, power, chain.precision)
     ):
+        values = products.new_empty((chain.n_bins, products.shape[1]))
         bands.values(products.numpy(), values.numpy())
-        put_scaled(values, chain, values)
-        return
+        return scaled(values, chain)
     squares = products[: chain.n_freqs].square()
     squares.addcmul_(products[chain.n_freqs :], products[chain.n_freqs :])
-    finish(squares.T, chain, values)
+    return finished(squares.T, chain)
 
 
 def _basis(chain: Chain) -> Tensor:

@@ -41,6 +41,7 @@ class FftKernel(FrameKernel):
 
     def power_block(self, frames: Tensor, chain: Chain, buffers: Buffers) -> Tensor:
         """Squares in place: a strided product of real and imaginary parts costs thrice as much."""
+        frames = frames.flatten(0, 1)
         n_frames = len(frames)
         dtype, device = frames.dtype, frames.device
         windowed = buffers.take("frames", (n_frames, chain.n_fft), dtype=dtype, device=device)

@@ -84,49 +84,46 @@ class GradientSums:
 
         Parameters
         ----------
-        samples : Tensor, shape (n_samples,)
+        samples : Tensor, shape (items, n_samples)
             Those its frames are cut from.
-        gradient : Tensor, shape (n_bins, n_frames)
-        kept : Tensor, optional, shape (2 * n_freqs, at least n_frames)
+        gradient : Tensor, shape (items, n_bins, n_frames)
+            Of the first of these frames; what nobody wants of the others has none.
+        kept : Tensor, optional, shape (2 * n_freqs, n)
             The products of its frames; without them they are computed again. Where frames share
             pieces, they lie as `Overlap.exact` arranges them.
         """
         d_mel = torch.zeros_like(self.d_mel) if self.d_mel is not None else None
+        n_computed = 1 + (samples.shape[1] - self._basis.shape[1]) // self._hop_length
+        missing = n_computed - gradient.shape[2]
+        gradient = torch.nn.functional.pad(gradient, (0, missing)).transpose(0, 1).flatten(1)
         if self._overlap is not None:
-            gradient = _arranged(gradient, self._overlap, self._n_computed(samples))
-            given, pieces = self._overlapping(samples, self._overlap, kept)
+            gradient = self._overlap.arranged(gradient)
+            given, pieces = self._overlapping(samples, n_computed, self._overlap, kept)
         else:
-            given, pieces = self._plain(samples, gradient.shape[1], kept)
+            given, pieces = self._plain(samples, kept)
         # what is kept stays, since whoever retains the graph may ask for gradients twice
         parts = given if kept is None else torch.empty_like(given)
         self._weigh(given, gradient, parts, d_mel)
         return Weighed(parts, pieces, d_mel)
 
-    def _plain(
-        self, samples: Tensor, n_frames: int, kept: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _plain(self, samples: Tensor, kept: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Products of a block, and its frames."""
         n_fft = self._basis.shape[1]
-        frames = samples.unfold(0, n_fft, self._hop_length)[:n_frames].contiguous()
+        frames = samples.unfold(1, n_fft, self._hop_length).reshape(-1, n_fft)
         if kept is not None:
-            return kept[:, :n_frames], [frames]
+            return kept, [frames]
         return product(self._basis, frames, self._steps.precision), [frames]
 
     def _overlapping(
-        self, samples: Tensor, overlap: Overlap, kept: Tensor | None
+        self, samples: Tensor, n_computed: int, overlap: Overlap, kept: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
         """Products of a block, arranged, and what they are made of."""
-        n_computed = self._n_computed(samples)
         pieces = overlap.differences(samples, n_computed)
         if kept is not None:
             return overlap.refined(kept), pieces
-        parts = samples.new_empty((len(self._basis), n_computed))
+        parts = samples.new_empty((len(self._basis), len(samples) * n_computed))
         fill_products(overlap, self._basis, pieces, parts)
         return parts, pieces
-
-    def _n_computed(self, samples: Tensor) -> int:
-        """Frames in the samples of a block, those that nobody wants included."""
-        return 1 + (len(samples) - self._basis.shape[1]) // self._hop_length
 
     def add(self, weighed: Sequence[Weighed]) -> None:
         """Add what some blocks give, in their order; each thread has rows of its own."""
@@ -187,12 +184,6 @@ class GradientSums:
                 add_product(d_mel, gradient, values.T, steps.precision)
             gradient = self._bands.spread(2 * gradient, steps.precision)
         return _through_power(gradient, power, steps.power / 2)
-
-
-def _arranged(gradient: Tensor, overlap: Overlap, n_computed: int) -> Tensor:
-    """The gradient in the frames of a block, zeros in those that nobody wants."""
-    n_missing = n_computed - gradient.shape[1]
-    return overlap.arranged(torch.nn.functional.pad(gradient, (0, n_missing)))
 
 
 def _through_log(gradient: Tensor, values: Tensor, log: tuple[float, float] | None) -> Tensor:

@@ -72,8 +72,13 @@ class Overlap(NamedTuple):
         return self.parts * self.piece
 
     @property
+    def unit(self) -> int:
+        """Frames of the smallest stretch that shares pieces."""
+        return self.parts * self.apart
+
+    @property
     def group(self) -> int:
-        """Frames of the smallest stretch that is computed together."""
+        """Frames of the smallest stretch that is computed by itself."""
         return self.parts * math.lcm(self.apart, _COLUMNS)
 
     def padded(self, n_frames: int) -> int:
@@ -115,29 +120,30 @@ class Overlap(NamedTuple):
         return columns.transpose(2, 3).reshape(values.shape)
 
     def differences(self, samples: Tensor, n_frames: int) -> list[Tensor]:
-        """What is multiplied of a block.
+        """What is multiplied of a block of so many frames of each item (..., n_samples).
 
-        (n_frames // parts, piece) for each product, and (n_frames, rest) as `arranged`, if there
-        is any.
+        (n // parts, piece) for each product, and (n, rest) as `arranged`, if there is any; with
+        the frames of all items.
         """
         levels = self.parts // 2
-        shape = [n_frames // self.parts // self.apart, self.apart, *[3] * levels, self.piece]
         step = self.parts * self.piece
         halves = [step // 2, step // 4][:levels]
-        strides = [step, self.hop_length, *halves, 1]
-        columns = [samples.as_strided(shape, strides, samples.storage_offset())]
+        shape = [*samples.shape[:-1], n_frames // self.unit, self.apart]
+        strides = [*samples.stride()[:-1], step, self.hop_length]
+        start = samples.storage_offset()
+        columns = [
+            samples.as_strided([*shape, *[3] * levels, self.piece], [*strides, *halves, 1], start)
+        ]
         for _ in range(levels):
-            columns = [piece for each in columns for piece in _three(each)]
-        return [piece.reshape(-1, self.piece) for piece in columns] + self._rests(samples, shape)
-
-    def _rests(self, samples: Tensor, shape: list[int]) -> list[Tensor]:
+            columns = [piece for each in columns for piece in _three(each, len(shape))]
+        found = [piece.reshape(-1, self.piece) for piece in columns]
         n_rest = self.n_fft - self.rest_start
-        if not n_rest:
-            return []
-        start = samples.storage_offset() + self.rest_start
-        strides = [self.piece, self.parts * self.piece, self.hop_length, 1]
-        rests = samples.as_strided([self.parts, *shape[:2], n_rest], strides, start)
-        return [rests.reshape(-1, n_rest)]
+        if n_rest:
+            rests = samples.as_strided(
+                [self.parts, *shape, n_rest], [self.piece, *strides, 1], start + self.rest_start
+            )
+            found.append(rests.reshape(-1, n_rest))
+        return found
 
     def covered(self) -> list[tuple[int, ...]]:
         """Parts of the basis, and of the frames, that each product is of."""
@@ -153,9 +159,9 @@ class Overlap(NamedTuple):
         return list(torch.split(basis[:, : self.rest_start], self.piece, dim=1))
 
 
-def _three(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Along the third axis: what the middle one is less, itself, what it is more."""
-    before, middle, after = blocks.unbind(2)
+def _three(blocks: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Along an axis: what the middle one is less, itself, what it is more."""
+    before, middle, after = blocks.unbind(axis)
     return before - middle, middle, after - middle
 
 

@@ -9,6 +9,9 @@ _GPU_BLOCK_SAMPLES = 2**24
 _COLUMNS = 8
 """Columns of a product that are computed together; a rest of fewer takes as long as 16 more."""
 
+FEWEST_COLUMNS = 16
+"""Of any product: libraries multiply fewer in another way, which is not faster."""
+
 
 def cpu_block_frames(n_fft: int) -> int:
     """Frames that are computed together on a CPU; depends on the FFT length only."""
@@ -22,7 +25,13 @@ def gpu_block_frames(n_fft: int) -> int:
 
 def whole_columns(n_frames: int) -> int:
     """So many frames or a few more, which a product computes faster than a broken number."""
-    return -(-n_frames // _COLUMNS) * _COLUMNS
+    return max(FEWEST_COLUMNS, -(-n_frames // _COLUMNS) * _COLUMNS)
+
+
+def stretches(n: int, at_most: int) -> list[tuple[int, int]]:
+    """First and end of stretches of so many at most, as even as can be."""
+    n_parts = -(-n // at_most)
+    return [(n * part // n_parts, n * (part + 1) // n_parts) for part in range(n_parts)]
 
 
 def _full_columns(n_frames: int) -> int:
