@@ -92,14 +92,6 @@ def test_samples_behind_the_last_frame_spoil_no_gradient():
 
 
 @pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
 def always_joined(monkeypatch):
     """As with a library that was tried and found fit."""
     for module in (conv, recompute):
