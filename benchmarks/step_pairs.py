@@ -2,6 +2,7 @@
 
     python benchmarks/step_pairs.py                       # 4 clips of 10 s, one thread
     python benchmarks/step_pairs.py --threads 2 --clips 16 --seconds 20
+    python benchmarks/step_pairs.py --clips 320 --seconds 0.25
 
 Prints the median of the ratios of each pair (below 1: specctl is faster) and their range. The
 other records time four libraries in one process; this one keeps to two, whose threads and memory
@@ -75,14 +76,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A training step beside one of nnAudio.")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clips", type=int, default=4)
-    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--pairs", type=int, default=7)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(given.threads)
     for case in CASES:
         steps = ours(*case), nnaudio(*case)
-        waveform = 0.1 * torch.randn(given.clips, given.seconds * case[0])
+        waveform = 0.1 * torch.randn(given.clips, round(given.seconds * case[0]))
         for step in steps:
             step(waveform)
         ratios = []
@@ -91,7 +92,7 @@ def main() -> None:
             spent = {step: seconds(step, waveform) for step in order}
             ratios.append(spent[steps[0]] / spent[steps[1]])
         print(
-            f"{case[1]} / {case[2]} / {case[3]}, {given.clips} x {given.seconds} s, "
+            f"{case[1]} / {case[2]} / {case[3]}, {given.clips} x {given.seconds:g} s, "
             f"{given.threads} threads: {statistics.median(ratios):.2f} of nnAudio's time "
             f"({min(ratios):.2f} to {max(ratios):.2f})",
             flush=True,
