@@ -92,7 +92,9 @@ def find(request: Request, base: Finished | None) -> Found:
     stored = base.labels if base is not None else {}
     given, n_unused = _labels(request, discovery.sources, stored)
     labels = {source.key: given[source.key] for source in discovery.sources if source.key in given}
-    n_unlabelled = sum(not labels.get(source.key) for source in discovery.sources)
+    n_unlabelled = 0
+    if request.labels is not None:
+        n_unlabelled = sum(not labels.get(source.key) for source in discovery.sources)
     fresh = discovery.sources
     replaced: tuple[str, ...] = ()
     relabelled: dict[str, str] = {}

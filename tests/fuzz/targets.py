@@ -229,7 +229,7 @@ _TOML_WORDS = (
 def _read_settings(path: Path, number: int) -> None:
     given = read_settings(path)
     named = given.pop("preset", None)
-    GivenSettings(given, named).check()
+    GivenSettings(given, named).early()
 
 
 def _list_seeds(folder: Path) -> list[bytes]:
