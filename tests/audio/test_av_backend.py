@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+import soundfile
 
 from specctl.audio import av_backend
 from specctl.audio.decode import open_audio
@@ -207,3 +208,21 @@ def test_whatever_ffmpeg_says_while_decoding_is_one_files_error(encoded, monkeyp
         monkeypatch.setattr(reader._decoder, "_to_float", fail)
         with pytest.raises(AudioError, match=r"^the decoder says: odd thing \(after 0\.000 s\)$"):
             list(reader.blocks())
+
+
+def test_mp3_in_wav_is_as_long_as_its_decoder_says(tmp_path):
+    """libsndfile reads it, and counts what encoders put before the sound."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "a.wav"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libmp3lame", rate=RATE, layout="mono")
+        stream.codec_context.format = "fltp"
+        frame = av.AudioFrame.from_ndarray(noise(RATE, 1).T.copy(), format="fltp", layout="mono")
+        frame.sample_rate = RATE
+        resampler = av.AudioResampler(format="fltp", layout="mono", rate=RATE, frame_size=1152)
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    expected = soundfile.read(path, dtype="float32", always_2d=True)[0]
+    assert RATE <= len(expected) < soundfile.info(path).frames
+    np.testing.assert_array_equal(decode(path), expected)
