@@ -266,13 +266,13 @@ def test_narrow_bands_need_a_bin_at_the_rate_that_is_found_only(folder, store):
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--segment", 0.5, "--no-center", "--n-fft", 4096),
-        ("--segment", 0.1, "--overlap", 0.099, "--n-fft", 512),
+        ("--fmax", 1000, "--segment", 0.5, "--no-center", "--n-fft", 4096),
+        ("--fmax", 100, "--segment", 0.1, "--overlap", 0.099, "--n-fft", 512),
     ],
     ids=["a frame", "a step"],
 )
 def test_segments_need_room_at_the_rate_that_is_found_only(folder, store, flags):
-    result = invoke(folder, store, "--fmax", 1000, "--n-mels", 4, *flags, "--workers", 0)
+    result = invoke(folder, store, "--n-mels", 2, *flags, "--workers", 0)
     assert result.exit_code == 0, result.stderr
 
 
