@@ -27,7 +27,7 @@ import numpy as np
 import record
 
 from specctl import convert_audio
-from specctl.convert import Control, Options, planning
+from specctl.convert import Control, Options, finding, planning
 from specctl.convert.beats import Beat
 from specctl.convert.compute_native import NativeComputer
 from specctl.convert.executors import InProcess
@@ -123,7 +123,7 @@ def convert_unsafely(
     given = GivenSettings(settings, None, None)
     request = Request.of(source, options)
     planner = planning.Planner(request, given, options, Control(), lambda _: None)
-    made = planner.plan(InProcess(), planning.find(request, None), None)
+    made = planner.plan(InProcess(), finding.find(request, None), None)
     if made is None:
         raise RuntimeError("nothing to convert")
     job, plan = made

@@ -62,13 +62,24 @@ class Skipped:
 class Discovery:
     """What `discover` found, sorted by key, and the keys of all folders that could be read.
 
-    ``patterns_unused`` are those that were of none of the audio files that are there.
+    ``patterns_unused`` are those that were of none of the audio files that are there; keys are
+    relative to ``base``, as ``os.fsdecode`` gives it.
     """
 
     sources: tuple[Source, ...]
     skipped: tuple[Skipped, ...]
     folders: frozenset[str] = frozenset()
     patterns_unused: tuple[str, ...] = ()
+    base: str = ""
+
+    def gone(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys of which there is nothing any more: no file, nor one left out.
+
+        What cannot be looked at may be there.
+        """
+        there = {source.key for source in self.sources}
+        base = os.fsencode(self.base)
+        return {key for key in keys if key not in there and _is_nowhere(base, key)}
 
 
 def discover(
@@ -114,6 +125,7 @@ def discover(
         tuple(sorted(walk.skipped, key=lambda skipped: skipped.key)),
         frozenset(walk.keys_by_folder.values()) - unseen,
         tuple(pattern for pattern in walk.patterns if pattern not in walk.used),
+        os.fsdecode(walk.base),
     )
 
 
@@ -334,6 +346,14 @@ class _Walk:
         }
         self.used |= found
         return found
+
+
+def _is_nowhere(base: bytes, key: str) -> bool:
+    try:
+        os.lstat(os.path.join(base, decode_key(key)))
+    except OSError as error:
+        return error.errno in NOWHERE
+    return False
 
 
 def _is_apple_double(path: bytes) -> bool:

@@ -187,6 +187,9 @@ Overwrite = Annotated[bool, option(_STORED, "Replace a store that is there.", "-
 Update = Annotated[
     bool, option(_STORED, "Add new and changed files to a finished store.", "--update")
 ]
+Prune = Annotated[
+    bool, option(_STORED, "With --update, take out what it has of files that are gone.", "--prune")
+]
 
 Device = Annotated[
     str, option(_RUN, "cuda takes every GPU (auto).", metavar="auto|cpu|cuda|cuda:0,cuda:1")

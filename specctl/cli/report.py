@@ -37,6 +37,8 @@ def print_summary(
     if verbose:
         for key, reason in summary.skipped:
             say(printable(f"skipped: {key}: {reason}"))
+        for key in summary.pruned:
+            say(printable(f"taken out: {key}"))
         if summary.kernel:
             say(
                 f"kernel {summary.kernel} on {', '.join(summary.devices)}: {summary.kernel_reason}"
@@ -102,8 +104,10 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
     if as_json:
         print_line(json.dumps(estimate.to_dict()))
         return
+    gone = _gone(estimate.n_gone)
     if estimate.is_nothing:
-        print_line(f"nothing to do{_and(estimate.n_unchanged, 'unchanged')}")
+        for line in (f"nothing to do{_and(estimate.n_unchanged, 'unchanged')}", *gone):
+            print_line(line)
         return
     lines = [
         f"{counted(estimate.n_found, 'file')}, {duration(estimate.audio_hours * 3600)} of audio"
@@ -113,6 +117,9 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
         f"sample rate {estimate.sample_rate} Hz{_resampled(estimate.n_resampled)}",
         f"about {size(estimate.n_bytes)}, {duration(estimate.seconds)} of work on this machine",
     ]
+    lines += gone
+    if estimate.n_pruned:
+        lines.append(f"{counted(estimate.n_pruned, 'file')} gone, to be taken out of the store")
     if estimate.n_parts_done:
         lines.append(f"{estimate.n_parts_done:,} of {estimate.n_parts:,} parts are done before")
     if estimate.free_bytes is not None and estimate.needed_bytes > estimate.free_bytes:
@@ -183,7 +190,17 @@ def _seen(summary: "Summary") -> list[str]:
         lines.append(
             f"{counted(summary.n_since, 'file')} came after it was begun: --update adds {them}"
         )
-    return lines
+    if summary.pruned:
+        lines.append(f"{counted(len(summary.pruned), 'file')} gone, and taken out of the store")
+    return lines + _gone(summary.n_gone)
+
+
+def _gone(count: int) -> list[str]:
+    """That the store has items of files that are not there any more, if it has."""
+    if not count:
+        return []
+    are, them = ("is", "it") if count == 1 else ("are", "them")
+    return [f"{counted(count, 'file')} of the store {are} gone: --update --prune takes {them} out"]
 
 
 def _where_time_went(summary: "Summary") -> str:

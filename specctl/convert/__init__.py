@@ -1,8 +1,8 @@
 """The job behind ``specctl convert``, callable from Python, silent.
 
-``planning`` finds the files and divides them into parts, ``parts`` has the workers (``work``)
-make each part and repeats what a dead worker left, ``merging`` joins them. ``folder`` holds the
-state between runs; ``executors`` run tasks here, ``pool`` in processes of their own.
+``finding`` says which files, ``planning`` divides them into parts, ``parts`` has the workers
+(``work``) make each part and repeats what a dead worker left, ``merging`` joins them. ``folder``
+holds the state between runs; ``executors`` run tasks here, ``pool`` in processes of their own.
 
 Names are loaded when first used, so that workers can be on their way before the rest is.
 """

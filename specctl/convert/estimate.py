@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from specctl.convert import planning
 from specctl.convert.executors import Executor
+from specctl.convert.finding import find
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, PartJob, Receipt, part_path
 from specctl.convert.plan import Plan, PlannedSource, n_items, stored_bytes
@@ -55,7 +55,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
     base = target.base() if target is not None else None
     with conversion.executor(("cpu",)) as executor:
         if begun is None:
-            found = planning.find(conversion.request, base)
+            found = find(conversion.request, base)
             if base is not None and target is not None and not found.is_due:
                 return _of_summary(target.nothing_new(base, found))
             conversion.limit_workers(executor, len(found.sources))
@@ -81,6 +81,8 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
         n_skipped=len(job.skipped),
         n_unchanged=job.n_unchanged,
         n_relabelled=len(job.relabelled),
+        n_gone=job.n_gone,
+        n_pruned=len(job.pruned or ()),
         n_unreadable=sum(source.sample_rate == 0 for source in sources),
         n_too_short=sum(
             source.seconds > 0 and not stored_bytes(source, config) for source in sources
@@ -112,6 +114,7 @@ def _of_summary(summary: Summary) -> Estimate:
         sample_rate=summary.sample_rate,
         n_skipped=summary.n_skipped,
         n_unchanged=summary.n_unchanged,
+        n_gone=summary.n_gone,
         patterns_unused=summary.patterns_unused,
     )
 

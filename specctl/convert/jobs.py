@@ -15,8 +15,9 @@ class Job:
     """A conversion that was begun, as ``job.json`` keeps it.
 
     ``replaced`` are sources of the store that an update makes anew, ``relabelled`` the labels of
-    others that it changes; ``repaired`` are the sources of a repair, ``None`` if it is none, and
-    ``forgotten`` the items that it takes out.
+    others that it changes, ``pruned`` those that it takes out, ``None`` if it is not to, and
+    ``n_gone`` of those that are not there any more stay. ``repaired`` are the sources of a repair,
+    ``None`` if it is none, and ``forgotten`` the items that it takes out.
     ``base`` is the job of the store that is updated. ``overwrite`` is what was asked for when it
     was begun, ``kernel`` what computes.
     """
@@ -39,12 +40,15 @@ class Job:
     overwrite: bool = False
     kernel: str = ""
     relabelled: Mapping[str, str] = field(default_factory=dict)
+    pruned: tuple[str, ...] | None = None
+    n_gone: int = 0
 
     def changes_more(self, sources: Iterable[PlannedSource]) -> bool:
         """Whether the store would be another one even if all of its sources failed as before."""
         # of a folder that can be read again, none of the files may be new
         is_all = {source.key for source in sources}.issuperset(self.replaced)
-        return self.repaired is not None or bool(self.relabelled) or not is_all
+        is_other = bool(self.relabelled or self.pruned)
+        return self.repaired is not None or is_other or not is_all
 
     def to_json(self) -> str:
         """JSON that people may read."""
@@ -58,8 +62,9 @@ class Job:
             raise TypeError("config is no object")
         values["replaced"] = tuple(values["replaced"])
         values["patterns_unused"] = tuple(values.get("patterns_unused", ()))
-        repaired = values.get("repaired")
-        values["repaired"] = None if repaired is None else tuple(repaired)
+        for name in ("repaired", "pruned"):
+            keys = values.get(name)
+            values[name] = None if keys is None else tuple(keys)
         values["forgotten"] = tuple(values.get("forgotten", ()))
         values["skipped"] = tuple((key, reason) for key, reason in values["skipped"])
         values["relabelled"] = dict(values.get("relabelled", {}))

@@ -57,7 +57,8 @@ class Joining:
         self._basis = basis
         self._n_parts = n_parts
         self._replaces = replaces
-        self._replaced, self._relabelled = set(job.replaced), dict(job.relabelled)
+        self._replaced = {*job.replaced, *(job.pruned or ())}
+        self._relabelled = dict(job.relabelled)
         self._n_joined = 0
         self._stack = contextlib.ExitStack()
         self._merger: Merger | None = None

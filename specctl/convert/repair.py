@@ -11,8 +11,8 @@ from pathlib import Path
 from specctl.audio.discover import Source
 from specctl.basis import Basis, save_basis
 from specctl.convert.executors import Control
+from specctl.convert.finding import Found
 from specctl.convert.folder import repair_folder
-from specctl.convert.planning import Found
 from specctl.convert.request import Options, Request
 from specctl.convert.run import Conversion
 from specctl.convert.settings import ConvertConfig, GivenSettings

@@ -58,6 +58,8 @@ class Options:
         Replace a store that is there.
     update : bool
         Add new and changed files to a store that is there.
+    prune : bool
+        With ``update``, take out what it has of files that are not there any more.
     strict : bool
         Stop at the first file that fails.
     max_failures : int
@@ -80,6 +82,7 @@ class Options:
     vram_budget: int | None = None
     overwrite: bool = False
     update: bool = False
+    prune: bool = False
     strict: bool = False
     max_failures: int = 100
     timeout: float = 60.0
@@ -103,6 +106,8 @@ class Options:
                 )
         if self.overwrite and self.update:
             raise ParameterError("overwrite and update must not both be given")
+        if self.prune and not self.update:
+            raise ParameterError("prune must be given with update")
         for name, value, least in (
             ("workers", self.workers, 0),
             ("max_failures", self.max_failures, 1),
@@ -129,13 +134,17 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Which files to convert, how they are labelled, and whether those cut short are taken."""
+    """Which files to convert, how they are labelled, and whether those cut short are taken.
+
+    With ``prune`` a store that is updated loses those that are not there any more.
+    """
 
     paths: tuple[Path, ...]
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     labels: str | Path | None
     allow_truncated: bool = False
+    prune: bool = False
 
     @classmethod
     def of(cls, sources: Path | str | Iterable[Path | str], options: Options) -> Self:
@@ -154,6 +163,7 @@ class Request:
             exclude=options.exclude,
             labels=options.labels,
             allow_truncated=options.allow_truncated,
+            prune=options.prune,
         )
 
     def identity(self) -> str:

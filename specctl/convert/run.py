@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from specctl.convert import planning, work_names
+from specctl.convert import finding, planning, work_names
 from specctl.convert.clock import STAGES
 from specctl.convert.devices import is_compiled
 from specctl.convert.early import PRELOAD, PRELOAD_TORCH, is_cpu
@@ -50,7 +50,7 @@ class Conversion:
     options: Options
     control: Control
     report: Callable[[Progress], None]
-    find: Callable[[Request, Finished | None], planning.Found] = planning.find
+    find: Callable[[Request, Finished | None], finding.Found] = finding.find
     repaired: tuple[str, ...] | None = None
     forgotten: tuple[str, ...] = ()
     workplace: Callable[[Path], AbstractContextManager[WorkFolder]] = WorkFolder
@@ -112,7 +112,7 @@ class Conversion:
             return 0
         known = {source.key for source in plan.sources} | {key for key, _ in job.skipped}
         if job.update:
-            known |= Finished.read(self.store).known.keys()
+            known |= Finished.read(self.store).known.keys() - {*(job.pruned or ())}
         return sum(source.key not in known for source in sources)
 
     def target(self) -> Target:
@@ -164,7 +164,7 @@ class Conversion:
         self,
         folder: WorkFolder,
         executor: Executor,
-        found: planning.Found,
+        found: finding.Found,
         base: Finished | None,
         kernel: str,
     ) -> tuple[Job, Plan] | None:
@@ -313,6 +313,7 @@ class Conversion:
             failures=parts.failures,
             truncated=truncated,
             skipped=job.skipped,
+            pruned=job.pruned or (),
             **self._told(job),
         )
 
@@ -323,4 +324,5 @@ class Conversion:
             "n_labels_unused": job.n_labels_unused,
             "patterns_unused": job.patterns_unused,
             "n_since": self._n_since,
+            "n_gone": job.n_gone,
         }

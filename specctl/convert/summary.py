@@ -29,9 +29,10 @@ class Summary:
     unchanged ones have got another label. ``n_labels_unused`` labels are for files that were not
     found, ``patterns_unused`` are of none; ``n_since`` files came after a conversion was begun
     that was gone on with, and are not in it; ``n_failed_before`` files of a store that is complete
-    failed when it was made. ``seconds`` holds the time that each stage took, summed over
-    workers, and as ``total``, ``startup`` and ``merge`` wall time of the whole, until all workers
-    were ready, and of joining the parts.
+    failed when it was made. An update takes out the ``pruned`` ones; ``n_gone`` others, of which
+    the store has items, are not there any more, and stay. ``seconds`` holds the time that each
+    stage took, summed over workers, and as ``total``, ``startup`` and ``merge`` wall time of the
+    whole, until all workers were ready, and of joining the parts.
     """
 
     store: Path
@@ -51,6 +52,7 @@ class Summary:
     n_unlabelled: int = 0
     n_labels_unused: int = 0
     n_since: int = 0
+    n_gone: int = 0
     n_failed_before: int = 0
     sample_rate: int = 0
     audio_seconds: float = 0.0
@@ -64,6 +66,7 @@ class Summary:
     truncated: tuple[tuple[str, str], ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     patterns_unused: tuple[str, ...] = ()
+    pruned: tuple[str, ...] = ()
 
     @property
     def bottleneck(self) -> str:
@@ -88,7 +91,8 @@ class Estimate:
     """What ``--dry-run`` tells: nothing was converted for good.
 
     ``n_unchanged`` of the files found are in the store already; hours, bytes, seconds and rates
-    are those of the others. ``n_relabelled`` of the unchanged ones get another label.
+    are those of the others. ``n_relabelled`` of the unchanged ones get another label. Of
+    ``n_pruned`` files that are not there any more what the store has goes, of ``n_gone`` it stays.
     ``n_unreadable`` and ``n_too_short`` of the others will fail, the latter as they give no frame
     or no segment. Of a conversion that was begun, ``n_parts_done`` of ``n_parts`` are done;
     ``seconds`` are those of the rest. ``patterns_unused`` are of no file. Parts and store need
@@ -100,6 +104,8 @@ class Estimate:
     n_skipped: int = 0
     n_unchanged: int = 0
     n_relabelled: int = 0
+    n_gone: int = 0
+    n_pruned: int = 0
     n_unreadable: int = 0
     n_too_short: int = 0
     audio_hours: float = 0.0
@@ -116,7 +122,8 @@ class Estimate:
     @property
     def is_nothing(self) -> bool:
         """Whether the store has all that was found, as it is."""
-        return self.n_found == self.n_unchanged + self.n_skipped and not self.n_relabelled
+        is_known = self.n_found == self.n_unchanged + self.n_skipped
+        return is_known and not (self.n_relabelled or self.n_pruned)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

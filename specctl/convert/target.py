@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from specctl.convert import planning
+from specctl.convert.finding import Found
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Job
 from specctl.convert.plan import Plan
@@ -74,7 +74,7 @@ class Target:
             )
         return replace(finished.summary(), n_failed_before=len(finished.failed))
 
-    def nothing_new(self, base: Finished, found: planning.Found) -> Summary:
+    def nothing_new(self, base: Finished, found: Found) -> Summary:
         """The store has all that was found."""
         differing = self._differences(base.config, base.kernel)
         if differing:
@@ -85,6 +85,7 @@ class Target:
             patterns_unused=found.patterns_unused,
             n_unlabelled=found.n_unlabelled,
             n_labels_unused=found.n_labels_unused,
+            n_gone=found.n_gone,
         )
 
     def _differences(self, stored: Mapping[str, Any], kernel: str) -> str:
@@ -128,6 +129,8 @@ class Target:
             differing = "--update there"
         if not differing and not job.update and self.options.update and exists(self.store):
             differing = "--update here"
+        if not differing and job.update and (job.pruned is not None) != self.options.prune:
+            differing = "--prune here" if self.options.prune else "--prune there"
         if differing:
             # to overwrite would take the finished store, too
             anew = "pass --overwrite to start anew"

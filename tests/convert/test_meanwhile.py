@@ -127,7 +127,7 @@ def test_an_update_that_cannot_be_repeated_is_given_up_without_the_store(folder,
 
 @pytest.mark.parametrize("is_due", [True, False])
 def test_what_failed_and_is_gone_is_failed_no_more(folder, store, is_due):
-    for name in ("x/bad.wav", "x/worse.wav", "bad.wav"):
+    for name in ("x/bad.wav", "x/worse.wav", "x/left.wav", "bad.wav"):
         (folder / name).write_bytes(b"RIFF")
     convert_audio(folder, store, options=HERE, **SETTINGS)
     for name in ("x/bad.wav", "bad.wav"):
@@ -136,10 +136,12 @@ def test_what_failed_and_is_gone_is_failed_no_more(folder, store, is_due):
     (folder / "x" / "better.wav").write_bytes(b"RIFX")
     if is_due:
         write_noise(folder / "new.wav")
-    # patterns may leave out what is there
+    # what patterns leave out is there
     with_pattern = replace(UPDATE, include=("new.wav",) if is_due else ("*",))
     convert_audio(folder, store, options=with_pattern, **SETTINGS)
-    assert len(open_store(store).errors) == (3 if is_due else 4)
+    failed = {"x/left.wav"} if is_due else {"x/left.wav", "x/better.wav"}
+    assert set(dict(open_store(store).errors)) == failed
+    (folder / "x" / "left.wav").unlink()
     write_noise(folder / "newer.wav")
     convert_audio(folder, store, options=UPDATE, **SETTINGS)
     with open_store(store) as opened:
