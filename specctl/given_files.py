@@ -3,6 +3,7 @@
 Each may be a mistake or a stranger's: a device without end, a disk image, a folder.
 """
 
+import codecs
 import csv
 import os
 import stat
@@ -15,6 +16,10 @@ from specctl.errors import ParameterError
 MAX_SETTINGS_BYTES = 1 << 20
 MAX_TABLE_BYTES = 1 << 30
 """Room for ten million lines of a hundred bytes."""
+
+
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""Marks at the start of text that is not UTF-8, as some programs of Windows write it."""
 
 
 def check_given(path: Path, what: str, max_bytes: int) -> None:
@@ -77,7 +82,7 @@ def read_label_rows(
         cells than the heading.
     """
     check_given(path, "labels", MAX_TABLE_BYTES)
-    with reported(path, "labels"), path.open(newline="", encoding="utf-8-sig") as file:
+    with reported(path, "labels"), path.open(newline="", encoding=_encoding(path)) as file:
         reader = csv.DictReader(file, strict=True)
         columns = [name.strip() for name in reader.fieldnames or ()]
         if not columns.count("path") == columns.count("label") == 1:
@@ -98,6 +103,11 @@ def read_label_rows(
             names = ("path", "label", *others)
             cells = {name: (row.get(name) or "").strip() for name in names}
             yield reader.line_num, {**cells, "path": cells["path"].removeprefix("./")}
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in UTF_16 else "utf-8-sig"
 
 
 @contextmanager

@@ -122,6 +122,13 @@ def test_a_cell_too_many_is_no_label_that_was_cut(tmp_path):
     assert read_labels(table) == {"a.wav": "dog", "b.wav": "dog, small"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_of_spreadsheets_are_read(tmp_path, encoding):
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\nä.wav,Waldohreule\n", encoding=encoding)
+    assert read_labels(table) == {"ä.wav": "Waldohreule"}
+
+
 def test_a_label_that_no_store_can_hold_is_refused(tmp_path):
     table = tmp_path / "labels.csv"
     longest = 16_000 * "\U00010000"

@@ -19,6 +19,7 @@ from specctl.audio.formats import AUDIO_EXTENSIONS, extension
 from specctl.audio.names import decode_key, encode_key
 from specctl.audio.times import modification_time
 from specctl.errors import AudioError
+from specctl.given_files import UTF_16
 from specctl.presence import NOWHERE
 
 _APPLE_DOUBLE = b"\0\5\x16\7"
@@ -100,6 +101,7 @@ def discover(
     include, exclude : sequence of str
         ``fnmatch`` patterns for the whole key, the bare name, or a folder that the file lies in
         at any depth, by its key or name, as they are in a store or on the disk; ``exclude`` wins.
+        The case of an extension of audio is no matter.
 
     Raises
     ------
@@ -136,10 +138,12 @@ def read_file_list(stream_bytes: bytes, base: Path) -> list[Path]:
     ----------
     stream_bytes : bytes
         Blank lines are ignored; lines that all end in CR LF, but for one without an end, are
-        taken for Windows lines. A mark of UTF-8 at the start is ignored.
+        taken for Windows lines. UTF-8, its mark at the start is ignored; with its mark, UTF-16.
     base : Path
         Folder that relative names start from.
     """
+    if stream_bytes.startswith(UTF_16):
+        stream_bytes = stream_bytes.decode("utf-16", "replace").encode()
     stream_bytes = stream_bytes.removeprefix(codecs.BOM_UTF8)
     if b"\0" in stream_bytes:
         names = [name for name in stream_bytes.split(b"\0") if name]
@@ -205,13 +209,10 @@ class _Walk:
     keys_by_file: dict[bytes, str] = field(default_factory=dict)
     keys_by_folder: dict[bytes, str] = field(default_factory=dict)
     waiting: list[_Name] = field(default_factory=list)
-    patterns: dict[str, str] = field(init=False)  # all of them, and what of each is compared
+    patterns: dict[str, set[str]] = field(init=False)  # all of them, and what of each is compared
 
     def __post_init__(self) -> None:
-        self.patterns = {
-            pattern: pattern.removeprefix("./").rstrip("/")
-            for pattern in (*self.include, *self.exclude)
-        }
+        self.patterns = {pattern: _forms(pattern) for pattern in (*self.include, *self.exclude)}
 
     def add_given(self, path: bytes, status: os.stat_result, *, linked: bool) -> None:
         """Take a path that the caller named; ``linked`` leaves it to `follow_links`."""
@@ -340,12 +341,26 @@ class _Walk:
         names = _names(key) if self.patterns else []
         found = {
             pattern
-            for pattern, bare in self.patterns.items()
+            for pattern, forms in self.patterns.items()
             # a name may have brackets that are no pattern
-            if bare in names or any(fnmatchcase(name, bare) for name in names)
+            if not forms.isdisjoint(names)
+            or any(fnmatchcase(name, form) for form in forms for name in names)
         }
         self.used |= found
         return found
+
+
+def _forms(pattern: str) -> set[str]:
+    """What of a pattern is compared; folders at any depth may be none at all."""
+    bare = pattern.removeprefix("./").rstrip("/")
+    lower = _with_lower_extension(bare)
+    return {bare, lower, bare.removeprefix("**/"), lower.removeprefix("**/")}
+
+
+def _with_lower_extension(name: str) -> str:
+    """The same name or pattern, but that an extension of audio is in lower case."""
+    found = extension(name)
+    return name[: -len(found)] + found if found in AUDIO_EXTENSIONS else name
 
 
 def _is_nowhere(base: bytes, key: str) -> bool:
@@ -374,6 +389,7 @@ def _is_file(entry: os.DirEntry[bytes]) -> bool:
 def _names(key: str) -> list[str]:
     """A key, its folders, and the bare names of all, in the store and on the disk."""
     paths = {key, decode_key(key).decode("utf-8", "surrogateescape")} if "%" in key else {key}
+    paths |= {_with_lower_extension(path) for path in paths}
     names = []
     for path in paths:
         parts = path.split("/")

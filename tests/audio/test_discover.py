@@ -297,8 +297,11 @@ def test_a_file_list_from_windows_loses_its_returns(end):
     ]
 
 
-def test_a_file_list_may_begin_with_the_mark_of_utf8():
-    assert read_file_list("\ufeffä.wav\n".encode(), Path("/d")) == [Path("/d/ä.wav")]
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_a_file_list_may_begin_with_the_mark_of_its_encoding(encoding):
+    text = "\ufeffä.wav\r\nb.wav\r\n"
+    expected = [Path("/d/ä.wav"), Path("/d/b.wav")]
+    assert read_file_list(text.encode(encoding), Path("/d")) == expected
 
 
 def test_a_file_list_keeps_returns_that_belong_to_names():

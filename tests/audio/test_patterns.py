@@ -22,15 +22,31 @@ from tests.audio.test_discover import keys
         ([], ["en/x"], ["a.wav", "en/b.wav", "en/c.ogg"]),
         (["e"], [], []),
         ([], ["./en/x/"], ["a.wav", "en/b.wav", "en/c.ogg"]),
+        (["**/*.wav"], [], ["a.wav", "en/b.wav", "en/x/d.wav"]),
+        (["**/x/*"], [], ["en/x/d.wav"]),
+        (["en/**"], ["**/c.*"], ["en/b.wav", "en/x/d.wav"]),
     ],
     ids=[
         *("extension", "in-folder", "both", "exclude", "exclude-wins", "folder", "folder-slash"),
         *("folder-below", "folder-path", "part-of-a-name", "from-here"),
+        *("any-depth", "folder-at-any-depth", "all-below"),
     ],
 )
 def test_patterns_match_keys_names_and_folders(tree, include, exclude, expected):
     root = tree("a.wav", "en/b.wav", "en/c.ogg", "en/x/d.wav")
     assert keys(discover([root], include=include, exclude=exclude)) == expected
+
+
+def test_extensions_of_audio_are_the_same_in_either_case(tree):
+    """Cards of several recorders are mixed; names are otherwise as they are."""
+    root = tree("a.wav", "B.WAV", "C.Flac", "d/d.flac", "1.Wav")
+    for pattern in ("*.wav", "*.WAV", "**/*.Wav"):
+        assert keys(discover([root], include=[pattern])) == ["1.Wav", "B.WAV", "a.wav"]
+    assert keys(discover([root], include=["b.wav", "c.*", "A.WAV"])) == []
+    assert keys(discover([root], exclude=["?.[Ww][Aa][Vv]", "d.FLAC"])) == ["C.Flac"]
+    # a folder is called as it is, and so are the letters in brackets
+    tree("dir.WAV/e.ogg")
+    assert keys(discover([root], include=["dir.WAV", "?.[W]AV"])) == ["B.WAV", "dir.WAV/e.ogg"]
 
 
 def test_a_name_that_is_excluded_leaves_the_file_to_its_other_names(tree):
