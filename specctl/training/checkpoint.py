@@ -46,14 +46,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     digest, data = data[:_N_DIGEST], data[_N_DIGEST:]
     if digest != _digest(data):
-        raise TrainingError(f"{path} is no checkpoint, or is damaged")
+        raise _damaged(path)
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a file of somebody makes of torch
-        raise TrainingError(f"{path} is no checkpoint, or is damaged") from error
+        raise _damaged(path) from error
     if not isinstance(state, dict) or "step" not in state:
-        raise TrainingError(f"{path} is no checkpoint of a training")
+        raise _damaged(path)
     return state
+
+
+def _damaged(path: Path) -> TrainingError:
+    return TrainingError(
+        f"{path} is no checkpoint, or is damaged; remove it, and --resume begins that run again"
+    )
 
 
 def _digest(data: bytes | memoryview) -> bytes:

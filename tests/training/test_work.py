@@ -212,8 +212,12 @@ def test_a_flipped_bit_in_what_is_gone_on_with_is_found(suffix, tones, tmp_path)
         with pytest.raises(TrainingError, match=f"{suffix} is no checkpoint, or is damaged"):
             train(tones, tmp_path / "b", runs=2, resume=True)
         data[place] ^= 4
-    path.write_bytes(data)
-    assert len(train(tones, tmp_path / "b", runs=2, resume=True).results) == 2
+    path.write_bytes(data[:-1])
+    with pytest.raises(TrainingError, match="remove it, and --resume begins that run again"):
+        train(tones, tmp_path / "b", runs=2, resume=True)
+    path.unlink()
+    whole = train(tones, tmp_path / "b", runs=2, resume=True)
+    assert torch.equal(whole.trained, train(tones, tmp_path / "c", runs=2).trained)
 
 
 def test_no_run_is_one_of_another_seed(tones, tmp_path):
