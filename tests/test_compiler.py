@@ -34,7 +34,10 @@ def refused(*command):
 
 
 # an FFT, samples of a file, and neither
-@pytest.mark.parametrize(("kernel", "ending"), [("auto", "ogg"), ("conv", "wav"), ("conv", "ogg")])
+@pytest.mark.parametrize(
+    ("kernel", "ending"),
+    [("auto", "ogg"), ("conv", "wav"), pytest.param("conv", "ogg", marks=pytest.mark.thorough)],
+)
 def test_memory_that_may_not_be_executed_is_an_error_with_a_way_out(tmp_path, kernel, ending):
     (tmp_path / "in").mkdir()
     write(tmp_path / "in" / f"a.{ending}", noise(8_000, 1), 16_000)

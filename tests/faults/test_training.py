@@ -18,6 +18,7 @@ FLAGS = (
     *("--model", "linear", "--epochs", 1, "--runs", 1, "--crop", 0.08, "--batch-size", 4),
     *("--n-fft", 64, "--n-mels", 8, "--checkpoint-every", 1, "--no-verdict"),
 )
+TURNS = 2
 FAULTS = (Fault("EIO"), Fault("kill"), Fault("ENOSPC", lasting=True))
 IMPORTS = (
     "specctl.training.job",
@@ -104,7 +105,7 @@ def is_tried(kind, fault):
     return fault.name == "EIO" or not kind.startswith((*QUIET, "fsync", "flock"))
 
 
-@pytest.mark.parametrize("turn", range(3))
+@pytest.mark.parametrize("turn", range(TURNS))
 def test_a_fault_at_any_call_of_a_training_loses_nothing(turn, trials):
     kinds = {}
     for kind, places in kinds_of(trials.points).items():
@@ -112,11 +113,11 @@ def test_a_fault_at_any_call_of_a_training_loses_nothing(turn, trials):
     assert len(kinds) > 35
     wrong = {}
     for number, (kind, places) in enumerate(kinds.items()):
-        if number % 3 != turn:
+        if number % TURNS != turn:
             continue
         faults = [fault for fault in FAULTS if is_tried(kind, fault)]
-        fault = faults[number // 3 % len(faults)]
-        point = places[number // 3 % len(places)]
+        fault = faults[number // TURNS % len(faults)]
+        point = places[number // TURNS % len(places)]
         if found := trials.wrong(point, fault):
             wrong[f"{fault} at {point}, {trials.points[point]}"] = found
     assert wrong == {}

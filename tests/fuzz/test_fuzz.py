@@ -15,14 +15,14 @@ from .fuzz import costs_itself_alone, fuzz, read_all
 from .targets import TARGETS
 
 N_INPUTS = {
-    "audio": 800,
-    "audio of FFmpeg": 300,
-    "stores": 130,
-    "parts": 300,
-    "bases": 250,
-    "settings": 300,
-    "file lists": 300,
-    "labels": 300,
+    "audio": 500,
+    "audio of FFmpeg": 150,
+    "stores": 60,
+    "parts": 150,
+    "bases": 120,
+    "settings": 150,
+    "file lists": 150,
+    "labels": 150,
 }
 """Of each kind of file."""
 

@@ -54,8 +54,13 @@ RUNS = {
     ),
     "dense, magnitude, trained": ("dense", {**MUSIC, "feature": "magnitude"}, ("basis",)),
 }
-# sizes between those of others
-BETWEEN = ("fft, 80 bands", "fold, 64 bands", "dense, 80 bands, trained")
+# sizes between those of others, and what is part of another
+BETWEEN = (
+    *("fft, 80 bands", "fold, 64 bands", "dense, 80 bands, trained"),
+    *("dense, 8 bands, trained", "dense, magnitude, trained"),
+)
+# with the products of one generation and the memory of the same
+LIKE_ANOTHER = (120,)
 
 
 @pytest.fixture
@@ -78,8 +83,9 @@ def launches_of(name, settings, trained, capability, monkeypatch):
 
 
 def is_needed(name, capability):
-    """Every kind of kernel for one generation, those with most bands for all."""
-    return "128 bands" in name or (capability == 90 and name not in BETWEEN)
+    """Every kind of kernel for one generation, those with most bands for all that differ."""
+    is_largest = "128 bands" in name and capability not in LIKE_ANOTHER
+    return is_largest or (capability == 90 and name not in BETWEEN)
 
 
 def constants_of(launch):
