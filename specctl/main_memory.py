@@ -1,10 +1,19 @@
-"""How much memory there is for this process; a container may have less than the machine."""
+"""How much memory there is for this process, and how much of it is held.
 
+A container may have less than the machine; what is held only Linux tells.
+"""
+
+import contextlib
+import ctypes
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from specctl.control_groups import CONTROL_GROUPS, OWN_GROUPS, control_groups, group_text
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
 
 
 def usable_memory() -> int | None:
@@ -21,6 +30,34 @@ def memory_limit(groups: Path = CONTROL_GROUPS, own: Path = OWN_GROUPS) -> int |
         As those of `control_groups`. Where none is set, version 1 has one beyond any machine.
     """
     return min(_limits(groups, own), default=None)
+
+
+def resident_bytes(*, at_peak: bool = False) -> int | None:
+    """Bytes of memory that this process holds, or has held at most; ``None`` if nobody tells."""
+    wanted = "VmHWM" if at_peak else "VmRSS"
+    with contextlib.suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == wanted:
+                return int(value.split()[0]) * 1024
+    return None
+
+
+def begin_peak() -> bool:
+    """Have the peak of `resident_bytes` begin now, without what is freed; False if it cannot."""
+    give_back()
+    try:
+        _CLEAR.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def give_back() -> None:
+    """Let the system have what the allocator holds and nobody uses, where the C library can."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _limits(groups: Path, own: Path) -> Iterator[int]:

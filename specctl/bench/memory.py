@@ -4,9 +4,7 @@ A process that did other work before has its buffers and libraries already; so e
 from a fresh one, after a call on a short clip that loads what is loaded once.
 """
 
-import contextlib
 import ctypes
-import gc
 import json
 import multiprocessing
 import os
@@ -28,9 +26,8 @@ from specctl.bench.contenders.base import Allocator, Contender, Prepared
 from specctl.bench.timing import n_threads
 from specctl.bench.workload import Workload
 from specctl.convert.fork_server import begin_fork_server
+from specctl.main_memory import begin_peak, give_back, resident_bytes
 
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
 _SHORT_SECONDS = 0.5
 _M_MMAP_THRESHOLD = -3
 _MAPPED_BYTES = 2**16
@@ -136,8 +133,8 @@ def measure_here(contender: Contender, workload: Workload) -> Memory:
         return Memory(peak_bytes=_cuda_peak(prepared, waveform))
     allocator = _ALLOCATORS["unseen" if _has_tasks(workload) else contender.allocator]
     allocator(lambda: warm.call(little))  # the instrument loads things of its own
-    _give_back()
-    before = _resident("VmRSS")
+    give_back()
+    before = resident_bytes()
     peak = allocator(lambda: prepared.call(waveform))
     _forget_gradients(prepared)
     return Memory(peak, _growth(lambda: prepared.call(waveform), before))
@@ -169,34 +166,12 @@ def _cuda_peak(prepared: Prepared, waveform: Tensor) -> int:
 
 def _growth(run: Callable[[], object], before: int | None) -> int | None:
     """Largest resident size while ``run`` runs, over ``before``; Linux only."""
-    if before is None:
-        return None
-    _give_back()
-    try:
-        _CLEAR.write_text("5")  # forget the peak so far
-    except OSError:
+    if before is None or not begin_peak():
         return None
     kept = run()
-    peak = _resident("VmHWM")
+    peak = resident_bytes(at_peak=True)
     del kept
     return None if peak is None else max(0, peak - before)
-
-
-def _give_back() -> None:
-    """Return freed memory to the system, so that it does not count as there already."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def _resident(field: str) -> int | None:
-    if not _STATUS.exists():
-        return None
-    for line in _STATUS.read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == field:
-            return int(value.split()[0]) * 1024
-    return None
 
 
 def _torch_peak(run: Callable[[], object]) -> int:

@@ -1,22 +1,18 @@
 """What a training costs: memory at its peak and time per step."""
 
 import contextlib
-import ctypes
-import gc
 import re
 import statistics
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
 from specctl.errors import TrainingError
 from specctl.kernels.memory import is_out_of_memory
+from specctl.main_memory import begin_peak, resident_bytes
 from specctl.words import size
 
 _WARM_UP = 3  # steps that are not counted
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
@@ -28,27 +24,17 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._is_told = False
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-            return
-        _give_back()
-        with contextlib.suppress(OSError):
-            _CLEAR.write_text("5")  # the peak starts again from here
-            self._is_told = True
+        else:
+            self._is_told = begin_peak()
 
     def megabytes(self) -> float | None:
         """In units of 10**6 bytes; None where nothing tells."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 1e6
-        return _kilobytes("VmHWM") * 1024 / 1e6 if self._is_told else None
-
-
-def _give_back() -> None:
-    """Let the system have what the allocator holds and nobody uses."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        peak = resident_bytes(at_peak=True) if self._is_told else None
+        return None if peak is None else peak / 1e6
 
 
 @contextlib.contextmanager
@@ -71,10 +57,3 @@ def median_ms(seconds: list[float]) -> float | None:
     """Median time of a step in ms, without the first few; None for too few."""
     counted = seconds[_WARM_UP:]
     return 1000 * statistics.median(counted) if counted else None
-
-
-def _kilobytes(name: str) -> int:
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1])
-    raise OSError(f"{_STATUS} has no {name}")
