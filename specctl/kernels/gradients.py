@@ -31,7 +31,7 @@ class Steps(NamedTuple):
     precision: Precision
 
 
-class Weighed(NamedTuple):
+class BlockGradient(NamedTuple):
     """Of a block: the gradient in its products, what they are products of, that in the bands."""
 
     parts: Tensor  # (2 * n_freqs, n)
@@ -79,7 +79,7 @@ class GradientSums:
         self.d_basis = torch.zeros_like(basis) if wants_basis else None
         self.d_mel = torch.zeros_like(bands.mel) if wants_mel and bands is not None else None
 
-    def weighed(self, samples: Tensor, gradient: Tensor, kept: Tensor | None) -> Weighed:
+    def weighed(self, samples: Tensor, gradient: Tensor, kept: Tensor | None) -> BlockGradient:
         """What one block gives; blocks do not depend on each other.
 
         Parameters
@@ -104,7 +104,7 @@ class GradientSums:
         # what is kept stays, since whoever retains the graph may ask for gradients twice
         parts = given if kept is None else torch.empty_like(given)
         self._weigh(given, gradient, parts, d_mel)
-        return Weighed(parts, pieces, d_mel)
+        return BlockGradient(parts, pieces, d_mel)
 
     def _plain(self, samples: Tensor, kept: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Products of a block, and its frames."""
@@ -125,7 +125,7 @@ class GradientSums:
         fill_products(overlap, self._basis, pieces, parts)
         return parts, pieces
 
-    def add(self, weighed: Sequence[Weighed]) -> None:
+    def add(self, weighed: Sequence[BlockGradient]) -> None:
         """Add what some blocks give, in their order; each thread has rows of its own."""
         for each in weighed:
             if self.d_mel is not None and each.d_mel is not None:
@@ -137,7 +137,7 @@ class GradientSums:
         rows = [slice(first, first + step) for first in range(0, len(self._basis), step)]
         side_by_side([partial(self._add_rows, each, weighed) for each in rows], self._basis.device)
 
-    def _add_rows(self, rows: slice, weighed: Sequence[Weighed]) -> None:
+    def _add_rows(self, rows: slice, weighed: Sequence[BlockGradient]) -> None:
         if self.d_basis is None:
             return
         total = self.d_basis[rows]

@@ -20,7 +20,7 @@ from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain
 from specctl.kernels.blocks import block_frames
 from specctl.kernels.crew import n_side_by_side, rest_others, side_by_side
-from specctl.kernels.gradients import GradientSums, Steps, Weighed
+from specctl.kernels.gradients import GradientSums, Steps, BlockGradient
 from specctl.kernels.joined import are_joined
 from specctl.kernels.overlap import Overlap
 from specctl.kernels.precision import owned_precision, product
@@ -276,7 +276,7 @@ class _Recomputed(torch.autograd.Function):
         )
         d_waveform = _WaveformGradient(waveform, plan) if wants_waveform else None
 
-        def weigh(block: _Block, room: Tensor | None) -> Weighed:
+        def weigh(block: _Block, room: Tensor | None) -> BlockGradient:
             return sums.weighed(plan.samples(waveform, block), block.of(gradient), room)
 
         blocks = list(zip(plan.blocks(waveform), kept, strict=True))
