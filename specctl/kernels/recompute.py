@@ -20,7 +20,7 @@ from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain
 from specctl.kernels.blocks import block_frames
 from specctl.kernels.crew import n_side_by_side, rest_others, side_by_side
-from specctl.kernels.gradients import GradientSums, Steps, BlockGradient
+from specctl.kernels.gradients import BlockGradient, GradientSums, Steps
 from specctl.kernels.joined import are_joined
 from specctl.kernels.overlap import Overlap
 from specctl.kernels.precision import owned_precision, product
