@@ -100,7 +100,8 @@ def _locked_unless_removed(folder: Path, in_use: Callable[[str], str]) -> int | 
             if is_new:
                 with contextlib.suppress(OSError):
                     path.unlink()
-                    folder.rmdir()
+                stack.pop_all()
+                unlock_folder(lock, folder)
             raise
         if not os.path.samestat(os.fstat(lock), path.stat()):
             return None

@@ -1,12 +1,17 @@
 """A file system that keeps a removed file until it is closed, as those of networks do: bindfs."""
 
+import errno
+import fcntl
 import os
 import shutil
 import subprocess
 
 import pytest
 
+from specctl import convert_audio
+from specctl.errors import StoreError
 from specctl.training import train_basis
+from tests.convert.audio_files import corpus
 from tests.faults.sweep import Sweep
 from tests.faults.test_kills import SCENARIOS, try_kills
 from tests.training.audio import TINY, write_tones
@@ -47,6 +52,17 @@ def test_it_keeps_what_is_removed(mounted):
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_kill_at_any_time_loses_nothing_and_leaves_nothing(on_fuse, name):
     try_kills(on_fuse, name, N_KILLS)
+
+
+def test_no_folder_is_left_where_there_are_no_locks(mounted, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    corpus(mounted / "unlocked" / "in", 2, seconds=0.1)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StoreError, match="^cannot lock "):
+        convert_audio(mounted / "unlocked" / "in", mounted / "unlocked" / "o.h5")
+    assert [path.name for path in (mounted / "unlocked").iterdir()] == ["in"]
 
 
 def test_a_training_leaves_nothing(mounted):
