@@ -121,6 +121,7 @@ def create_spectrogram(
     if layout.is_integer:
         write_attribute(dataset, "scale_factor", layout.scale_factor)
         write_attribute(dataset, "add_offset", layout.add_offset)
+        write_attribute(dataset, "scale_sha256", layout.scale_digest())
     write_attribute(dataset, "max_error", layout.max_error)
     return dataset
 

@@ -11,6 +11,8 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
         scale_factor, add_offset
                       only for int16 and uint8: value = stored * scale_factor + add_offset
         max_error     worst absolute error that storing has caused (0 for float32)
+        scale_sha256  only for int16 and uint8: SHA-256 (hex) of scale_factor, add_offset and
+                      max_error as float64, one after another. Not there in older stores
     /frequency        (n_bins,) float64, Hz; of cepstral coefficients their index, from 0; attached
                       to axis 1 of /spectrogram as its scale
         units         "Hz", of coefficients "1" (in older stores "Hz")
@@ -57,7 +59,9 @@ stand as ``%XX``, and a ``%`` that would read like one as ``%25``. There are no 
 external datasets.
 """
 
+import hashlib
 import math
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -209,6 +213,11 @@ class Layout:
             )
         highest = float(np.finfo(self.dtype).max)
         return -highest, highest
+
+    def scale_digest(self) -> str:
+        """SHA-256 (hex) of what turns codes into values, and of the worst error of that."""
+        scale = struct.pack("<3d", self.scale_factor, self.add_offset, self.max_error)
+        return hashlib.sha256(scale).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """Fields by name, ready for JSON."""

@@ -114,7 +114,13 @@ class StoreFile:
         return self._checked.attribute("tables_sha256")
 
     def check_tables(self) -> None:
-        """Raise StoreError where the tables are not what the file says they are."""
+        """Raise StoreError where tables or scale are not what the file says they are."""
+        scale = self._checked.attribute("scale_sha256", "spectrogram")
+        if self.layout.is_integer and scale not in (None, self.layout.scale_digest()):
+            raise StoreError(
+                f"{self.path} is damaged: its scale_factor, add_offset or max_error does not "
+                "match their checksum; convert again with --overwrite"
+            )
         if self.tables_digest != tables_digest(self.tables):
             raise StoreError(
                 f"{self.path} is damaged: its index, statistics or errors do not match their "

@@ -53,6 +53,26 @@ def test_codes_are_not_taken_for_values(tmp_path, name, value):
         open_store(path)
 
 
+@pytest.mark.parametrize("name", ["scale_factor", "add_offset", "max_error"])
+def test_codes_are_not_scaled_by_numbers_that_have_changed(tmp_path, name):
+    path = make_store(tmp_path, small_layout("int16")).path
+    with h5py.File(path, "r+") as file:
+        attributes = file["spectrogram"].attrs
+        attributes.modify(name, np.nextafter(attributes[name], 0))
+    changed = "its scale_factor, add_offset or max_error does not match their checksum"
+    with pytest.raises(StoreError, match=f"damaged: {changed}; convert again"):
+        open_store(path)
+    assert [changed in problem.message for problem in verify_store(path)] == [True]
+
+
+def test_codes_of_stores_without_a_checksum_of_their_scale_are_read(tmp_path):
+    made = make_store(tmp_path, small_layout("int16"))
+    with h5py.File(made.path, "r+") as file:
+        del file["spectrogram"].attrs["scale_sha256"]
+    with open_store(made.path) as store:
+        assert list(store) == list(made.values)
+
+
 def test_a_chunk_that_inflates_without_end_takes_no_memory(tmp_path):
     made = make_store(tmp_path, small_layout())
     bomb = zlib.compress(bytes(50_000_000), 9)
