@@ -157,13 +157,9 @@ def test_a_table_of_terabytes_is_refused_at_once(tmp_path):
 
 
 def test_settings_nested_without_end_in_a_store_are_refused(tmp_path):
-    import h5py
-    import numpy as np
-
-    from tests.store.stores import make_store
+    from tests.store.stores import make_store, write_config
 
     path = make_store(tmp_path).path
-    with h5py.File(path, "r+") as file:
-        file.attrs["config"] = np.bytes_(b"[" * 60_000)
+    write_config(path, "[" * 60_000)
     with open_store(path) as store, pytest.raises(StoreError, match="its config is not JSON"):
         _ = store.config

@@ -115,10 +115,11 @@ def _counts(store: Path) -> tuple[int, int]:
 
 
 def _advice(store: Path) -> str:
-    """What mends a store, where its index is good, so that it says what is to be made."""
+    """What mends a store, where index and settings are good and say what is to be made."""
     from specctl.store.reader import open_store
 
-    with suppress(StoreError), open_store(store):
+    with suppress(StoreError), open_store(store) as opened:
+        _ = opened.config
         return f"; specctl verify --repair {store} SOURCE... makes it good"
     return ""
 

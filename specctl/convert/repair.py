@@ -200,14 +200,11 @@ def _told(problem: Problem, reason: str, found: tuple[Problem, ...]) -> Problem:
 
 
 def _trusted_config(store: Store) -> ConvertConfig:
-    """The settings of a store, which must be those that its fingerprint is of."""
+    """The settings of a store, which its fingerprint is of."""
     try:
-        config = ConvertConfig.from_dict(store.config)
+        return ConvertConfig.from_dict(store.config)
     except ParameterError as error:
         raise StoreError(f"cannot repair {store.path}: its settings: {error}") from error
-    if config.fingerprint() != store.attributes.get("fingerprint"):
-        raise StoreError(f"cannot repair {store.path}: its settings are damaged; convert again")
-    return config
 
 
 def _without_basis(config: ConvertConfig) -> dict[str, object]:

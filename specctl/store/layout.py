@@ -46,7 +46,7 @@ A store is one HDF5 file that any HDF5 reader can use. Version 1 has, all little
     /errors/...       one row per source that failed: key, reason, size, mtime_ns
     attributes of /   format ("specctl-store"), format_version (1), config (JSON of the settings;
                       "basis" in it is the fingerprint of the trained basis),
-                      fingerprint (hash of settings and basis), specctl_version,
+                      fingerprint (SHA-256 (hex) of the bytes of config), specctl_version,
                       created (ISO 8601, UTC), tables_sha256 (SHA-256 (hex) of the bytes of every
                       dataset but /spectrogram, /frame and /re_im, in order of their paths),
                       seal_sha256 (SHA-256 (hex) of every byte of the file, from first to last,

@@ -199,7 +199,8 @@ class Store(Mapping[str, np.ndarray]):
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Settings the store was made with."""
+        """Settings the store was made with; StoreError where they have changed."""
+        self._file.check_settings()
         try:
             config = json.loads(self.attributes.get("config", ""))
         except (TypeError, ValueError, RecursionError) as error:

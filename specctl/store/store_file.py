@@ -28,6 +28,7 @@ from specctl.store.tables import (
     OPTIONAL,
     Table,
     decode_text,
+    encode_text,
     tables_digest,
 )
 
@@ -125,6 +126,16 @@ class StoreFile:
             raise StoreError(
                 f"{self.path} is damaged: its index, statistics or errors do not match their "
                 "checksum; convert again with --overwrite"
+            )
+
+    def check_settings(self) -> None:
+        """Raise StoreError where the settings are not those that the fingerprint is of."""
+        config = str(self._checked.attribute("config") or "")
+        found = hashlib.sha256(encode_text(config, "config")).hexdigest()
+        if found != self._checked.attribute("fingerprint"):
+            raise StoreError(
+                f"{self.path} is damaged: its settings do not match their fingerprint; "
+                "convert again with --overwrite"
             )
 
     @property

@@ -79,6 +79,7 @@ class _Check:
     def run(self) -> list[Problem]:
         with self._reported(b""):
             self._file.check_tables()
+            self._file.check_settings()
             # where the tables are damaged, the seal has nothing to add
             self._file.check_seal()
         self._check_names()

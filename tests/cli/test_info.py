@@ -5,7 +5,6 @@ import signal
 import sys
 
 import h5py
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -19,7 +18,15 @@ from specctl.store.reader import open_store
 from specctl.store.verify import verify_store
 from tests.convert.audio_files import RATE, noise, write, write_noise
 from tests.convert.commands import environment, run_script
-from tests.store.stores import make_store, merge, random_values, small_layout, write_part
+from tests.store.stores import (
+    CONFIG,
+    make_store,
+    merge,
+    random_values,
+    small_layout,
+    write_config,
+    write_part,
+)
 
 NASTY = "[red]a[/red] :dog:\nline\x1b[31m \udcff.wav"
 
@@ -368,11 +375,7 @@ def test_says_which_basis_a_store_was_made_with(tmp_path):
 
 @pytest.mark.parametrize("rate", ["1e-308", "-1", "1e400", "NaN", "1" + 400 * "0"])
 def test_a_rate_that_is_none_gives_no_hours(made, rate):
-    with h5py.File(made.path, "r+") as file:
-        text = json.dumps({**json.loads(file.attrs["config"]), "sample_rate": 0})
-        file.attrs["config"] = np.bytes_(
-            text.replace('"sample_rate": 0', f'"sample_rate": {rate}')
-        )
+    write_config(made.path, CONFIG.replace('"sample_rate": 16000', f'"sample_rate": {rate}'))
     result = run(made.path)
     assert result.exit_code == 0, result.exception
     assert "unknown length of audio" in " ".join(result.stdout.split())

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from specctl.cli import verify  # noqa: F401 - registers the command
 from specctl.cli.app import app
-from tests.store.stores import make_store
+from tests.store.stores import CONFIG, make_store
 
 
 def run(*arguments):
@@ -51,6 +51,19 @@ def test_what_cannot_be_repaired_is_not_told_to_be(path):
     first, *_, last = run(path).stdout.splitlines()
     assert first.endswith("; convert again with --overwrite")
     assert last == "2 problems"
+
+
+@pytest.mark.parametrize("found", ['"n_fft": 401', '"n_fft"; 400'], ids=["other", "not-json"])
+def test_settings_that_have_changed_are_not_told_to_be_repairable(path, found):
+    import h5py
+    import numpy as np
+
+    with h5py.File(path, "r+") as file:
+        file.attrs["config"] = np.bytes_(CONFIG.replace('"n_fft": 400', found))
+    first, *_, last = run(path).stdout.splitlines()
+    told = "its settings do not match their fingerprint; convert again with --overwrite"
+    assert first == f"{path} is damaged: {told}"
+    assert last == "1 problem"
 
 
 def test_json_of_a_good_store(path):

@@ -1,5 +1,6 @@
-"""A finished part whose bytes change before the store is joined."""
+"""Bytes that change: of a part before the store is joined, of settings before an update."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -7,7 +8,7 @@ from specctl import convert_audio, open_store
 from specctl.convert import Options
 from specctl.convert.merging import Joining
 from specctl.errors import StoreError
-from tests.convert.audio_files import corpus
+from tests.convert.audio_files import corpus, write_noise
 
 HERE = Options(workers=0)
 
@@ -34,3 +35,18 @@ def test_a_part_that_rots_is_named_and_made_again_by_the_next_run(tmp_path, monk
         for key in wanted:
             np.testing.assert_array_equal(made[key], wanted[key])
     assert not list(tmp_path.glob("*.parts"))
+
+
+def test_settings_that_have_changed_are_not_gone_on_with(tmp_path):
+    folder, store = corpus(tmp_path / "in", 3), tmp_path / "out.h5"
+    convert_audio(folder, store, options=HERE, hop_length=160)
+    with h5py.File(store, "r+") as file:
+        config = file.attrs["config"].decode()
+        file.attrs["config"] = np.bytes_(config.replace('"hop_length": 160', '"hop_length": 161'))
+        assert file.attrs["config"].decode() != config
+    write_noise(folder / "new.wav")
+    before, update = store.read_bytes(), Options(workers=0, update=True)
+    changed = "damaged: its settings do not match their fingerprint; convert again"
+    with pytest.raises(StoreError, match=changed):
+        convert_audio(folder, store, options=update, hop_length=161)
+    assert store.read_bytes() == before

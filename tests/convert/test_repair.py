@@ -249,7 +249,7 @@ def test_damaged_settings_are_not_used(folder, store):
     with h5py.File(store, "r+") as file:
         config = json.loads(file.attrs["config"])
         file.attrs["config"] = np.bytes_(json.dumps({**config, "fmin": 10.0}))
-    with pytest.raises(StoreError, match="its settings are damaged; convert again"):
+    with pytest.raises(StoreError, match="its settings do not match their fingerprint; convert"):
         repair_store(store, folder, options=HERE)
 
 

@@ -1,8 +1,10 @@
 """Small parts and stores for tests, and what went into them."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from specctl.durable import publish
@@ -10,9 +12,10 @@ from specctl.store.layout import FailureRecord, Layout
 from specctl.store.merge import MergeSummary, merging
 from specctl.store.part import PartWriter
 
+CONFIG = '{"sample_rate": 16000, "hop_length": 160, "n_fft": 400, "feature": "mel"}'
 ATTRIBUTES = {
-    "config": '{"sample_rate": 16000, "hop_length": 160, "n_fft": 400, "feature": "mel"}',
-    "fingerprint": "f" * 64,
+    "config": CONFIG,
+    "fingerprint": hashlib.sha256(CONFIG.encode()).hexdigest(),
     "created": "2026-11-01T12:00:00+00:00",
     "job": "j1",
 }
@@ -118,3 +121,11 @@ def make_store(folder: Path, layout: Layout | None = None, lengths: tuple = (5, 
     ]
     merge(parts, folder / "out.h5", layout)
     return Made(folder / "out.h5", layout, values)
+
+
+def write_config(path: Path, text: str) -> None:
+    """Give a store other settings, as a stranger may who also writes their fingerprint."""
+    data = text.encode()
+    with h5py.File(path, "r+") as file:
+        file.attrs["config"] = np.bytes_(data)
+        file.attrs["fingerprint"] = np.bytes_(hashlib.sha256(data).hexdigest())

@@ -13,7 +13,15 @@ import pytest
 from specctl.errors import StoreError
 from specctl.store.reader import open_store
 
-from .stores import ATTRIBUTES, make_store, merge, random_values, small_layout, write_part
+from .stores import (
+    ATTRIBUTES,
+    CONFIG,
+    make_store,
+    merge,
+    random_values,
+    small_layout,
+    write_part,
+)
 
 
 @pytest.fixture
@@ -104,6 +112,15 @@ def test_an_unknown_key_like_no_other_names_none(made):
     with open_store(made.path) as store, pytest.raises(KeyError) as caught:
         store["zzzz"]
     assert caught.value.args[0].endswith("has no item 'zzzz'")
+
+
+def test_settings_that_have_changed_are_an_error(made):
+    with h5py.File(made.path, "r+") as file:
+        file.attrs["config"] = np.bytes_(CONFIG.replace("160", "161"))
+    with open_store(made.path) as store:
+        assert store["anna/0.wav"].shape == (7, 5)
+        with pytest.raises(StoreError, match="its settings do not match their fingerprint"):
+            _ = store.config
 
 
 def test_tells_what_the_store_holds(made):
