@@ -90,12 +90,8 @@ def bench(  # one flag for each setting
             memory=memory,
             verify=verify,
         )
-        if fail_below is not None and not 0 <= fail_below < math.inf:
-            raise ParameterError(f"fail_below must be finite and not negative, got {fail_below:g}")
-        if fail_below is not None and verify:
-            raise ParameterError(
-                "--fail-below must not be given with --verify, which times nothing"
-            )
+        if fail_below is not None:
+            _check_fail_below(fail_below, request)
         _check_files(json, report)
         found = _run(request, json, report, quiet=quiet)
     if json is not None and str(json) == "-":
@@ -110,6 +106,33 @@ def _names(given: str | None) -> tuple[str, ...]:
     if given is not None and not names:
         raise ParameterError(f"contenders must be names, got {given!r}")
     return names
+
+
+def _check_fail_below(ratio: float, request: "Request") -> None:
+    """Refuse before the work a ratio that nothing of it could be held against."""
+    from specctl.bench.contenders import listed_contenders
+    from specctl.bench.machine import resolve_device
+    from specctl.bench.results import BASELINES
+
+    if not 0 <= ratio < math.inf:
+        raise ParameterError(f"fail_below must be finite and not negative, got {ratio:g}")
+    if request.verify:
+        raise ParameterError("--fail-below must not be given with --verify, which times nothing")
+    if not {"mel", "stft"}.intersection(request.works):
+        works = " and ".join(request.works)
+        raise ParameterError(f"--fail-below must be given with work mel or stft, got {works}")
+    if not request.contenders:
+        return
+    listed = listed_contenders(request.contenders, resolve_device(request.device))
+    baseline = (BASELINES["ratio_to_torch_stft"], "fp32")
+    has_both = any(each.name.startswith("specctl-") for each in listed) and any(
+        (each.name, each.precision) == baseline for each in listed
+    )
+    if not has_both:
+        raise ParameterError(
+            f"contenders must have specctl and {baseline[0]} with --fail-below, "
+            f"got {', '.join(request.contenders)}"
+        )
 
 
 def _check_files(json: Path | None, report: Path | None) -> None:

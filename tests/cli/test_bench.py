@@ -171,6 +171,16 @@ def test_ctrl_c_says_where_the_results_are(fakes, tmp_path):
         (("--fail-below", "nan"), "fail_below must be finite and not negative, got nan"),
         (("--fail-below", "-1"), "fail_below must be finite and not negative, got -1"),
         (("--fail-below", 1, "--verify"), "--fail-below must not be given with --verify"),
+        (("--fail-below", 1, "--work", "train"), "--fail-below must be given with work mel"),
+        (
+            ("--fail-below", 1, "--work", "train", "--work", "convert"),
+            "work mel or stft, got train and convert",
+        ),
+        (
+            ("--fail-below", 1, "--contenders", "specctl,librosa"),
+            "contenders must have specctl and torch.stft with --fail-below, got specctl, librosa",
+        ),
+        (("--fail-below", 1, "--contenders", "torch"), "must have specctl and torch.stft"),
         (("--batch", 10**14), "batch must be at most "),
         (("--seconds", 3600, "--sample-rate", 2**20, "--batch", 10**6), "batch must be at most "),
         (("--n-fft", 2**20, "--seconds", 60), "n_fft must be at most "),
