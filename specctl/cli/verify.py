@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -120,7 +121,7 @@ def _advice(store: Path) -> str:
 
     with suppress(StoreError), open_store(store) as opened:
         _ = opened.config
-        return f"; specctl verify --repair {store} SOURCE... makes it good"
+        return f"; specctl verify --repair {shlex.quote(str(store))} SOURCE... makes it good"
     return ""
 
 

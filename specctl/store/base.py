@@ -4,6 +4,7 @@ What leaves may be damaged: nothing is taken from it. Another program may have w
 anew, compressed otherwise: a repair takes what matches its digest, and compresses it as it was.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -236,7 +237,7 @@ class Base:
 
     @property
     def _advice(self) -> str:
-        return f"specctl verify --repair {self.path} SOURCE... makes it good"
+        return f"specctl verify --repair {shlex.quote(str(self.path))} SOURCE... makes it good"
 
     @contextmanager
     def _advised(self) -> Iterator[None]:

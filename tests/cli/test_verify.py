@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import pytest
 from typer.testing import CliRunner
@@ -41,6 +42,14 @@ def test_a_damaged_store_names_the_items(path):
     assert first == f"anna/0.wav: {path} is damaged: chunk 0 of /spectrogram (rows 0 to 7)"
     assert second.startswith("anna/1.wav: ")
     assert last == f"2 problems; specctl verify --repair {path} SOURCE... makes it good"
+
+
+def test_the_command_that_repairs_can_be_given_as_it_is_told(path):
+    odd = path.rename(path.with_name("my 'best' store.h5"))
+    damage(odd)
+    last = run(odd).stdout.splitlines()[-1]
+    told = last.removeprefix("2 problems; ").removesuffix(" makes it good")
+    assert shlex.split(told) == ["specctl", "verify", "--repair", str(odd), "SOURCE..."]
 
 
 def test_what_cannot_be_repaired_is_not_told_to_be(path):
