@@ -115,6 +115,11 @@ class Store(Mapping[str, np.ndarray]):
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and key in self._rows
 
+    def get(self, key: object, default: Any = None) -> Any:
+        """An item, or ``default`` where there is none."""
+        # not by the KeyError, whose message takes long
+        return self[key] if isinstance(key, str) and key in self._rows else default
+
     def read(self, key: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Frames ``start`` to ``stop`` of an item, counted as in a slice.
 

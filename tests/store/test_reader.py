@@ -89,6 +89,16 @@ def test_is_a_mapping(made):
         assert repr(store) == f"Store({str(made.path)!r}, 6 items)"
 
 
+def test_get_of_an_unknown_key_looks_for_no_nearest(made, monkeypatch):
+    # among thousands of keys that takes half a second, for each of those that are asked for
+    monkeypatch.setattr("difflib.get_close_matches", None)
+    with open_store(made.path) as store:
+        assert store.get("ana/0.wav") is None
+        assert store.get("ana/0.wav", 3) == 3
+        assert store.get(["ana"], default=3) == 3
+        assert (store.get("anna/0.wav", 3) == store["anna/0.wav"]).all()
+
+
 @pytest.mark.parametrize(
     ("key", "nearest"),
     [("0.wav", "anna/0.wav"), ("ana/0.wav", "anna/0.wav"), ("ben/1.flac", "ben/1.wav")],
