@@ -16,6 +16,7 @@ from specctl.errors import KernelError, ParameterError
 from specctl.kernels import registry
 from specctl.kernels.bands import Bands
 from specctl.kernels.base import Chain, Demand
+from specctl.kernels.blocks import block_frames
 from specctl.kernels.precision import product, without_autocast
 from specctl.kernels.traced import is_followed, run_followed
 from specctl.transforms.weighted import Weighted, common_dtype, without_memory
@@ -196,7 +197,10 @@ class Transform(Weighted):
             return spec, after
         if self._log is not None and peak is not None:
             spec = self._log.finish(spec, peak)
-        return spec if self.dct is None else _cepstra(spec, self.dct.to(spec.dtype)), None
+        if self.dct is not None:
+            n_at_once = block_frames(self.config.n_fft, spec.device)
+            spec = _cepstra(spec, self.dct.to(spec.dtype), n_at_once)
+        return spec, None
 
     @property
     def kernel_name(self) -> str:
@@ -357,9 +361,15 @@ def transform_for(
     return Transform.from_config(config, kernel=kernel, precision=precision)
 
 
-def _cepstra(spec: Tensor, dct: Tensor) -> Tensor:
+def _cepstra(spec: Tensor, dct: Tensor, n_at_once: int) -> Tensor:
     """(batch, mel, time) to (batch, n_mfcc, time)."""
     if is_followed(spec, dct) or not len(spec):
         return torch.matmul(dct, spec)
-    # item by item: the last bit of a product depends on all that is multiplied at once
-    return torch.stack([product(dct, item.T, "fp32") for item in spec])
+
+    def product_with(item: Tensor) -> Tensor:
+        blocks = (block.contiguous() for block in torch.split(item, n_at_once, -1))
+        return torch.cat([product(dct, block.T, "fp32") for block in blocks], dim=-1)
+
+    # item by item, and in the blocks that tiles are cut at: the last bit of a product depends on
+    # all that is multiplied at once
+    return torch.stack([product_with(item) for item in spec])

@@ -144,6 +144,17 @@ def test_tiles_of_any_size_join_without_a_seam(
     assert_same(folder / "tiled.h5", folder / "whole.h5")
 
 
+@pytest.mark.parametrize("power", [2.0, 3.0], ids=["compiled", "torch"])
+def test_cepstra_of_a_short_last_tile_are_those_of_the_whole(tmp_path, smallest_tiles, power):
+    stft = {"n_fft": 64, "hop_length": 100, "n_mels": 9, "power": power}
+    # 1024 frames of a tile, and 5 more
+    path = write(tmp_path / "a.wav", noise(1028 * 100), subtype="FLOAT")
+    convert(path, tmp_path / "whole.h5", feature="mfcc", n_mfcc=5, **stft)
+    smallest_tiles()
+    convert(path, tmp_path / "tiled.h5", feature="mfcc", n_mfcc=5, **stft)
+    assert_same(tmp_path / "tiled.h5", tmp_path / "whole.h5")
+
+
 @pytest.fixture(scope="module")
 def ten_minutes(tmp_path_factory):
     path = tmp_path_factory.mktemp("long") / "a.wav"
