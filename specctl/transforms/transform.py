@@ -367,8 +367,9 @@ def _cepstra(spec: Tensor, dct: Tensor, n_at_once: int) -> Tensor:
         return torch.matmul(dct, spec)
 
     def product_with(item: Tensor) -> Tensor:
-        blocks = (block.contiguous() for block in torch.split(item, n_at_once, -1))
-        return torch.cat([product(dct, block.T, "fp32") for block in blocks], dim=-1)
+        # a copy begins where a vector register does, an item of a batch anywhere
+        blocks = (block.T.clone() for block in torch.split(item, n_at_once, -1))
+        return torch.cat([product(dct, block, "fp32") for block in blocks], dim=-1)
 
     # item by item, and in the blocks that tiles are cut at: the last bit of a product depends on
     # all that is multiplied at once

@@ -269,6 +269,15 @@ def test_an_item_is_the_same_to_the_last_bit_in_any_batch_of_pcen(n_samples):
         assert torch.equal(transform(waveform[first:last]), together[first:last])
 
 
+@pytest.mark.parametrize("n_samples", [400, 1000])
+def test_an_item_is_the_same_to_the_last_bit_in_any_batch_of_mfcc(n_samples):
+    # an odd number of bands: rows of the second item begin in the middle of a vector register
+    transform = MFCC(n_fft=400, hop_length=133, center=False, n_mels=43, n_mfcc=38, scale="none")
+    waveform = noise(40, n_samples)
+    alone = [transform(item) for item in waveform]
+    assert torch.equal(transform(waveform), torch.stack(alone))
+
+
 def test_pcen_of_stretches_is_that_of_the_whole():
     transform = MelSpectrogram(**PCEN, center=False)
     spec = transform.run(noise(2, 900))
