@@ -9,6 +9,7 @@ import numpy as np
 
 from specctl.audio import reasons
 from specctl.audio.decode import AudioReader, open_audio
+from specctl.audio.resample import resampled_length
 from specctl.convert.beats import Beat
 from specctl.convert.clock import Clock
 from specctl.convert.compute import Computer, OutOfDeviceMemoryError
@@ -241,7 +242,7 @@ class PartWorker:
                 self._end_item(file, tile.item)
                 n_items += 1
         if n_items == 0:
-            raise AudioError(self._why_nothing(file.counted.n_samples))
+            raise AudioError(self._why_nothing(file))
         self._writer.end_source(sha256=file.sha256, truncated=bool(file.reader.cut))
         if file.reader.cut:
             self._truncated.append((file.source.key, file.reader.cut))
@@ -281,13 +282,16 @@ class PartWorker:
         )
         self._beat.done(failed=True, seconds=0.0)
 
-    def _why_nothing(self, n_samples: int) -> str:
-        if n_samples == 0:
+    def _why_nothing(self, file: _File) -> str:
+        if file.counted.n_samples == 0:
             return "no samples"
         if self._config.segment is not None:
             length = f"{self._config.segment:g} s"
             return f"shorter than a segment of {length}; convert with tail pad to keep it"
-        samples = "1 sample is" if n_samples == 1 else f"{n_samples} samples are"
+        rates = file.reader.info.sample_rate, self._config.sample_rate
+        n_samples = resampled_length(file.counted.n_samples, *rates)
+        rate = f" at {rates[1]} Hz" if rates[0] != rates[1] else ""
+        samples = f"1 sample{rate} is" if n_samples == 1 else f"{n_samples} samples{rate} are"
         return f"{samples} fewer than n_fft={self._config.n_fft}; convert with centred frames"
 
 

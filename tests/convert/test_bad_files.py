@@ -207,6 +207,21 @@ def test_a_clip_too_short_for_one_frame_without_centring_says_so(tmp_path):
         assert store["b.wav"].shape == (20, 1)
 
 
+def test_a_clip_too_short_for_one_frame_is_counted_at_the_rate_of_the_store(tmp_path):
+    write(tmp_path / "a.wav", noise(2500), 44_100)
+    write(tmp_path / "b.wav", noise(3), 44_100)
+    write(tmp_path / "c.wav", noise(1900))
+    write(tmp_path / "d.wav", noise(2048))
+    options = {"sample_rate": RATE, "n_fft": 2048, "n_mels": 20, "center": False}
+    summary = convert_audio(tmp_path, tmp_path / "o.h5", options=HERE, **options)
+    advice = "fewer than n_fft=2048; convert with centred frames"
+    assert summary.failures == (
+        ("a.wav", f"908 samples at {RATE} Hz are {advice}"),
+        ("b.wav", f"2 samples at {RATE} Hz are {advice}"),
+        ("c.wav", f"1900 samples are {advice}"),
+    )
+
+
 def test_loud_but_sound_samples_are_kept_and_too_loud_ones_named(tmp_path):
     for name, factor in {"a": 1.0, "b": 1e3, "c": 1e9}.items():
         write(tmp_path / f"{name}.wav", noise(RATE) * np.float32(factor), subtype="FLOAT")
