@@ -41,6 +41,9 @@ _POWERS = 1e-3, 32.0
 _SMALLEST_AMIN = 2.0**-126
 """The least normal float32 number; a smaller floor may count as 0, whose logarithm is infinite."""
 
+_LARGEST_AMIN = 2.0**128 - 2.0**104
+"""The largest float32 number."""
+
 _MFCC_FIELDS = {"n_mfcc": 20, "lifter": 0}
 _EXPONENTS: dict[Feature, float | None] = {"complex": None, "magnitude": 1.0, "power": 2.0}
 
@@ -147,6 +150,11 @@ class SpectrogramConfig(StftConfig):
         if self.amin is not None and self.amin < _SMALLEST_AMIN:
             raise ParameterError(
                 f"amin must be at least {_SMALLEST_AMIN:.3g}, the least normal number of float32, "
+                f"got {self.amin}"
+            )
+        if self.amin is not None and self.amin > _LARGEST_AMIN:
+            raise ParameterError(
+                f"amin must be at most {_LARGEST_AMIN:.3g}, the largest number of float32, "
                 f"got {self.amin}"
             )
         return self

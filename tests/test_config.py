@@ -390,3 +390,10 @@ def test_the_floor_is_no_lower_than_float32_reaches(power):
 def test_a_floor_below_float32_is_refused():
     with pytest.raises(ParameterError, match=r"amin must be at least 1\.18e-38, .*, got 1e-50"):
         SpectrogramConfig.resolve(amin=1e-50)
+
+
+@pytest.mark.parametrize("amin", [3.5e38, 1e300])
+@pytest.mark.parametrize("settings", [{}, {"power": 3.0}, {"scale": "pcen"}], ids=str)
+def test_a_floor_above_float32_is_refused(amin, settings):
+    with pytest.raises(ParameterError, match=r"^amin must be at most 3\.4e\+38, "):
+        SpectrogramConfig.resolve(amin=amin, **settings)
