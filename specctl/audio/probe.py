@@ -104,9 +104,9 @@ def _open(source: SourceFile, structure: Structure) -> Decoder:
             try:
                 return AvDecoder(source)
             except AudioError as other:
-                raise AudioError(reasons.CUT_SHORT) if structure.is_cut else other from error
+                raise AudioError(reasons.NOTHING_LEFT) if structure.is_cut else other from error
         if structure.is_cut:
-            raise AudioError(reasons.CUT_SHORT) from error
+            raise AudioError(reasons.NOTHING_LEFT) from error
         if is_foreign:
             raise AudioError(reasons.NEEDS_PYAV) from error
         raise

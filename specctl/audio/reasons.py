@@ -11,6 +11,7 @@ NEEDS_PYAV = "needs PyAV; pip install 'specctl-audio[av]'"
 NO_SAMPLES = "no samples"
 CHANGING = "sample rate or channels change within the file"
 CUT_SHORT = "unexpected end of data"
+NOTHING_LEFT = f"{CUT_SHORT}: nothing of it can be decoded"
 NO_LAST_PAGE = "perhaps cut short: no page is marked as the last"
 MORE_BEHIND = "perhaps cut short: what lies behind its samples belongs to no chunk"
 DOUBTS = (NO_LAST_PAGE, MORE_BEHIND)
@@ -54,6 +55,11 @@ def system_reason(error: Exception) -> str:
 def cut_short(seconds: float, sign: str = "") -> str:
     """The file ends before its own structure says so; ``sign`` is how that shows."""
     return f"{CUT_SHORT} at {seconds:.3f} s" + (f": {sign}" if sign else "")
+
+
+def leaves_something(reason: str) -> bool:
+    """Whether a file that is refused as cut short has a beginning that can be decoded."""
+    return reason.startswith(CUT_SHORT) and not reason.startswith((NOTHING_LEFT, cut_short(0)))
 
 
 def has_hole(seconds: float) -> str:

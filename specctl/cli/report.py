@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from specctl.audio.reasons import CUT_SHORT, DOUBTS, unmatched
+from specctl.audio.reasons import DOUBTS, leaves_something, unmatched
 from specctl.cli.app import print_line, say
 from specctl.cli.draw import printable
 from specctl.words import counted, duration, ratio, size
@@ -167,7 +167,7 @@ def _lines(summary: "Summary", allow_truncated: bool) -> list[str]:
     if n_doubtful:
         were = "file, kept, is" if n_doubtful == 1 else "files, kept, are"
         lines.append(f"{n_doubtful:,} {were} perhaps cut short")
-    n_cut = sum(reason.startswith(CUT_SHORT) for _, reason in summary.failures)
+    n_cut = sum(leaves_something(reason) for _, reason in summary.failures)
     if n_cut and not allow_truncated:
         are, them = ("is", "it") if n_cut == 1 else ("are", "them")
         lines.append(

@@ -70,6 +70,17 @@ def test_without_the_flag_it_fails_and_the_report_says_what_helps(folder, tmp_pa
         assert "truncated" not in file["index"]
 
 
+@pytest.mark.parametrize(("name", "n_bytes"), [("c.ogg", 40), ("cut.wav", 44)])
+def test_the_flag_is_not_recommended_where_nothing_is_left(folder, tmp_path, name, n_bytes):
+    beginning = (folder / name).read_bytes()[:n_bytes]
+    (folder / "cut.wav").unlink()
+    (folder / name).write_bytes(beginning)
+    done = invoke(folder, tmp_path / "o.h5", *FLAGS, "--workers", 0)
+    assert done.returncode == 3
+    assert f"failed: {name}: unexpected end of data" in done.stderr
+    assert "--allow-truncated" not in done.stderr
+
+
 def test_with_the_flag_it_is_not_recommended_to_files_that_fail_even_so(folder, tmp_path):
     # too little of a page of Ogg for a single sample
     (folder / "c.ogg").write_bytes((folder / "c.ogg").read_bytes()[:40])
