@@ -1,4 +1,7 @@
-"""Numbers of things, sizes and lengths of time in the words of people."""
+"""Numbers, sizes, lengths of time and commands in the words of people."""
+
+import shlex
+from pathlib import Path
 
 
 def counted(n: int, thing: str) -> str:
@@ -33,6 +36,13 @@ def duration(seconds: float) -> str:
 def ratio(value: float) -> str:
     """How many times as much: ``1,107``, ``0.4``."""
     return f"{value:,.0f}" if round(value, 1) >= 10 else f"{value:.1f}"
+
+
+def shell_command(verb: str, path: Path) -> str:
+    """A command for a path, as a shell takes it: ``specctl info 'my store.h5'``."""
+    # a name that begins like a flag would be one
+    name = f"./{path}" if str(path).startswith("-") else str(path)
+    return f"specctl {verb} {shlex.quote(name)}"
 
 
 def _three_digits(value: float) -> float:

@@ -1,10 +1,11 @@
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from specctl.words import counted, duration, ratio, size
+from specctl.words import counted, duration, ratio, shell_command, size
 
 BYTES = {"byte": 1, "bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 SECONDS = {"s": 1, "min": 60, "h": 3600}
@@ -92,3 +93,15 @@ def test_one_thing_is_not_several(n):
 )
 def test_a_ratio_is_not_rounded_to_nothing(value, text):
     assert ratio(value) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("out.h5", "specctl info out.h5"),
+        ("my store.h5", "specctl info 'my store.h5'"),
+        ("-a.h5", "specctl info ./-a.h5"),
+    ],
+)
+def test_a_command_is_what_a_shell_takes(path, text):
+    assert shell_command("info", Path(path)) == text

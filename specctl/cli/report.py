@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from specctl.audio.reasons import DOUBTS, leaves_something, unmatched
 from specctl.cli.app import print_line, say
 from specctl.cli.draw import printable
-from specctl.words import counted, duration, ratio, size
+from specctl.words import counted, duration, ratio, shell_command, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,8 @@ def _say_some(
         say(printable(f"{what}: {key}: {reason}"), style=style)
     more = len(files) - _MOST_FILES_SHOWN
     if more > 0:
-        say(f"… and {more:,} more, all in {where}: specctl info {summary.store}", style=style)
+        shown_by = shell_command("info", summary.store)
+        say(f"… and {more:,} more, all in {where}: {shown_by}", style=style)
 
 
 def print_empty_bands(config: "SpectrogramConfig") -> None:
@@ -143,7 +144,7 @@ def _complete_lines(summary: "Summary") -> list[str]:
     if summary.n_failed_before:
         lines.append(
             f"{counted(summary.n_failed_before, 'file')} failed when it was made: "
-            f"specctl info {summary.store}; --update tries again"
+            f"{shell_command('info', summary.store)}; --update tries again"
         )
     return lines + _seen(summary)
 

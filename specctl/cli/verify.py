@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from specctl.cli.draw import printable
 from specctl.cli.progress import ConvertProgress
 from specctl.cli.stopping import stoppable
 from specctl.errors import ParameterError, StoreError
-from specctl.words import counted
+from specctl.words import counted, shell_command
 
 if TYPE_CHECKING:
     from specctl.convert.repair import Repair
@@ -121,7 +120,7 @@ def _advice(store: Path) -> str:
 
     with suppress(StoreError), open_store(store) as opened:
         _ = opened.config
-        return f"; specctl verify --repair {shlex.quote(str(store))} SOURCE... makes it good"
+        return f"; {shell_command('verify --repair', store)} SOURCE... makes it good"
     return ""
 
 

@@ -4,7 +4,6 @@ What leaves may be damaged: nothing is taken from it. Another program may have w
 anew, compressed otherwise: a repair takes what matches its digest, and compresses it as it was.
 """
 
-import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ from specctl.store.tables import (
     relabelled,
     select_rows,
 )
-from specctl.words import counted
+from specctl.words import counted, shell_command
 
 
 class Base:
@@ -237,7 +236,7 @@ class Base:
 
     @property
     def _advice(self) -> str:
-        return f"specctl verify --repair {shlex.quote(str(self.path))} SOURCE... makes it good"
+        return f"{shell_command('verify --repair', self.path)} SOURCE... makes it good"
 
     @contextmanager
     def _advised(self) -> Iterator[None]:

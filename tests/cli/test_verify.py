@@ -1,5 +1,6 @@
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -44,12 +45,16 @@ def test_a_damaged_store_names_the_items(path):
     assert last == f"2 problems; specctl verify --repair {path} SOURCE... makes it good"
 
 
-def test_the_command_that_repairs_can_be_given_as_it_is_told(path):
-    odd = path.rename(path.with_name("my 'best' store.h5"))
-    damage(odd)
-    last = run(odd).stdout.splitlines()[-1]
-    told = last.removeprefix("2 problems; ").removesuffix(" makes it good")
-    assert shlex.split(told) == ["specctl", "verify", "--repair", str(odd), "SOURCE..."]
+@pytest.mark.parametrize("name", ["my store.h5", "-a.h5"])
+def test_what_mends_a_store_can_be_given_to_a_shell(path, name, monkeypatch):
+    damage(path)
+    monkeypatch.chdir(path.parent)
+    path.rename(name)
+    _, advice = run("--", name).stdout.splitlines()[-1].split("; ")
+    *verb, told, sources = shlex.split(advice.removesuffix(" makes it good"))
+    assert (verb, sources) == (["specctl", "verify", "--repair"], "SOURCE...")
+    assert not told.startswith("-")
+    assert Path(told).samefile(name)
 
 
 def test_what_cannot_be_repaired_is_not_told_to_be(path):

@@ -66,6 +66,13 @@ def test_the_same_command_says_what_failed_when_the_store_was_made(folder, store
     ]
 
 
+def test_the_command_that_is_told_is_one_of_a_shell(folder, tmp_path):
+    (folder / "bad.wav").write_bytes(b"")
+    store = tmp_path / "my store.h5"
+    assert invoke(folder, store, *FLAGS).returncode == 3
+    assert f": specctl info '{store}'; " in invoke(folder, store, *FLAGS).stderr
+
+
 def test_a_stopped_run_is_finished_by_the_same_call(folder, store, tmp_path):
     convert_audio(folder, tmp_path / "wanted.h5", options=HERE, **SETTINGS)
     leave_unfinished(folder, store)
