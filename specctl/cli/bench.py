@@ -154,14 +154,14 @@ def _run(request: "Request", json: Path | None, report: Path | None, *, quiet: b
     from specctl.bench.results import write_json
     from specctl.bench.run import Hooks
 
-    writers: list[Any] = []
+    writers: dict[Path, Any] = {}
     if json is not None and str(json) != "-":
-        writers.append(write_json(json))
+        writers[json] = write_json(json)
     if report is not None:
-        writers.append(write_page(report))
+        writers[report] = write_page(report)
 
     def save(found: "Report") -> None:
-        for write in writers:
+        for write in writers.values():
             write(found)
 
     with err.status("starting") if err.is_interactive and not quiet else _Silent() as status:
@@ -175,7 +175,7 @@ def _run(request: "Request", json: Path | None, report: Path | None, *, quiet: b
         try:
             return run_bench(request, Hooks(save=save, say=tell))
         except KeyboardInterrupt as stopped:
-            kept = f"; what was measured is in {json or report}" if writers else ""
+            kept = f"; what was measured is in {next(iter(writers))}" if writers else ""
             say(f"specctl: stopped{kept}")
             raise typer.Exit(ExitCode.INTERRUPTED) from stopped
 

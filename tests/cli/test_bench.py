@@ -157,6 +157,15 @@ def test_ctrl_c_says_where_the_results_are(fakes, tmp_path):
     assert all(cell["samples_s"] for cell in found["cells"])
 
 
+def test_ctrl_c_names_the_page_where_json_was_to_be_printed(fakes, tmp_path):
+    timer, path = FakeTimer(), tmp_path / "out.html"
+    fakes(Fake("first", timer, fails={5: KeyboardInterrupt()}), timer=timer)
+    done = invoke(*SMALL, "--json", "-", "--report", path, "--rounds", 10, "--budget", 1e6)
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert f"specctl: stopped; what was measured is in {path}" in done.stderr.replace("\n", "")
+    assert path.exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
