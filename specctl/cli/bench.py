@@ -31,6 +31,7 @@ from specctl.cli.bench_options import (
     WorkNames,
 )
 from specctl.cli.bench_table import print_report
+from specctl.cli.stopping import Terminated, terminable
 from specctl.durable import HTML, JSON, check_distinct, check_place, check_replaced
 from specctl.errors import ParameterError
 
@@ -173,11 +174,14 @@ def _run(request: "Request", json: Path | None, report: Path | None, *, quiet: b
                 say(text)
 
         try:
-            return run_bench(request, Hooks(save=save, say=tell))
+            with terminable():
+                return run_bench(request, Hooks(save=save, say=tell))
         except KeyboardInterrupt as stopped:
             kept = f"; what was measured is in {next(iter(writers))}" if writers else ""
             say(f"specctl: stopped{kept}")
-            raise typer.Exit(ExitCode.INTERRUPTED) from stopped
+            is_terminated = isinstance(stopped, Terminated)
+            code = ExitCode.TERMINATED if is_terminated else ExitCode.INTERRUPTED
+            raise typer.Exit(code) from stopped
 
 
 class _Silent:

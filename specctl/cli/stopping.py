@@ -71,6 +71,26 @@ def stoppable_training(say: Callable[[str], None]) -> Iterator[Callable[[], bool
         yield lambda: bool(received)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where it is to end a run as Ctrl-C does."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM raises `Terminated`: what a run has put on the disk for itself is removed."""
+
+    def end(number: int, frame: object) -> None:
+        # a second one would stop the tidying up
+        signal.signal(number, signal.SIG_IGN)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextmanager
 def _received(
     receive: Callable[[int], None],

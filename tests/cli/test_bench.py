@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from specctl.cli import commands  # noqa: F401 - registers all commands
 from specctl.cli.app import app
 from tests.bench.fakes import Fake, FakeTimer
+from tests.convert.commands import LIMIT, environment, started, wait_for
 
 SMALL = (
     *("--sample-rate", 8000, "--n-fft", 64, "--hop-length", 16, "--n-mels", 8, "--seconds", 0.5),
@@ -164,6 +165,21 @@ def test_ctrl_c_names_the_page_where_json_was_to_be_printed(fakes, tmp_path):
     assert (done.exit_code, done.stdout) == (130, "")
     assert f"specctl: stopped; what was measured is in {path}" in done.stderr.replace("\n", "")
     assert path.exists()
+
+
+def test_sigterm_leaves_nothing_but_the_results(tmp_path):
+    place, path = tmp_path / "tmp", tmp_path / "out.json"
+    place.mkdir()
+    flags = ("--work", "convert", "--contenders", "specctl", "--seconds", 1, "--batch", 4)
+    run = (*flags, "--rounds", 10_000, "--json", path)
+    with started(*run, command="bench", env=environment(TMPDIR=str(place))) as process:
+        wait_for(lambda: [*place.glob("specctl-bench-*/out.h5")], "a store", process)
+        process.terminate()
+        printed, said = process.communicate(timeout=LIMIT)
+    assert (process.returncode, printed) == (143, "")
+    assert said.endswith(f"specctl: stopped; what was measured is in {path}\n")
+    assert json.loads(path.read_text())["status"] == "stopped"
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize(
