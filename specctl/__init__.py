@@ -53,7 +53,7 @@ _HOMES = {
     "MFCC": "specctl.transforms",
 }
 
-_MODULES = ("augment", "convert", "training")
+_MODULES = ("augment", "convert", "errors", "training")
 
 __all__ = [
     "MFCC",

@@ -94,18 +94,20 @@ def _open(source: SourceFile, structure: Structure) -> Decoder:
         return SoundfileDecoder(source, structure)
     except soundfile.LibsndfileError as error:
         head = source.read_at(0, 8)
-        is_foreign = (
+        is_container = (
             extension(source.path) in PYAV_EXTENSIONS
-            or head.startswith((*OTHER_CONTAINERS, b"OggS"))
+            or head.startswith(OTHER_CONTAINERS)
             or head[4:] == b"ftyp"
-            or error.code == soundfile_backend.UNKNOWN_ENCODING
         )
+        is_unknown = head.startswith(b"OggS") or error.code == soundfile_backend.UNKNOWN_ENCODING
+        is_foreign = is_container or is_unknown
         if is_foreign and av_backend.is_installed():
             try:
                 return AvDecoder(source)
             except AudioError as other:
                 raise AudioError(reasons.NOTHING_LEFT) if structure.is_cut else other from error
-        if structure.is_cut:
+        # of what nobody here can read, nobody can say that nothing is left
+        if structure.is_cut and not is_container:
             raise AudioError(reasons.NOTHING_LEFT) from error
         if is_foreign:
             raise AudioError(reasons.NEEDS_PYAV) from error

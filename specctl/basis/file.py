@@ -58,7 +58,7 @@ def check_absent(path: Path, kind: Kind, *, overwrite: bool) -> None:
     except StoreError as error:
         raise BasisError(str(error)) from error
     if not is_free:
-        raise BasisError(f"{path} already exists; overwrite must be asked for")
+        raise BasisError(f"{path} already exists; pass --overwrite to replace it")
 
 
 def write_whole(path: Path, data: bytes) -> None:

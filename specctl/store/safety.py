@@ -78,9 +78,7 @@ class CheckedFile:
         self._file = open_file(path)
         with reported_h5_errors(path, "the file"):
             self._descriptor: int = self._file.id.get_vfd_handle()
-            status = os.fstat(self._descriptor)
-        self.n_bytes = status.st_size
-        self.identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            self.n_bytes = os.fstat(self._descriptor).st_size
 
     def close(self) -> None:
         """Close the file."""

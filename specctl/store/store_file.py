@@ -75,7 +75,7 @@ class StoreFile:
         """The same store opened once more, for another process; the index is shared."""
         twin = copy.copy(self)
         twin._checked = CheckedFile(self._place)
-        if twin._checked.identity != self._checked.identity:
+        if twin.tables_digest != self.tables_digest:
             twin.close()
             raise StoreError(f"{self.path} has changed since it was opened")
         twin._spectrogram = twin._checked.spectrogram()

@@ -159,7 +159,7 @@ def _claim(bench: Bench, output: Path, options: Options) -> None:
         is_ours = options.resume and is_result(output, bench)
         _check_unclaimed(output, bench.work, options, is_ours=is_ours)
         if options.resume and is_there(path):
-            _check_same(path, json.loads(json.dumps(identity)))
+            _check_same(path, json.loads(json.dumps(identity)), options)
         else:
             _clear(bench.work)
         write_atomically(path, json.dumps(identity).encode())
@@ -197,7 +197,7 @@ def _in_use(work: Path) -> Callable[[str], str]:
     )
 
 
-def _check_same(path: Path, identity: dict[str, Any]) -> None:
+def _check_same(path: Path, identity: dict[str, Any], options: Options) -> None:
     """Refuse to go on with other settings or files; how often it is saved changes no number."""
     with reported_os_errors(path, "read"):
         data = path.read_bytes()
@@ -212,9 +212,10 @@ def _check_same(path: Path, identity: dict[str, Any]) -> None:
     named = [_difference(name, there, here) for name in differing[:_MOST_NAMED]]
     if len(differing) > _MOST_NAMED:
         named.append(f"{len(differing) - _MOST_NAMED} more")
+    anew = "without --resume" if options.overwrite else "with --overwrite"
     raise TrainingError(
         f"{path.parent} holds a training with another {' and '.join(named)}; "
-        "resume it as it was begun, or begin again with --overwrite"
+        f"resume it as it was begun, or begin again {anew}"
     )
 
 

@@ -117,12 +117,16 @@ def test_gives_equal_blocks_and_starts_over(encoded, monkeypatch):
     np.testing.assert_array_equal(np.concatenate(first), np.concatenate(second))
 
 
+@pytest.mark.parametrize("is_cut", [False, True])
 @pytest.mark.parametrize("name", ["m4a-aac", "wavpack"])
-def test_says_what_to_install(encoded, monkeypatch, name):
+def test_says_what_to_install(encoded, tmp_path, monkeypatch, name, is_cut):
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setattr(av_backend, "is_installed", lambda: False)
+    path = tmp_path / encoded[0][name].name
+    data = encoded[0][name].read_bytes()
+    path.write_bytes(data[: len(data) * 3 // 4] if is_cut else data)
     with pytest.raises(AudioError, match=r"^needs PyAV; pip install 'specctl-audio\[av\]'$"):
-        open_audio(str(encoded[0][name]))
+        open_audio(str(path), allow_truncated=True)
 
 
 def test_knows_a_foreign_container_by_its_content(encoded, tmp_path):

@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -212,6 +213,15 @@ def test_a_store_replaced_before_a_fork_is_noticed(made, tmp_path, monkeypatch):
         with pytest.raises(StoreError, match="has changed since it was opened"):
             store["ben/1.wav"]
         monkeypatch.undo()
+
+
+def test_a_store_that_was_only_touched_is_read_on(made, monkeypatch):
+    with open_store(made.path) as store:
+        os.utime(made.path, ns=(1, 1))
+        shutil.copy(made.path, made.path.with_suffix(".copy"))
+        made.path.with_suffix(".copy").replace(made.path)
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        assert (store["anna/1.wav"] == made.values["anna/1.wav"].T).all()
 
 
 def test_a_store_replaced_before_it_is_unpickled_is_noticed(made, tmp_path):
