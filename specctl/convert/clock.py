@@ -11,10 +11,16 @@ _Element = TypeVar("_Element")
 
 
 class Clock:
-    """Adds up the seconds spent in each stage."""
+    """Adds up the seconds spent in each stage, and those of all the work, from the first on."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(STAGES, 0.0)
+        self._started = time.perf_counter()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it was made, those between stages among them."""
+        return time.perf_counter() - self._started
 
     def stage(self, name: str) -> "_Stage":
         """Count what happens inside towards a stage."""

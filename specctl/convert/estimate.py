@@ -21,7 +21,11 @@ from specctl.errors import Stopped
 from specctl.store.part import Part, read_part
 from specctl.store.tables import item_table
 
-_SAMPLES = 8
+_LEAST_SAMPLES = 8
+_MOST_SAMPLES = 256
+_SAMPLED_SECONDS = 60.0
+"""Of audio: a few short files say little of the others, and are as soon done as begun."""
+
 _LONGEST_SAMPLE = 600.0
 """Seconds of audio; a longer file says nothing that shorter ones do not."""
 
@@ -74,7 +78,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
     share = expected / sampled if sampled else 0.0
     n_bytes = 0 if part is None else _n_bytes(left, config, part, share)
     whole = n_bytes + sum(there.values())
-    workers = max(1, conversion.options.n_workers)
+    workers = max(1, min(conversion.options.n_workers, len(left.parts)))
     return Estimate(
         n_found=len(sources) + len(job.skipped) + job.n_unchanged,
         sample_rate=config.sample_rate,
@@ -89,7 +93,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
         ),
         audio_hours=sum(source.seconds for source in sources) / 3600,
         n_bytes=whole,
-        seconds=sum(receipt.seconds.values()) * share / workers,
+        seconds=receipt.wall * share / workers,
         rates=job.rates,
         n_resampled=sum(source.sample_rate not in (0, config.sample_rate) for source in sources),
         n_parts=len(plan.parts),
@@ -153,7 +157,9 @@ def _rehearsal(
     known = [each for each in plan.sources if each.seconds > 0 and stored_bytes(each, config)]
     usable = [each for each in known if each.seconds <= _LONGEST_SAMPLE]
     usable = usable or sorted(known, key=lambda each: each.seconds)[:1] or list(plan.sources)
-    sample = tuple(usable[:: max(1, len(usable) // _SAMPLES)][:_SAMPLES])
+    wanted = _SAMPLED_SECONDS * len(usable) / max(1.0, sum(each.seconds for each in usable))
+    n_sampled = min(max(_LEAST_SAMPLES, int(wanted)), _MOST_SAMPLES, len(usable))
+    sample = tuple(usable[place * len(usable) // n_sampled] for place in range(n_sampled))
     with temporary_place() as folder:
         while sample:
             part = PartJob(

@@ -117,6 +117,7 @@ class Receipt:
 
     ``unread`` are those of the failures that nothing is known of: the system did not let them be
     read, memory was short, they changed meanwhile, or they ended or hung their worker.
+    ``seconds`` are those of each stage, ``wall`` those of all until it was to be made durable.
     """
 
     number: int
@@ -128,6 +129,7 @@ class Receipt:
     truncated: tuple[tuple[str, str], ...] = ()
     unread: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    wall: float = 0.0
 
 
 def part_path(folder: Path, number: int) -> Path:

@@ -75,7 +75,7 @@ class PartWorker:
         self._truncated: list[tuple[str, str]] = []
         self._unread: list[str] = []
         self._n_converted = self._n_resampled = 0
-        self._audio_seconds = 0.0
+        self._audio_seconds = self._wall = 0.0
 
     def convert_all(self) -> None:
         """Every source in turn; on a GPU several at once, stored in the same order."""
@@ -101,12 +101,13 @@ class PartWorker:
         self._store_held(held)
 
     def _opened(self, source: PlannedSource) -> AudioReader:
-        return open_audio(
-            source.path,
-            allow_truncated=self._job.allow_truncated,
-            hashed=True,
-            guard=decoding_limited,
-        )
+        with self._clock.stage("decode"):
+            return open_audio(
+                source.path,
+                allow_truncated=self._job.allow_truncated,
+                hashed=True,
+                guard=decoding_limited,
+            )
 
     def finish(self) -> None:
         """Write what is left of the part; `publish` has still to be called."""
@@ -119,6 +120,7 @@ class PartWorker:
             "unread": self._unread,
         }
         self._writer.finish(extra=extra)
+        self._wall = self._clock.elapsed
 
     def publish(self) -> Receipt:
         """Give the part its name; it is durable when this returns."""
@@ -136,6 +138,7 @@ class PartWorker:
             truncated=tuple(self._truncated),
             unread=tuple(self._unread),
             seconds=seconds,
+            wall=self._wall,
         )
 
     def _streams(self, source: PlannedSource) -> bool:

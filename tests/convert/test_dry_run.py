@@ -95,7 +95,7 @@ def test_of_files_that_are_all_long_one_is_enough(folder, monkeypatch):
     made = estimate.PartJob
     monkeypatch.setattr(estimate, "PartJob", part_job)
     found = estimate_conversion(folder, options=HERE, **SETTINGS)
-    assert len(rehearsed) == 8
+    assert len(rehearsed) == 9
     rehearsed.clear()
     monkeypatch.setattr(estimate, "_LONGEST_SAMPLE", 0.5)
     again = estimate_conversion(folder, options=HERE, **SETTINGS)
