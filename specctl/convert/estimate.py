@@ -19,7 +19,7 @@ from specctl.convert.watched import make_part
 from specctl.durable import check_writable
 from specctl.errors import Stopped
 from specctl.store.part import Part, read_part
-from specctl.store.tables import item_table
+from specctl.store.tables import encode_text, item_table
 
 _LEAST_SAMPLES = 8
 _MOST_SAMPLES = 256
@@ -52,7 +52,8 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
         begun = target.begun(folder, tidies=False)
         if begun is not None:
             job, plan = begun
-            there = {n: _bytes_of(part) for n, part in folder.parts(job, len(plan.parts))}
+            texts = _text_bytes(plan.sources)
+            there = {n: _bytes_of(part, texts) for n, part in folder.parts(job, len(plan.parts))}
         elif target.is_finished:
             return _of_summary(target.already_there())
         check_writable(target.store.absolute().parent, "the store")
@@ -76,7 +77,7 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
     expected = sum(stored_bytes(source, config) for source in left.sources)
     sampled = sum(stored_bytes(source, config) for source in sample)
     share = expected / sampled if sampled else 0.0
-    n_bytes = 0 if part is None else _n_bytes(left, config, part, share)
+    n_bytes = 0 if part is None else _n_bytes(left, config, part, share, _text_bytes(sources))
     whole = n_bytes + sum(there.values())
     workers = max(1, min(conversion.options.n_workers, len(left.parts)))
     return Estimate(
@@ -123,9 +124,9 @@ def _of_summary(summary: Summary) -> Estimate:
     )
 
 
-def _n_bytes(plan: Plan, config: ConvertConfig, part: Part, share: float) -> int:
+def _n_bytes(plan: Plan, config: ConvertConfig, part: Part, share: float, texts: int) -> int:
     """Bytes that a plan adds to a store, ``share`` times as many frames as ``part`` has."""
-    index = _index_bytes(part) * sum(n_items(source, config) for source in plan.sources)
+    index = _index_bytes(part, texts) * sum(n_items(source, config) for source in plan.sources)
     if config.compression == "none":
         size = part.layout.chunk_bytes
         rows = (sum(stored_bytes(source, config) for source in each) for each in plan.parts)
@@ -133,17 +134,27 @@ def _n_bytes(plan: Plan, config: ConvertConfig, part: Part, share: float) -> int
     return index + round(int(part.chunk_table["length"].sum()) * share)
 
 
-def _bytes_of(part: Part) -> int:
+def _bytes_of(part: Part, texts: int) -> int:
     """Bytes that a part adds to a store.
 
     The part itself is larger by what a store has no use for, most of all if its items are short.
     """
-    return _index_bytes(part) * len(part.items) + int(part.chunk_table["length"].sum())
+    return _index_bytes(part, texts) * len(part.items) + int(part.chunk_table["length"].sum())
 
 
-def _index_bytes(part: Part) -> int:
-    """Bytes of an item of a part in the index."""
-    return sum(column.itemsize for column in item_table(part.items, 0).values())
+def _index_bytes(part: Part, texts: int) -> int:
+    """Bytes of an item of a part in the index, where those of names and label are ``texts``."""
+    width = {name: column.itemsize for name, column in item_table(part.items, 0).items()}
+    ending = width.pop("key") - width.pop("source")
+    del width["label"]
+    return texts + ending + sum(width.values())
+
+
+def _text_bytes(sources: Sequence[PlannedSource]) -> int:
+    """Bytes of key, source and label in each row of an index: as many as the longest of each."""
+    name = max((len(encode_text(source.key, "key")) for source in sources), default=0)
+    label = max((len(encode_text(source.label, "label")) for source in sources), default=0)
+    return 2 * max(name, 1) + max(label, 1)
 
 
 def _rehearsal(

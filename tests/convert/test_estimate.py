@@ -46,6 +46,20 @@ def test_many_short_files_are_told_from_more_than_eight(tmp_path):
     assert summary.n_bytes / CLOSE < estimate.n_bytes < summary.n_bytes * CLOSE
 
 
+def test_an_index_is_as_wide_as_its_longest_path_and_label(tmp_path):
+    """And neither is one of the files that are tried."""
+    for number in range(300):
+        write_noise(tmp_path / "in" / f"{number:03d}.wav", 0.05)
+    deep = tmp_path / "in" / "/".join(["deeper" * 30] * 4)
+    write_noise(deep / "a.wav", 0.05)
+    table = tmp_path / "labels.csv"
+    table.write_text(f"path,label\n001.wav,{'long' * 200}\n")
+    options = Options(workers=0, labels=table)
+    estimate = estimate_conversion(tmp_path / "in", options=options, **SETTINGS)
+    summary = convert_audio(tmp_path / "in", tmp_path / "o.h5", options=options, **SETTINGS)
+    assert summary.n_bytes / CLOSE < estimate.n_bytes < summary.n_bytes * CLOSE
+
+
 def test_opening_a_file_counts_as_time(tmp_path, monkeypatch):
     """Here it takes a second, and nothing else takes any."""
     now = 0.0
