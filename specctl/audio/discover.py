@@ -17,6 +17,7 @@ from typing import NamedTuple
 from specctl.audio import reasons
 from specctl.audio.formats import AUDIO_EXTENSIONS, extension
 from specctl.audio.names import decode_key, encode_key
+from specctl.audio.real_paths import RealPaths
 from specctl.audio.times import modification_time
 from specctl.errors import AudioError
 from specctl.given_files import UTF_16
@@ -209,6 +210,7 @@ class _Walk:
     keys_by_file: dict[bytes, str] = field(default_factory=dict)
     keys_by_folder: dict[bytes, str] = field(default_factory=dict)
     waiting: list[_Name] = field(default_factory=list)
+    real_paths: RealPaths = field(default_factory=RealPaths)
     patterns: dict[str, set[str]] = field(init=False)  # all of them, and what of each is compared
 
     def __post_init__(self) -> None:
@@ -216,7 +218,7 @@ class _Walk:
 
     def add_given(self, path: bytes, status: os.stat_result, *, linked: bool) -> None:
         """Take a path that the caller named; ``linked`` leaves it to `follow_links`."""
-        real = os.path.realpath(path)
+        real = self.real_paths.of(path)
         if stat.S_ISDIR(status.st_mode):
             _check_folder(path)
             if linked:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from specctl.audio.discover import Discovery, discover
 from specctl.audio.names import key_of, shared_name
+from specctl.audio.real_paths import RealPaths
 from specctl.cores import usable_cores
 from specctl.errors import ParameterError
 from specctl.given_files import MAX_TABLE_BYTES, check_given, read_label_rows, reported
@@ -198,8 +199,10 @@ class Request:
             check_given(Path(str(labels)), "labels", MAX_TABLE_BYTES)
             with reported(Path(str(labels)), "labels"):
                 labels = hashlib.sha256(Path(str(labels)).read_bytes()).hexdigest()
+        places = RealPaths()
+        real_paths = {places.of(os.fsencode(str(path))) for path in self.paths}
         return {
-            "paths": sorted({shared_name(os.path.realpath(path)) for path in self.paths}),
+            "paths": sorted({shared_name(os.fsdecode(path)) for path in real_paths}),
             "include": tuple(sorted({*self.include})),
             "exclude": tuple(sorted({*self.exclude})),
             "labels": labels,
