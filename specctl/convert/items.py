@@ -19,7 +19,7 @@ MIXED = -1
 
 
 _KEPT_SAMPLES = 2**24
-"""Of all channels, 64 MiB: a file of no more is decoded once, and not for each channel."""
+"""64 MiB: so many are taken from one pass through a file, which is not read for each channel."""
 
 
 @dataclass(slots=True)
@@ -47,31 +47,41 @@ class Item:
 
 
 class _Decoded:
-    """The samples of a file, kept for the other channels to be taken from if they are few."""
+    """The samples of a file; of the channels that come next, as many are kept as fit memory."""
 
     def __init__(self, reader: AudioReader, config: ConvertConfig) -> None:
         self.info = reader.info
         self._reader = reader
-        self._is_kept = len(_channels(reader, config)) > 1
-        self._blocks: list[np.ndarray] = []
+        self._channels = _channels(reader, config)
+        self._kept: dict[int, list[np.ndarray]] = {}
 
-    def blocks(self, room: Room | None) -> Iterator[np.ndarray]:
-        """All from the start, shape (samples, channels)."""
-        if self._blocks:
-            return iter(self._blocks)
-        return self._keeping() if self._is_kept else self._reader.blocks(room)
+    def blocks(self, channel: int, room: Room | None) -> Iterator[np.ndarray]:
+        """One channel, or the mean of all, from the start, shape (samples,)."""
+        if channel in self._kept:
+            return iter(self._kept[channel])
+        if len(self._channels) > 1:
+            return self._keeping(channel)
+        return (_mono(block, channel) for block in self._reader.blocks(room))
 
-    def _keeping(self) -> Iterator[np.ndarray]:
-        kept: list[np.ndarray] = []
+    def _keeping(self, channel: int) -> Iterator[np.ndarray]:
+        self._kept.clear()
+        kept: dict[int, list[np.ndarray]] = {
+            each: [] for each in self._channels[self._channels.index(channel) :]
+        }
         n_samples = 0
         for block in self._reader.blocks():
-            n_samples += block.size
-            if n_samples <= _KEPT_SAMPLES:
-                kept.append(block.copy())
-            else:
-                kept.clear()
-            yield block
-        self._blocks = kept
+            n_samples += len(block)
+            while len(kept) * n_samples > _KEPT_SAMPLES:
+                # the last of them, which is the last to be asked for
+                kept.popitem()
+            for each, pieces in kept.items():
+                pieces.append(block[:, each].copy())
+            yield _mono(block, channel)
+        self._kept = kept
+
+
+def _mono(block: np.ndarray, channel: int) -> np.ndarray:
+    return mix_channels(block) if channel == MIXED else np.ascontiguousarray(block[:, channel])
 
 
 def items(
@@ -124,13 +134,12 @@ def _signal(
     resampler = Resampler(decoded.info.sample_rate, config.sample_rate)
     is_as_read = decoded.info.n_channels == 1 and decoded.info.sample_rate == config.sample_rate
     n_read = n_given = 0
-    for block in clock.timed("decode", decoded.blocks(room if is_as_read else None)):
-        n_read += len(block)
-        mono = mix_channels(block) if channel == MIXED else np.ascontiguousarray(block[:, channel])
+    for mono in clock.timed("decode", decoded.blocks(channel, room if is_as_read else None)):
+        n_read += len(mono)
         with clock.stage("resample"):
-            mono = resampler.push(mono, last=False)
-        n_given += len(mono)
-        yield mono
+            resampled = resampler.push(mono, last=False)
+        n_given += len(resampled)
+        yield resampled
     with clock.stage("resample"):
         rest = resampler.push(np.empty(0, np.float32), last=True)
     file.n_samples, file.seconds = n_read, n_read / decoded.info.sample_rate

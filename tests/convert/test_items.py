@@ -130,20 +130,25 @@ def test_segments_of_channels_have_keys_of_both(tmp_path):
 
 
 def test_channels_are_decoded_once_if_they_fit_memory(tmp_path, monkeypatch):
-    """A file of 64 channels would be decoded 64 times; the values are the same."""
-    write(tmp_path / "in" / "a.flac", noise(RATE, 3))
+    """A file of 64 channels would be decoded 64 times; the values are the same.
+
+    Of those that do not all fit, as many as do are taken from one pass.
+    """
+    write(tmp_path / "in" / "a.flac", noise(RATE, 5))
     blocks, passes = AudioReader.blocks, []
     monkeypatch.setattr(AudioReader, "blocks", lambda *given: passes.append(1) or blocks(*given))
     job = {"channels": "each", "sample_rate": RATE // 2, **STFT}
     _, once = convert(tmp_path / "in", tmp_path / "once.h5", **job)
     assert len(passes) == 1
+    assert list(once) == [f"a.flac#ch{channel}" for channel in range(5)]
     # the last sample is one too many
-    monkeypatch.setattr(items, "_KEPT_SAMPLES", 3 * RATE - 1)
-    _, again = convert(tmp_path / "in", tmp_path / "again.h5", **job)
-    assert len(passes) == 1 + 3
-    assert list(once) == [f"a.flac#ch{channel}" for channel in range(3)]
-    for key, values in once.items():
-        np.testing.assert_array_equal(again[key], values)
+    for n_fitting, n_passes in ((5, 2), (3, 3), (2, 5), (1, 5)):
+        passes.clear()
+        monkeypatch.setattr(items, "_KEPT_SAMPLES", n_fitting * RATE - 1)
+        _, again = convert(tmp_path / "in", tmp_path / f"{n_fitting}.h5", **job)
+        assert len(passes) == n_passes
+        for key, values in once.items():
+            np.testing.assert_array_equal(again[key], values)
 
 
 def test_a_name_that_looks_like_a_segment_stays_apart(tmp_path):
