@@ -105,9 +105,8 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
     if as_json:
         print_line(json.dumps(estimate.to_dict()))
         return
-    gone = _gone(estimate.n_gone)
     if estimate.is_nothing:
-        for line in (f"nothing to do{_and(estimate.n_unchanged, 'unchanged')}", *gone):
+        for line in (f"nothing to do{_and(estimate.n_unchanged, 'unchanged')}", *_seen(estimate)):
             print_line(line)
         return
     lines = [
@@ -118,7 +117,7 @@ def print_estimate(estimate: "Estimate", *, as_json: bool) -> None:
         f"sample rate {estimate.sample_rate} Hz{_resampled(estimate.n_resampled)}",
         f"about {size(estimate.n_bytes)}, {duration(estimate.seconds)} of work on this machine",
     ]
-    lines += gone
+    lines += _seen(estimate)
     if estimate.n_pruned:
         lines.append(f"{counted(estimate.n_pruned, 'file')} gone, to be taken out of the store")
     if estimate.n_parts_done:
@@ -175,33 +174,30 @@ def _lines(summary: "Summary", allow_truncated: bool) -> list[str]:
             f"{n_cut:,} of those that failed {are} cut short; --update --allow-truncated converts "
             f"what there is of {them}"
         )
+    if summary.pruned:
+        lines.append(f"{counted(len(summary.pruned), 'file')} gone, and taken out of the store")
     return [*lines, *_seen(summary), _where_time_went(summary)]
 
 
-def _seen(summary: "Summary") -> list[str]:
+def _seen(told: "Summary | Estimate") -> list[str]:
     """What was seen when the files were found, and may not be what was meant."""
     lines = []
-    if summary.n_unlabelled:
-        lines.append(f"{counted(summary.n_unlabelled, 'file')} without a label")
-    if summary.n_labels_unused:
-        n_unused = counted(summary.n_labels_unused, "label")
-        lines.append(f"{n_unused} for files that were not found")
-    if summary.n_since:
-        them = "it" if summary.n_since == 1 else "them"
+    if told.n_unlabelled:
+        lines.append(f"{counted(told.n_unlabelled, 'file')} without a label")
+    if told.n_labels_unused:
+        lines.append(f"{counted(told.n_labels_unused, 'label')} for files that were not found")
+    if told.n_since:
+        them = "it" if told.n_since == 1 else "them"
         lines.append(
-            f"{counted(summary.n_since, 'file')} came after it was begun: --update adds {them}"
+            f"{counted(told.n_since, 'file')} came after it was begun: --update adds {them}"
         )
-    if summary.pruned:
-        lines.append(f"{counted(len(summary.pruned), 'file')} gone, and taken out of the store")
-    return lines + _gone(summary.n_gone)
-
-
-def _gone(count: int) -> list[str]:
-    """That the store has items of files that are not there any more, if it has."""
-    if not count:
-        return []
-    are, them = ("is", "it") if count == 1 else ("are", "them")
-    return [f"{counted(count, 'file')} of the store {are} gone: --update --prune takes {them} out"]
+    if told.n_gone:
+        are, them = ("is", "it") if told.n_gone == 1 else ("are", "them")
+        lines.append(
+            f"{counted(told.n_gone, 'file')} of the store {are} gone: --update --prune takes "
+            f"{them} out"
+        )
+    return lines
 
 
 def _where_time_went(summary: "Summary") -> str:

@@ -9,7 +9,13 @@ from specctl.convert.executors import Executor
 from specctl.convert.finding import find
 from specctl.convert.folder import WorkFolder
 from specctl.convert.jobs import Description, PartJob, Receipt, part_path
-from specctl.convert.plan import Plan, PlannedSource, n_items, stored_bytes
+from specctl.convert.plan import (
+    Plan,
+    PlannedSource,
+    expected_seconds,
+    n_items,
+    stored_bytes,
+)
 from specctl.convert.run import Conversion
 from specctl.convert.settings import ConvertConfig
 from specctl.convert.summary import Estimate, Summary
@@ -45,13 +51,14 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
         As the conversion itself would, before the first part.
     """
     conversion.given.early()
-    begun, there = None, dict[int, int]()
+    begun, there, n_since = None, dict[int, int](), 0
     if target is not None:
         target.check()
         folder = WorkFolder(target.store)
         begun = target.begun(folder, tidies=False)
         if begun is not None:
             job, plan = begun
+            n_since = conversion.count_since(job, plan)
             texts = _text_bytes(plan.sources)
             there = {n: _bytes_of(part, texts) for n, part in folder.parts(job, len(plan.parts))}
         elif target.is_finished:
@@ -86,6 +93,9 @@ def estimate(conversion: Conversion, target: Target | None = None) -> Estimate:
         n_skipped=len(job.skipped),
         n_unchanged=job.n_unchanged,
         n_relabelled=len(job.relabelled),
+        n_unlabelled=job.n_unlabelled,
+        n_labels_unused=job.n_labels_unused,
+        n_since=n_since,
         n_gone=job.n_gone,
         n_pruned=len(job.pruned or ()),
         n_unreadable=sum(source.sample_rate == 0 for source in sources),
@@ -119,6 +129,8 @@ def _of_summary(summary: Summary) -> Estimate:
         sample_rate=summary.sample_rate,
         n_skipped=summary.n_skipped,
         n_unchanged=summary.n_unchanged,
+        n_unlabelled=summary.n_unlabelled,
+        n_labels_unused=summary.n_labels_unused,
         n_gone=summary.n_gone,
         patterns_unused=summary.patterns_unused,
     )
@@ -168,7 +180,7 @@ def _rehearsal(
     known = [each for each in plan.sources if each.seconds > 0 and stored_bytes(each, config)]
     usable = [each for each in known if each.seconds <= _LONGEST_SAMPLE]
     usable = usable or sorted(known, key=lambda each: each.seconds)[:1] or list(plan.sources)
-    wanted = _SAMPLED_SECONDS * len(usable) / max(1.0, sum(each.seconds for each in usable))
+    wanted = _SAMPLED_SECONDS * len(usable) / max(1.0, sum(map(expected_seconds, usable)))
     n_sampled = min(max(_LEAST_SAMPLES, int(wanted)), _MOST_SAMPLES, len(usable))
     sample = tuple(usable[place * len(usable) // n_sampled] for place in range(n_sampled))
     with temporary_place() as folder:

@@ -154,9 +154,14 @@ def n_items(source: PlannedSource, config: ConvertConfig) -> int:
     return n_channels * _n_segments(_n_samples(source, config), config)
 
 
+def expected_seconds(source: PlannedSource) -> float:
+    """What a header says, or a guess."""
+    return source.seconds or source.size / _BYTES_PER_SECOND
+
+
 def _n_samples(source: PlannedSource, config: ConvertConfig) -> int:
     """Samples of a channel at the store's rate."""
-    return round((source.seconds or source.size / _BYTES_PER_SECOND) * config.sample_rate)
+    return round(expected_seconds(source) * config.sample_rate)
 
 
 def _n_segments(n_samples: int, config: ConvertConfig) -> int:

@@ -91,7 +91,7 @@ class Conversion:
                     description = self._described(executor)
                     begun = self._plan(folder, executor, found, base, description.kernel)
                 else:
-                    self._n_since = self._count_since(*begun)
+                    self._n_since = self.count_since(*begun)
                     self.limit_workers(executor, len(begun[1].sources))
                     description = self._described(executor)
                 if begun is None or self.control.draining:
@@ -101,7 +101,7 @@ class Conversion:
             with self.executor(description.devices) as executor:
                 return self._convert(folder, *begun, executor, description)
 
-    def _count_since(self, job: Job, plan: Plan) -> int:
+    def count_since(self, job: Job, plan: Plan) -> int:
         """Files that have come since a conversion was begun; it is gone on with without them."""
         if job.repaired is not None:
             return 0

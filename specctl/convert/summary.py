@@ -91,11 +91,13 @@ class Estimate:
     """What ``--dry-run`` tells: nothing was converted for good.
 
     ``n_unchanged`` of the files found are in the store already; hours, bytes, seconds and rates
-    are those of the others. ``n_relabelled`` of the unchanged ones get another label. Of
+    are those of the others. ``n_relabelled`` of the unchanged ones get another label;
+    ``n_unlabelled`` have none, and ``n_labels_unused`` are for files that were not found. Of
     ``n_pruned`` files that are not there any more what the store has goes, of ``n_gone`` it stays.
     ``n_unreadable`` and ``n_too_short`` of the others will fail, the latter as they give no frame
     or no segment. Of a conversion that was begun, ``n_parts_done`` of ``n_parts`` are done;
-    ``seconds`` are those of the rest. ``patterns_unused`` are of no file. Parts and store need
+    ``seconds`` are those of the rest, and ``n_since`` files came later and are not in it.
+    ``patterns_unused`` are of no file. Parts and store need
     ``needed_bytes`` of the ``free_bytes`` that the disk has, ``None`` without a store.
     """
 
@@ -104,6 +106,9 @@ class Estimate:
     n_skipped: int = 0
     n_unchanged: int = 0
     n_relabelled: int = 0
+    n_unlabelled: int = 0
+    n_labels_unused: int = 0
+    n_since: int = 0
     n_gone: int = 0
     n_pruned: int = 0
     n_unreadable: int = 0

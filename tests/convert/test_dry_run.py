@@ -1,6 +1,7 @@
 """``--dry-run``: what a conversion would do, told from a few files."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -8,7 +9,7 @@ from typer.testing import CliRunner
 from specctl import convert_audio
 from specctl.cli import convert  # noqa: F401 - registers the command
 from specctl.cli.app import app
-from specctl.convert import Options, estimate, estimate_conversion, plan
+from specctl.convert import Options, estimate, estimate_conversion, plan, planning
 from specctl.errors import StoreError
 from specctl.words import size
 from tests.convert.audio_files import write_noise
@@ -31,12 +32,16 @@ def test_a_dry_run_tells_how_much_is_done_and_touches_nothing(folder, store):
     before = {path: path.read_bytes() for path in store.parent.rglob("*") if path.is_file()}
     estimate = estimated()
     assert (estimate.n_found, estimate.n_parts_done, estimate.n_parts) == (9, 4, 9)
+    assert estimate.n_since == 1
     with pytest.raises(StoreError, match="unfinished conversion with other settings: n_fft 512"):
         estimate_conversion(folder, store, options=HERE, n_fft=256)
     assert {path: path.read_bytes() for path in before} == before
     assert set(before) == {path for path in store.parent.rglob("*") if path.is_file()}
     told = invoke(folder, store, *FLAGS, "--dry-run")
-    assert told.stdout.splitlines()[-1] == "4 of 9 parts are done before"
+    assert told.stdout.splitlines()[-2:] == [
+        "1 file came after it was begun: --update adds it",
+        "4 of 9 parts are done before",
+    ]
     convert_audio(folder, store, options=HERE, **SETTINGS)
     size = store.stat().st_size
     assert size / 4 < estimate.n_bytes < size * 4
@@ -75,6 +80,38 @@ def test_too_little_room_is_said(folder, store, monkeypatch):
     assert wanted.needed_bytes == 2 * wanted.n_bytes + store.stat().st_size
     monkeypatch.undo()
     assert "work on this machine" in told("--update")[-1]
+
+
+def test_labels_that_do_not_fit_are_told_before_the_work(folder, store, tmp_path):
+    """Rather than after hours of it."""
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\nx/000.wav,noise\nx/never.wav,noise\nx/nor.wav,noise\n")
+    flags = (*FLAGS, "--labels", table, "--workers", 0)
+    wanted = ["8 files without a label", "2 labels for files that were not found"]
+    assert invoke(folder, store, *flags, "--dry-run").stdout.splitlines()[-2:] == wanted
+    # as the conversion itself says, and where all is done
+    assert set(wanted) < {*invoke(folder, store, *flags).stderr.splitlines()}
+    told = invoke(folder, store, *flags, "--dry-run", "--update")
+    assert told.stdout.splitlines() == ["nothing to do, 9 unchanged", *wanted]
+
+
+def test_where_nothing_tells_how_long_files_are_few_are_tried(folder, monkeypatch):
+    tried = []
+
+    def part_job(**fields):
+        tried.append(len(fields["sources"]))
+        return made(**fields)
+
+    def planned(*args):
+        return [replace(source, seconds=0.0) for source in before(*args)]
+
+    made, before = estimate.PartJob, planning.planned
+    monkeypatch.setattr(planning, "planned", planned)
+    monkeypatch.setattr(estimate, "PartJob", part_job)
+    for number in range(40):
+        write_noise(folder / "long" / f"{number:02d}.wav", 10)
+    assert estimate_conversion(folder, options=HERE, **SETTINGS).n_found == 49
+    assert 8 <= tried[0] <= 12
 
 
 def test_a_list_of_files_is_enough(folder, store):
