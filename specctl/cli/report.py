@@ -194,8 +194,8 @@ def _seen(told: "Summary | Estimate") -> list[str]:
     if told.n_gone:
         are, them = ("is", "it") if told.n_gone == 1 else ("are", "them")
         lines.append(
-            f"{counted(told.n_gone, 'file')} of the store {are} gone: --update --prune takes "
-            f"{them} out"
+            f"{counted(told.n_gone, 'file')} of the store {are} not found under SOURCE: --update "
+            f"--prune takes {them} out"
         )
     return lines
 

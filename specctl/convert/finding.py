@@ -61,7 +61,7 @@ def find(request: Request, base: Finished | None) -> Found:
     ParameterError
         If the labels cannot be read, or none of them is of a file that was found.
     StoreError
-        If an update would take other files for those of the store.
+        If an update would take other files for those of the store, or all of them out of it.
     """
     discovery = request.discover()
     if not discovery.sources:
@@ -106,7 +106,7 @@ def _update(
     replaced += base.failed.keys() & discovery.folders
     gone = discovery.gone(base.known)
     with_items = sorted(gone & base.labels.keys())
-    if request.prune and len(with_items) == len(base.labels):
+    if request.prune and len(with_items) == len(base.labels) > 0:
         raise StoreError(
             f"{base.path} has items of other files alone, --prune would take out all of them"
         )

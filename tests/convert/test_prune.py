@@ -76,7 +76,7 @@ def test_without_it_those_that_are_gone_are_counted(folder, store):
     assert said == [
         f"{store} is complete: 6 items, nothing to do",
         "5 files unchanged",
-        "1 file of the store is gone: --update --prune takes it out",
+        "1 file of the store is not found under SOURCE: --update --prune takes it out",
     ]
     write_noise(folder / "y" / "new.wav", seed=50)
     summary = convert_audio(folder, store, options=UPDATE, **SETTINGS)
@@ -94,7 +94,7 @@ def test_a_dry_run_says_how_many(folder, store):
     flags = (*FLAGS, "--workers", 0, "--dry-run", "--update")
     assert invoke(folder, store, *flags).stdout.splitlines() == [
         "nothing to do, 5 unchanged",
-        "1 file of the store is gone: --update --prune takes it out",
+        "1 file of the store is not found under SOURCE: --update --prune takes it out",
     ]
     said = invoke(folder, store, *flags, "--prune").stdout.splitlines()
     assert "1 file gone, to be taken out of the store" in said
@@ -172,6 +172,20 @@ def test_all_of_a_store_is_never_taken_out(folder, store, tmp_path):
         convert_audio(tmp_path / "more", store, options=PRUNE, **SETTINGS)
     assert store.read_bytes() == before
     assert convert_audio(tmp_path / "more", store, options=UPDATE, **SETTINGS).n_items == 7
+
+
+def test_of_a_store_that_has_nothing_nothing_is_taken(tmp_path):
+    only = write_noise(tmp_path / "in" / "a.wav")
+    store = tmp_path / "o.h5"
+    convert_audio(tmp_path / "in", store, options=Options(workers=0), **SETTINGS)
+    only.write_bytes(b"RIFF")
+    assert convert_audio(tmp_path / "in", store, options=UPDATE, **SETTINGS).n_items == 0
+    only.rename(only.with_name("b.wav"))
+    write_noise(tmp_path / "in" / "c.wav")
+    summary = convert_audio(tmp_path / "in", store, options=PRUNE, **SETTINGS)
+    assert (summary.n_items, summary.pruned) == (1, ())
+    with open_store(store) as made:
+        assert list(dict(made.errors)) == ["b.wav"]
 
 
 def test_it_is_part_of_an_update(folder, store):

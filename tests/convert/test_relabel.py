@@ -185,7 +185,7 @@ def test_items_whose_files_are_gone_have_labels_too(folder, store, table):
         "5 files unchanged",
         "5 files without a label",
         "1 label for files that were not found",
-        "1 file of the store is gone: --update --prune takes it out",
+        "1 file of the store is not found under SOURCE: --update --prune takes it out",
     ]
     # without a word of it in the table it keeps the one it has
     table.write_text("path,label\ny/001.flac,noise\n")
