@@ -6,12 +6,16 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # hundreds of processes that start need not compile the program each time
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # libgomp reads it once, when torch is imported; as many threads compute the same numbers
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# how long an example takes says more of the machine than of the program
+settings.register_profile("specctl", deadline=None)
+settings.load_profile("specctl")
 
 
 def pytest_collection_modifyitems(items):

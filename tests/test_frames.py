@@ -3,14 +3,13 @@
 import librosa
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from specctl.config import SpectrogramConfig, StftConfig
 
 
 # librosa compiles on its first call
-@settings(deadline=None)
 @given(
     n_samples=st.integers(1, 3000),
     n_fft=st.integers(2, 300),

@@ -15,7 +15,9 @@ class RealPaths:
     def of(self, path: bytes) -> bytes:
         """The same file or folder by a name without links."""
         folder, name = os.path.split(path)
-        if name in (b"", b".", b"..") or os.path.islink(path):
+        # behind a folder that is not there, ".." is one for the text and none for the system
+        is_plain = name not in (b"", b".") and b".." not in path.split(b"/")
+        if not is_plain or os.path.islink(path):
             return os.path.realpath(path)
         if folder not in self._folders:
             self._folders[folder] = os.path.realpath(folder)

@@ -44,7 +44,7 @@ def test_gives_what_librosa_gives_for_the_whole(rates, n_samples):
     assert resampled_length(n_samples, source, target) == len(expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(RATE_PAIRS[:-2]),
     st.lists(st.integers(0, 700), min_size=1, max_size=12),

@@ -31,7 +31,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     length=st.integers(1, 300),
     padding=st.integers(1, 300),

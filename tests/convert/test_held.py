@@ -12,7 +12,7 @@ from specctl.errors import StoreError
 in_memory_or_not = pytest.mark.parametrize("in_memory", [True, False], ids=["memory", "disk"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     most=st.integers(1, 30),
     changes=st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=12),

@@ -227,7 +227,7 @@ def jobs(draw):
     return job
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(jobs(), st.integers(1, 6000), st.integers(0, 1000))
 def test_any_settings_and_length_give_the_transform_of_the_samples(
     tmp_path_factory, job, n_samples, seed

@@ -116,7 +116,7 @@ def test_tiles_end_well_wherever_a_waveform_ends(monkeypatch, hop_length, pad_mo
         np.testing.assert_array_equal(np.concatenate([*map(frames, tiles)]), frames(whole))
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(
     n_fft=st.sampled_from([64, 100, 257]),
     hop_length=st.integers(1, 150),

@@ -1,7 +1,7 @@
 import librosa
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from specctl.config import SpectrogramConfig
@@ -23,7 +23,6 @@ scales = pytest.mark.parametrize("scale", ["slaney", "htk"])
 
 
 # librosa is loaded on its first call
-@settings(deadline=None)
 @scales
 @given(st.floats(0, 96_000))
 def test_hz_to_mel_equals_librosa(scale, hz):

@@ -167,7 +167,7 @@ def test_the_numbers_do_not_depend_on_the_division_into_parts(tmp_path):
         assert other.std.tobytes() == first.std.tobytes()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     lengths=st.lists(st.lists(st.integers(0, 30), max_size=4), max_size=3),
     dtype=st.sampled_from(["float32", "float16", "int16", "uint8"]),

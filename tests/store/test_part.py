@@ -82,7 +82,7 @@ def test_gives_back_rows_records_and_extra(tmp_path, kind):
     assert [path.name for path in tmp_path.iterdir()] == ["a.part"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lengths=st.lists(st.integers(0, 40), max_size=5),
     cuts=st.lists(st.integers(0, 40), max_size=4),
@@ -109,7 +109,7 @@ def test_is_the_same_file_however_frames_are_handed_over(tmp_path_factory, lengt
     assert whole.read_bytes() == (folder / "pieces").read_bytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     before=st.integers(0, 30),
     discarded=st.integers(0, 60),

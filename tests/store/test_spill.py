@@ -8,7 +8,7 @@ from specctl.store import spill
 from specctl.store.spill import Spill
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     changes=st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=12),
     in_memory=st.integers(1, 60),
