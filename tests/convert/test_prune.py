@@ -11,7 +11,7 @@ from specctl import convert_audio, open_store
 from specctl.convert import Options, estimate_conversion
 from specctl.errors import ParameterError, StoreError
 from specctl.store.verify import verify_store
-from tests.convert.audio_files import corpus, write_noise
+from tests.convert.audio_files import write_noise
 from tests.convert.commands import assert_nothing_beside, invoke
 from tests.convert.test_update import (
     FLAGS,
@@ -22,30 +22,20 @@ from tests.convert.test_update import (
 )
 from tests.convert.unfinished import stop_after_parts
 
+pytestmark = pytest.mark.usefixtures("small_parts")
 PRUNE = replace(UPDATE, prune=True)
 
 
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
-    monkeypatch.setattr("specctl.convert.plan._SMALLEST_PART", 1)
-
-
 @pytest.fixture
-def folder(tmp_path):
-    return corpus(tmp_path / "in", 6)
-
-
-@pytest.fixture
-def store(folder, tmp_path):
-    (tmp_path / "out").mkdir()
-    convert_audio(folder, tmp_path / "out" / "o.h5", options=Options(workers=0), **SETTINGS)
-    return tmp_path / "out" / "o.h5"
+def store(folder, store):
+    convert_audio(folder, store, options=Options(workers=0), **SETTINGS)
+    return store
 
 
 def test_a_file_that_was_renamed_is_there_once(folder, store, tmp_path):
     (folder / "x" / "000.wav").rename(folder / "x" / "renamed.wav")
     summary = convert_audio(folder, store, options=PRUNE, **SETTINGS)
-    assert (summary.n_converted, summary.n_unchanged, summary.n_gone) == (1, 5, 0)
+    assert (summary.n_converted, summary.n_unchanged, summary.n_gone) == (1, 8, 0)
     assert summary.pruned == ("x/000.wav",)
     assert_is_updated(store, folder, tmp_path)
     assert_nothing_beside(store)
@@ -58,7 +48,7 @@ def test_alone_it_takes_out_and_converts_nothing(folder, store, tmp_path):
     done = invoke(folder, store, *FLAGS, "--update", "--prune", "-v", "--workers", 0)
     assert done.returncode == 0
     assert done.stderr.splitlines()[:2] == ["taken out: y/001.flac", "taken out: y/004.wav"]
-    assert "2 files gone, and taken out of the store" in done.stderr.splitlines()
+    assert "3 files gone, and taken out of the store" in done.stderr.splitlines()
     assert_is_updated(store, folder, tmp_path)
     before = store.stat()
     again = invoke(folder, store, *FLAGS, "--update", "--prune", "--json", "--workers", 0)
@@ -74,8 +64,8 @@ def test_without_it_those_that_are_gone_are_counted(folder, store):
     (folder / "x" / "000.wav").unlink()
     said = invoke(folder, store, *FLAGS, "--update", "--workers", 0).stderr.splitlines()
     assert said == [
-        f"{store} is complete: 6 items, nothing to do",
-        "5 files unchanged",
+        f"{store} is complete: 9 items, nothing to do",
+        "8 files unchanged",
         "1 file of the store is not found under SOURCE: --update --prune takes it out",
     ]
     write_noise(folder / "y" / "new.wav", seed=50)
@@ -93,7 +83,7 @@ def test_a_dry_run_says_how_many(folder, store):
     assert (told.is_nothing, told.n_gone, told.n_pruned) == (False, 0, 1)
     flags = (*FLAGS, "--workers", 0, "--dry-run", "--update")
     assert invoke(folder, store, *flags).stdout.splitlines() == [
-        "nothing to do, 5 unchanged",
+        "nothing to do, 8 unchanged",
         "1 file of the store is not found under SOURCE: --update --prune takes it out",
     ]
     said = invoke(folder, store, *flags, "--prune").stdout.splitlines()
@@ -133,7 +123,7 @@ def test_files_that_are_left_out_are_not_gone(folder, store, tmp_path):
     assert convert_audio(folder, store, options=options, **SETTINGS).pruned == ("x/000.wav",)
     paths = sorted(folder.glob("x/*"))
     assert convert_audio([folder / "z", *paths], store, options=PRUNE, **SETTINGS).pruned == ()
-    assert len(arrays(store)) == 5
+    assert len(arrays(store)) == 8
 
 
 def test_names_that_are_not_utf8_and_those_with_codes(folder, store):
@@ -156,12 +146,12 @@ def test_segments_and_labels_of_what_is_gone_go_with_it(folder, tmp_path):
     table.write_text("path,label\nx/000.wav,gone\ny/001.flac,other\n")
     options = replace(PRUNE, labels=table)
     summary = convert_audio(folder, store, options=options, **settings)
-    assert (len(summary.pruned), summary.n_converted, summary.n_relabelled) == (2, 1, 4)
+    assert (len(summary.pruned), summary.n_converted, summary.n_relabelled) == (2, 1, 7)
     assert verify_store(store) == []
     with open_store(store) as made:
         labels = {record.source: record.label for record in made.records}
     assert labels == {key: "other" * (key == "y/001.flac") for key in labels}
-    assert len(labels) == 5
+    assert len(labels) == 8
 
 
 def test_all_of_a_store_is_never_taken_out(folder, store, tmp_path):
@@ -171,7 +161,7 @@ def test_all_of_a_store_is_never_taken_out(folder, store, tmp_path):
     with pytest.raises(StoreError, match="has items of other files alone, --prune would take"):
         convert_audio(tmp_path / "more", store, options=PRUNE, **SETTINGS)
     assert store.read_bytes() == before
-    assert convert_audio(tmp_path / "more", store, options=UPDATE, **SETTINGS).n_items == 7
+    assert convert_audio(tmp_path / "more", store, options=UPDATE, **SETTINGS).n_items == 10
 
 
 def test_of_a_store_that_has_nothing_nothing_is_taken(tmp_path):
