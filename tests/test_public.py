@@ -9,7 +9,6 @@ import pytest
 
 import specctl
 
-
 MODULES = ("augment", "convert", "errors", "training")
 
 
